@@ -1,0 +1,440 @@
+"""The values that travel between stages, and the ports that several rooms share.
+
+Everything here is a frozen dataclass of plain values. ``encode`` and ``decode`` turn one into JSON
+types and back; nothing else in the project writes or reads these shapes by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from millrace.errors import BadInput
+
+T = TypeVar("T")
+
+ColumnType = Literal["number", "boolean", "category", "text", "time"]
+Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty"]
+Task = Literal["binary", "multiclass", "regression"]
+Budget = Literal["quick", "standard", "thorough"]
+PassName = Literal["profile", "convert"]
+RunState = Literal[
+    "QUEUED",
+    "PROFILING",
+    "DECIDING",
+    "CONVERTING",
+    "TRAINING",
+    "SELECTING",
+    "REPORTING",
+    "REGISTERING",
+    "SUCCEEDED",
+    "FAILED",
+    "UNCHANGED",
+]
+TERMINAL_STATES: frozenset[str] = frozenset({"SUCCEEDED", "FAILED", "UNCHANGED"})
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a ``spec.json`` beside the file may ask for; every field is optional.
+
+    Absent fields are decided from the data, and the run says how.
+    """
+
+    target: str | None = None
+    task: Task | None = None
+    metric: str | None = None
+    positive_class: str | None = None
+    time_column: str | None = None
+    exclude: tuple[str, ...] = ()
+    budget: Budget = "standard"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the bytes of a CSV file become records."""
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+    header: bool = True
+    skip_bytes: int = 0
+    """Bytes before the header: a byte-order mark or a preamble."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One byte range of the source, cut at record boundaries.
+
+    ``first_line`` is the 1-based physical line at ``start``; ``first_record`` the 0-based number of
+    its first data record in the whole file, so that a record's number does not depend on the cut.
+    """
+
+    number: int
+    start: int
+    end: int
+    first_line: int
+    first_record: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the records of a run lie and how to read them."""
+
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
+    dialect: Dialect
+    names: tuple[str, ...]
+    """Column names as they stand in the header, made unique and non-empty."""
+    chunks: tuple[Chunk, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a stream record carries: which chunk to take, in which pass, for whom. Never rows."""
+
+    run_id: str
+    pass_name: PassName
+    chunk: int
+    token: str
+    """The Step Functions task token that the pass answers to."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column under the schema that the whole file decided."""
+
+    name: str
+    index: int
+    type: ColumnType
+    role: Role
+    reason: str = ""
+    """Why the column is no feature, as a sentence; empty for features."""
+    categories: tuple[str, ...] = ()
+    """Categories of a ``category`` column, sorted by code point."""
+    format: str = ""
+    """``time``: ``"iso8601"`` or a strptime format. ``number``: ``""`` or ``"decimal-comma"``."""
+    minimum: float | None = None
+    maximum: float | None = None
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns, target and task of one run; the outcome of ``decide``."""
+
+    columns: tuple[Column, ...]
+    target: str
+    task: Task
+    metric: str
+    classes: tuple[str, ...] = ()
+    """Class labels as the file spells them, sorted; empty for regression."""
+    positive_class: str | None = None
+    time_column: str | None = None
+    rows: int = 0
+    """Records with the right structure, before unusable targets are rejected."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """Columns with the role ``feature``, in file order."""
+        return tuple(column for column in self.columns if column.role == "feature")
+
+    def column(self, name: str) -> Column:
+        """Return the column called ``name``; ``KeyError`` if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class ChunkOutcome:
+    """What a worker reports of one chunk of the convert pass."""
+
+    chunk: int
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    cells_cleared: int = 0
+    """Cells that did not fit their column's type and became missing."""
+
+
+@dataclass(frozen=True)
+class PassProgress:
+    """How far a pass is: a counted set, so that counting a chunk twice changes nothing."""
+
+    done: int
+    total: int
+    token: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is done."""
+        return self.done >= self.total
+
+
+@dataclass(frozen=True)
+class RunError:
+    """Why a run failed, for people: ``message`` says what, where and what to do."""
+
+    type: str
+    code: str
+    message: str
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one function used on behalf of a run."""
+
+    function: str
+    invocations: int
+    billed_ms: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """The record of one run: one bucket, key and version id."""
+
+    run_id: str
+    dataset: str
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    size_bytes: int
+    state: RunState
+    created_at: str
+    """UTC, ISO 8601 with milliseconds."""
+    updated_at: str
+    attempt: int = 1
+    spec: Spec = Spec()
+    forced: bool = False
+    target: str | None = None
+    task: Task | None = None
+    rows_read: int | None = None
+    rows_kept: int | None = None
+    rows_rejected: int | None = None
+    rows_trained: int | None = None
+    rejects: str | None = None
+    """URI prefix of the rejected records."""
+    progress: Mapping[str, PassProgress] = field(default_factory=dict)
+    """By pass name, and ``train`` for the candidates."""
+    model: str | None = None
+    version: int | None = None
+    promoted: bool | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    report: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: RunError | None = None
+    usage: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What the store knows of an object."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    version_id: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore(Protocol):
+    """One bucket. Errors are ours: ``NotFound``, ``Conflict``, ``TransientError``."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        ...
+
+    def get(
+        self, key: str, *, version_id: str | None = None, start: int | None = None, end: int | None = None
+    ) -> bytes:
+        """Return the object's bytes, or those of ``[start, end)``."""
+        ...
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        """Return the object's bytes and the etag to compare-and-swap with."""
+        ...
+
+    def stream(
+        self, key: str, *, version_id: str | None = None, start: int = 0, block_bytes: int = 1 << 20
+    ) -> Iterator[bytes]:
+        """Yield the object's bytes in blocks; never the whole object at once."""
+        ...
+
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        only_if_absent: bool = False,
+        only_if_etag: str | None = None,
+    ) -> str:
+        """Write and return the etag; ``Conflict`` when the condition does not hold."""
+        ...
+
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
+        """Write the blocks as one object without holding them all; return the size in bytes."""
+        ...
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
+        """Return what the store knows of the object."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below ``prefix``, in order."""
+        ...
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names between ``prefix`` and the next ``/``, in order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete the object; no error when it is absent."""
+        ...
+
+
+class RunStore(Protocol):
+    """Run records and the progress of their passes."""
+
+    def open(self, run: Run) -> bool:
+        """Create the record; ``False`` when it exists already (the event came twice)."""
+        ...
+
+    def get(self, run_id: str) -> Run:
+        """Return the run with its progress and usage; ``NotFound`` if there is none."""
+        ...
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> tuple[tuple[Run, ...], str | None]:
+        """Return runs, newest first, and the cursor of the next page."""
+        ...
+
+    def update(self, run_id: str, **changes: Any) -> None:
+        """Set fields of :class:`Run` by name, and ``updated_at``."""
+        ...
+
+    def start_pass(self, run_id: str, name: str, *, total: int, token: str = "") -> None:
+        """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done."""
+        ...
+
+    def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
+        """Mark part ``part`` done, once, and return the progress after it."""
+        ...
+
+    def add_usage(self, run_id: str, usage: Usage) -> None:
+        """Add to what the run used."""
+        ...
+
+    def last_success(self, dataset: str) -> Run | None:
+        """Return the dataset's last successful run."""
+        ...
+
+    def record_success(self, run_id: str) -> None:
+        """Make this run its dataset's last successful one."""
+        ...
+
+
+def encode(value: Any) -> Any:
+    """Turn a contract into JSON types; tuples become lists, dataclasses become objects."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(kind: type[T], data: Any) -> T:
+    """Build a contract of type ``kind`` from what :func:`encode` made of it.
+
+    Raises
+    ------
+    BadInput
+        With the path of the first field that is unknown, absent or of another type.
+    """
+    result = _decode(kind, data, kind.__name__)
+    return typing.cast(T, result)
+
+
+@functools.cache
+def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
+    hints = typing.get_type_hints(kind)
+    return {
+        f.name: (
+            hints[f.name],
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
+        )
+        for f in dataclasses.fields(kind)
+    }
+
+
+def _decode(kind: Any, data: Any, path: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _decode_object(kind, data, path)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(kind)
+        if data is None and type(None) in options:
+            return None
+        return _decode(next(o for o in options if o is not type(None)), data, path)
+    if origin is Literal:
+        return _expect(data in typing.get_args(kind), data, path, f"one of {list(typing.get_args(kind))}")
+    if origin is tuple:
+        _expect(isinstance(data, (list, tuple)), data, path, "a list")
+        item = typing.get_args(kind)[0]
+        return tuple(_decode(item, part, f"{path}[{i}]") for i, part in enumerate(data))
+    if origin is not None and issubclass(origin, Mapping):
+        _expect(isinstance(data, Mapping), data, path, "an object")
+        item = typing.get_args(kind)[1]
+        return {key: _decode(item, part, f"{path}.{key}") for key, part in data.items()}
+    if kind is float:
+        _expect(isinstance(data, (int, float)) and not isinstance(data, bool), data, path, "a number")
+        return float(data)
+    if kind is int:
+        return _expect(isinstance(data, int) and not isinstance(data, bool), data, path, "an integer")
+    if kind is bool or kind is str:
+        return _expect(isinstance(data, kind), data, path, "a boolean" if kind is bool else "a string")
+    return data
+
+
+def _decode_object(kind: type, data: Any, path: str) -> Any:
+    _expect(isinstance(data, Mapping), data, path, "an object")
+    fields = _fields(kind)
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise BadInput(
+            f"Unknown field {unknown[0]!r}",
+            code="field-unknown",
+            where=path,
+            remedy=f"Known fields are {', '.join(fields)}.",
+        )
+    missing = sorted(name for name, (_, required) in fields.items() if required and name not in data)
+    if missing:
+        raise BadInput(f"Field {missing[0]!r} is missing", code="field-missing", where=path)
+    return kind(**{name: _decode(fields[name][0], part, f"{path}.{name}") for name, part in data.items()})
+
+
+def _expect(holds: bool, data: Any, path: str, wanted: str) -> Any:
+    if not holds:
+        raise BadInput(
+            f"Expected {wanted}, found {data!r:.80}", code="field-type", where=path, remedy="Correct the value."
+        )
+    return data

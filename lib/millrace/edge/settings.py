@@ -1,0 +1,139 @@
+"""What each function reads from its environment: one frozen class per function.
+
+A test pairs these fields with the ``Environment`` blocks of ``template.yaml``. ``predict`` is the
+exception: it reads its few variables itself, because importing this module would cost it time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from millrace.errors import Misconfigured
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Common to every function but ``predict``."""
+
+    artifact_bucket: str
+    table: str
+    stage: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read ``MILLRACE_<FIELD>`` for each field.
+
+        Raises
+        ------
+        Misconfigured
+            When a variable is absent or is not of its field's type.
+        """
+        hints = typing.get_type_hints(cls)
+        values: dict[str, object] = {}
+        for field in dataclasses.fields(cls):
+            name = f"MILLRACE_{field.name.upper()}"
+            text = environ.get(name)
+            if text is None:
+                raise Misconfigured(
+                    f"The environment variable {name} is not set",
+                    code="setting-missing",
+                    remedy="Deploy the function from template.yaml.",
+                )
+            try:
+                values[field.name] = hints[field.name](text)
+            except ValueError:
+                raise Misconfigured(
+                    f"The environment variable {name} is {text!r}, not a {hints[field.name].__name__}",
+                    code="setting-type",
+                    remedy="Correct the parameter of the stack.",
+                ) from None
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class IngestSettings(Settings):
+    """``ingest``."""
+
+    data_bucket: str
+    state_machine_arn: str
+    max_file_bytes: int
+
+
+@dataclass(frozen=True)
+class FanOutSettings(Settings):
+    """``fan_out``: shards x parallelization factor is the width."""
+
+    data_bucket: str
+    stream: str
+    width: int
+    min_chunk_bytes: int
+    max_chunk_bytes: int
+
+
+@dataclass(frozen=True)
+class PreprocessSettings(Settings):
+    """``preprocess``."""
+
+    data_bucket: str
+    heartbeat_s: int
+
+
+@dataclass(frozen=True)
+class DecideSettings(Settings):
+    """``decide``."""
+
+
+@dataclass(frozen=True)
+class CollectSettings(Settings):
+    """``collect``: the share of rejected records above which a run stops before training."""
+
+    max_reject_share: float
+
+
+@dataclass(frozen=True)
+class TrainSettings(Settings):
+    """``train``."""
+
+
+@dataclass(frozen=True)
+class SelectSettings(Settings):
+    """``select``."""
+
+
+@dataclass(frozen=True)
+class ReportSettings(Settings):
+    """``report``."""
+
+
+@dataclass(frozen=True)
+class RegisterSettings(Settings):
+    """``register``."""
+
+
+@dataclass(frozen=True)
+class FinishSettings(Settings):
+    """``finish``."""
+
+
+@dataclass(frozen=True)
+class ChunkFailedSettings(Settings):
+    """``chunk_failed``."""
+
+
+@dataclass(frozen=True)
+class ReconcileSettings(Settings):
+    """``reconcile``."""
+
+    state_machine_arn: str
+
+
+@dataclass(frozen=True)
+class ManageSettings(Settings):
+    """``manage``."""
+
+    data_bucket: str
+    max_file_bytes: int
