@@ -435,6 +435,9 @@ def _decode_object(kind: type, data: Any, path: str) -> Any:
 def _expect(holds: bool, data: Any, path: str, wanted: str) -> Any:
     if not holds:
         raise BadInput(
-            f"Expected {wanted}, found {data!r:.80}", code="field-type", where=path, remedy="Correct the value."
+            f"Expected {wanted}, found {data!r:.80}",
+            code="field-type",
+            where=path,
+            remedy="Correct the value.",
         )
     return data
