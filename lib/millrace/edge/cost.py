@@ -1,0 +1,94 @@
+"""What a run cost on AWS, from what its functions used and a price table with dates and sources.
+
+What is measured: invocations, billed milliseconds and memory (``Run.usage``), hence Lambda and the
+state transitions. What is estimated from the way of the data: requests to S3 and DynamoDB. What is not
+here: log ingestion, storage, and the stream's shards, which cost by the hour whether a run uses them or
+not; their price a month is stated beside the total.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+from millrace.contracts import Run
+
+STEPS = frozenset({"fan_out", "decide", "collect", "train", "select", "report", "register", "finish"})
+"""Functions that the state machine calls: each invocation is one state transition."""
+
+HOURS_A_MONTH = 730
+
+
+@functools.cache
+def prices() -> dict[str, Any]:
+    """Return the price table, ``prices.json`` beside this module."""
+    text = resources.files("millrace.edge").joinpath("prices.json").read_text("utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def price(name: str) -> float:
+    """Return one price in US dollars a unit; ``KeyError`` for an unknown name."""
+    return float(prices()["prices"][name]["usd"])
+
+
+def stream_month(shards: int) -> float:
+    """Return what ``shards`` provisioned shards cost a month of 730 hours, in US dollars."""
+    return shards * HOURS_A_MONTH * price("kinesis_shard_hour")
+
+
+def run_cost(run: Run) -> dict[str, Any]:
+    """Return what ``run`` used so far and what that costs, in US dollars.
+
+    Returns
+    -------
+    dict
+        ``usd`` (the total), ``parts`` (US dollars by part), ``gb_seconds``, ``invocations``,
+        ``estimated`` (the names of the parts that are estimates), ``stream_shard_month_usd`` (one shard
+        of the stream, for a month, not in the total) and ``prices`` (region and date of the table).
+    """
+    invocations = sum(usage.invocations for usage in run.usage)
+    gb_seconds = sum(usage.billed_ms / 1000 * usage.memory_mb / 1024 for usage in run.usage)
+    transitions = sum(usage.invocations for usage in run.usage if usage.function in STEPS)
+    chunks = sum(run.progress[name].done for name in ("profile", "convert") if name in run.progress)
+    writes, reads = _requests(run)
+    parts = {
+        "lambda_compute": gb_seconds * price("lambda_gb_second"),
+        "lambda_requests": invocations * price("lambda_request"),
+        # The Map over the candidates is a state of its own.
+        "state_transitions": (transitions + ("train" in run.progress)) * price("state_transition"),
+        "stream_puts": chunks * price("kinesis_put_unit"),
+        "s3_requests": writes * price("s3_write") + reads * price("s3_read"),
+        # Each invocation reads the run, updates it and adds its usage; each chunk is marked done once.
+        "table_requests": (2 * invocations + chunks) * price("dynamodb_write")
+        + (2 * invocations + chunks) * price("dynamodb_read"),
+    }
+    table = prices()
+    return {
+        "usd": round(sum(parts.values()), 6),
+        "parts": {name: round(usd, 9) for name, usd in parts.items()},
+        "gb_seconds": round(gb_seconds, 3),
+        "invocations": invocations,
+        "estimated": ["s3_requests", "table_requests"],
+        "stream_shard_month_usd": round(stream_month(1), 2),
+        "prices": f"{table['region']}, {table['date']}",
+    }
+
+
+def _requests(run: Run) -> tuple[int, int]:
+    """Return the S3 requests that a run's way through the functions makes: writes and reads."""
+
+    def done(name: str) -> int:
+        return run.progress[name].done if name in run.progress else 0
+
+    profile, convert, candidates = done("profile"), done("convert"), done("train")
+    if not profile:
+        return 0, 2  # ingest: the object's head and its spec
+    writes = 3 + profile + 4 * convert + 2 * candidates
+    reads = 4 + 3 * profile + 4 * convert + candidates * (convert + 3)
+    if candidates:
+        writes += 7  # plan, evaluation, report; version, its plan and report, alias
+        reads += convert + 10
+    return writes, reads
