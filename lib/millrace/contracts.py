@@ -37,6 +37,14 @@ RunState = Literal[
     "UNCHANGED",
 ]
 TERMINAL_STATES: frozenset[str] = frozenset({"SUCCEEDED", "FAILED", "UNCHANGED"})
+METRICS: Mapping[Task, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "binary": ("roc_auc", "log_loss", "accuracy", "balanced_accuracy", "f1_macro"),
+        "multiclass": ("log_loss", "roc_auc", "accuracy", "balanced_accuracy", "f1_macro"),
+        "regression": ("rmse", "mae", "r2"),
+    }
+)
+"""The metrics that a spec may name, by task; the first is the default."""
 
 
 @dataclass(frozen=True)
