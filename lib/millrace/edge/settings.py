@@ -65,13 +65,19 @@ class IngestSettings(Settings):
 
 @dataclass(frozen=True)
 class FanOutSettings(Settings):
-    """``fan_out``: shards x parallelization factor is the width."""
+    """``fan_out``."""
 
     data_bucket: str
     stream: str
-    width: int
+    shard_count: int
+    parallelization_factor: int
     min_chunk_bytes: int
     max_chunk_bytes: int
+
+    @property
+    def width(self) -> int:
+        """How many chunks are worked on at once; a template cannot multiply, so it is done here."""
+        return self.shard_count * self.parallelization_factor
 
 
 @dataclass(frozen=True)
