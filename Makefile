@@ -1,0 +1,109 @@
+# Everything runs from here; `make` alone lists the targets. Only python3, make and git are needed:
+# uv comes into .tools/uv, and uv finds or fetches the Python that .python-version names.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# `sam build` looks for the runtime's own python3.12 on the path.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+UV := .tools/uv/bin/uv
+PYTHON := .venv/bin/python
+SAM := .tools/sam/bin/sam
+# Each tool has an environment of its own, because their pins of botocore differ.
+TOOLS := sam ministack runtime
+LAYERS := core columnar science plotting
+
+.PHONY: help setup demo test test-fast lint lint-python lint-template build layers size up down invoke deploy \
+        destroy bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.stamp $(TOOLS:%=.tools/%/.stamp) ## environments from the lock files, .venv/bin/millrace
+	@:
+
+$(UV): locks/uv.txt
+	@echo "setup: uv"
+	@python3 -m venv --clear .tools/uv
+	@.tools/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@touch $@
+
+.venv/.stamp: locks/main.txt pyproject.toml .python-version | $(UV)
+	@echo "setup: .venv"
+	@[ -x $(PYTHON) ] || $(UV) venv --quiet --no-project --allow-existing .venv
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes -r locks/main.txt
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/%/.stamp: locks/%.txt .python-version | $(UV)
+	@echo "setup: .tools/$*"
+	@[ -x .tools/$*/bin/python ] || $(UV) venv --quiet --no-project --allow-existing .tools/$*
+	@$(UV) pip install --quiet --python .tools/$*/bin/python --require-hashes -r locks/$*.txt
+	@touch $@
+
+demo: setup ## from nothing to a prediction
+	@.venv/bin/millrace demo
+
+test: setup ## everything CI asks
+	@$(PYTHON) -m pytest
+
+test-fast: setup ## the 90-second loop: everything but the platform
+	@$(PYTHON) -m pytest -m "not platform"
+
+lint: lint-python lint-template ## ruff, types, import arrows, template
+
+lint-python: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON) -m pytest -q tests/infra/test_imports.py
+
+lint-template: setup
+	@.venv/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint --template template.yaml
+
+layers: setup
+	@UV=$(UV) $(PYTHON) layers/build.py
+
+build: layers ## layers and functions, ready to deploy
+	@$(SAM) build --cached --parallel
+
+size: build ## unzipped size of each function with its layers, against the limits
+	@$(PYTHON) layers/size.py
+
+up: build ## start the embedded AWS with the stack, and keep it running
+	@.venv/bin/millrace up
+
+down: setup ## stop it; its state stays in .millrace/
+	@.venv/bin/millrace down
+
+invoke: build ## FUNCTION=IngestFunction EVENT=events/ingest.upload.json: one handler, one event, no Docker
+	@$(PYTHON) -m millrace.local.invoke "$(FUNCTION)" "$(EVENT)"
+
+deploy: build ## to your AWS account; asks what it needs to know and remembers it in samconfig.toml
+	@$(SAM) deploy --guided --capabilities CAPABILITY_IAM
+
+destroy: setup ## STACK=… remove the stack and everything in its buckets; asks before it does
+	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" $(PYTHON) tools/destroy.py "$(STACK)"
+
+bench: setup ## NAME=…: one benchmark; its last line is one JSON object
+	@$(PYTHON) benchmarks/$(NAME).py
+
+lock: | $(UV) ## resolve the lock files anew
+	@for tool in uv $(TOOLS); do \
+	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 locks/$$tool.in -o locks/$$tool.txt; done
+	@$(UV) pip compile $(LOCK) --universal --python-version 3.12 pyproject.toml --all-extras --group dev \
+	    -o locks/main.txt
+	@for layer in $(LAYERS); do \
+	    $(UV) pip compile $(LOCK) --python-platform x86_64-manylinux_2_28 --python-version 3.12 \
+	        --only-binary :all: -c locks/main.txt layers/$$layer/requirements.in -o locks/layer-$$layer.txt; done
+
+LOCK := --quiet --upgrade --generate-hashes --no-header --no-annotate
+
+clean: down ## remove what was built; the environments stay
+	@rm -rf .build .aws-sam
