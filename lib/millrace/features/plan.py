@@ -1,0 +1,124 @@
+"""The feature plan: what each feature column becomes for one family of estimators, and why.
+
+A plan is a frozen value decided from the schema alone, so that it can be printed, compared and tested
+without any library. The training room builds transformers from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from millrace.contracts import Column, Schema
+from millrace.errors import BadInput
+from millrace.features.candidates import Family
+
+__all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
+
+Kind = Literal["number", "boolean", "one-hot", "ordinal", "time", "text"]
+
+ONE_HOT_LIMIT = {"linear": 2000, "forest": 12, "boosted": 0}
+"""Categories of a column that become columns of their own. A linear model weighs each category by itself
+and its matrix is sparse; a forest's trees lose depth to wide one-hot columns; boosted trees split sets
+of categories natively."""
+ORDINAL_LIMIT = 254
+"""Histogram boosting takes at most 255 bins a column (``max_bins`` in scikit-learn's documentation); one
+is left for the categories that are grouped."""
+TEXT_LIMIT = {"linear": 5000, "forest": 200, "boosted": 200}
+"""Words of a text column, the most frequent ones. Trees get a dense matrix, so they get fewer."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What one column becomes.
+
+    Attributes
+    ----------
+    column : str
+        Name of the column in the schema.
+    kind : Kind
+        The encoder.
+    limit : int
+        Most categories (``one-hot``, ``ordinal``) or words (``text``) that get a code of their own;
+        0 where it does not apply.
+    reason : str
+        Why, as a sentence for the report.
+    """
+
+    column: str
+    kind: Kind
+    limit: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """What every feature column becomes, in file order, for one family of estimators."""
+
+    family: Family
+    encodings: tuple[Encoding, ...]
+
+    def columns(self, kind: Kind) -> tuple[str, ...]:
+        """Return the names of the columns that get the encoder ``kind``, in file order."""
+        return tuple(e.column for e in self.encodings if e.kind == kind)
+
+
+def feature_plan(schema: Schema, family: Family) -> FeaturePlan:
+    """Decide what each feature column becomes.
+
+    Parameters
+    ----------
+    schema : Schema
+        Columns with types and roles.
+    family : Family
+        The estimators that the features are for.
+
+    Returns
+    -------
+    FeaturePlan
+        One encoding for each column of ``schema.features``.
+
+    Raises
+    ------
+    BadInput
+        The schema has no feature.
+    """
+    if not schema.features:
+        raise BadInput(
+            "No column is left to learn from",
+            code="no-features",
+            remedy="Every column but the target is empty, constant, an identifier or excluded: add one.",
+        )
+    return FeaturePlan(family, tuple(_encoding(column, family) for column in schema.features))
+
+
+def _encoding(column: Column, family: Family) -> Encoding:
+    name = column.name
+    if column.type == "number":
+        return Encoding(name, "number", 0, "Numbers stay numbers.")
+    if column.type == "boolean":
+        return Encoding(name, "boolean", 0, "Yes and no become 1 and 0.")
+    if column.type == "time":
+        return Encoding(name, "time", 0, "A time becomes its calendar parts and its place on the time line.")
+    if column.type == "text":
+        limit = TEXT_LIMIT[family]
+        return Encoding(name, "text", limit, f"Free text becomes the weights of its {limit} commonest words.")
+    return _category(column, family)
+
+
+def _category(column: Column, family: Family) -> Encoding:
+    count = len(column.categories)
+    one_hot = ONE_HOT_LIMIT[family]
+    if family == "linear" or count <= one_hot:
+        reason = f"{count} categories become a column each"
+        return Encoding(column.name, "one-hot", one_hot, _grouped(reason, count, one_hot))
+    reason = (
+        f"{count} categories become codes that boosted trees split natively"
+        if family == "boosted"
+        else f"{count} categories are too many for a column each and become codes"
+    )
+    return Encoding(column.name, "ordinal", ORDINAL_LIMIT, _grouped(reason, count, ORDINAL_LIMIT))
+
+
+def _grouped(reason: str, count: int, limit: int) -> str:
+    return f"{reason}; all but the {limit} commonest share one." if count > limit else f"{reason}."
