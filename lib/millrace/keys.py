@@ -2,7 +2,8 @@
 
 Standard library only and tiny, because ``predict`` imports it too.
 
-``datasets/`` is in the data bucket; ``runs/``, ``models/`` and ``failures/`` are in the artifact bucket.
+``datasets/`` is in the data bucket; ``runs/``, ``models/`` and ``aws/lambda/`` (what the
+stream gave up on) are in the artifact bucket.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 DATASETS = "datasets/"
 RUNS = "runs/"
 MODELS = "models/"
-FAILURES = "failures/"
+FAILURES = "aws/lambda/"
+"""Where Lambda puts the batches it gave up on: ``aws/lambda/<mapping>/<shard>/YYYY/MM/DD/<time>-<uuid>``
+(Lambda developer guide, "Retain discarded batch records"); the prefix cannot be chosen."""
 SPEC = "spec.json"
 
 
