@@ -140,7 +140,7 @@ def _is_network(error: Exception) -> bool:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Raise what botocore and its network library raise in the block as an error of ours."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
     from urllib3.exceptions import HTTPError
 
     try:

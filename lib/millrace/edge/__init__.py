@@ -1,0 +1,1 @@
+"""Settings, wiring, observability, cost, and the mapping of errors to HTTP."""

@@ -1,0 +1,1 @@
+"""The fan-out protocol: descriptors, completion, failure."""

@@ -1,0 +1,279 @@
+"""In-memory implementations of the ports; the contract suites run over these and over the adapters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from millrace.contracts import ObjectInfo, PassProgress, Run, Usage
+from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
+
+
+@dataclass
+class _Version:
+    data: bytes
+    version_id: str
+    metadata: Mapping[str, str]
+
+    @property
+    def etag(self) -> str:
+        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
+
+class MemoryObjectStore:
+    """A versioned bucket in memory, with a switch to make calls fail."""
+
+    def __init__(self, bucket: str = "bucket") -> None:
+        self.bucket = bucket
+        self.reads: list[tuple[str, int | None, int | None]] = []
+        """Every read's key and range."""
+        self.failures: list[MillraceError] = []
+        """Raised, first to last, by the next writes."""
+        self._versions: dict[str, list[_Version]] = {}
+        self._counter = 0
+
+    def add(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str:
+        """Upload as a user would; return the version id."""
+        self._counter += 1
+        version = _Version(data, f"v{self._counter}", dict(metadata or {}))
+        self._versions.setdefault(key, []).append(version)
+        return version.version_id
+
+    def text(self, key: str) -> str:
+        return self.get(key).decode()
+
+    def json(self, key: str) -> Any:
+        return json.loads(self.get(key))
+
+    def get(
+        self, key: str, *, version_id: str | None = None, start: int | None = None, end: int | None = None
+    ) -> bytes:
+        self.reads.append((key, start, end))
+        if end is not None and end <= (start or 0):
+            return b""
+        return self._find(key, version_id).data[start or 0 : end]
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        version = self._find(key, None)
+        return version.data, version.etag
+
+    def stream(
+        self, key: str, *, version_id: str | None = None, start: int = 0, block_bytes: int = 1 << 20
+    ) -> Iterator[bytes]:
+        data = self._find(key, version_id).data
+        self.reads.append((key, start, None))
+        for at in range(start, len(data), block_bytes):
+            yield data[at : at + block_bytes]
+
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        only_if_absent: bool = False,
+        only_if_etag: str | None = None,
+    ) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        there = self._versions.get(key)
+        if (only_if_absent and there) or (
+            only_if_etag is not None and (not there or there[-1].etag != only_if_etag)
+        ):
+            raise Conflict("Somebody else wrote it first", code="conflict", where=f"s3://{self.bucket}/{key}")
+        self.add(key, data)
+        return self._versions[key][-1].etag
+
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
+        data = b"".join(blocks)
+        self.put(key, data)
+        return len(data)
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
+        version = self._find(key, version_id)
+        return ObjectInfo(key, len(version.data), version.etag, version.version_id, version.metadata)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        yield from sorted(key for key in self._versions if key.startswith(prefix))
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        rest = (key[len(prefix) :] for key in self._versions if key.startswith(prefix))
+        yield from sorted({name.split("/", 1)[0] for name in rest if "/" in name})
+
+    def delete(self, key: str) -> None:
+        self._versions.pop(key, None)
+
+    def _find(self, key: str, version_id: str | None) -> _Version:
+        versions = self._versions.get(key, [])
+        for version in reversed(versions):
+            if version_id is None or version.version_id == version_id:
+                return version
+        raise NotFound("It is not there", code="not-found", where=f"s3://{self.bucket}/{key}")
+
+
+class MemoryRunStore:
+    """Run records in memory; ``clock`` counts milliseconds so that times differ and sort."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.failures: list[MillraceError] = []
+        """Raised, first to last, by the next calls of ``complete_part``."""
+        self._done: dict[tuple[str, str], set[int]] = {}
+        self._passes: dict[tuple[str, str], tuple[int, str]] = {}
+        self._usage: dict[tuple[str, str], Usage] = {}
+        self._successes: dict[str, str] = {}
+        self._clock = 0
+
+    def open(self, run: Run) -> bool:
+        if run.run_id in self.runs:
+            return False
+        self.runs[run.run_id] = replace(run, progress={}, usage=())
+        return True
+
+    def get(self, run_id: str) -> Run:
+        if run_id not in self.runs:
+            raise NotFound(f"There is no run {run_id!r}", code="run-not-found")
+        progress = {name: self._progress(run, name) for run, name in self._passes if run == run_id}
+        usage = tuple(used for (run, _), used in sorted(self._usage.items()) if run == run_id)
+        return replace(self.runs[run_id], progress=progress, usage=usage)
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> tuple[tuple[Run, ...], str | None]:
+        runs = sorted(self.runs.values(), key=lambda run: (run.created_at, run.run_id), reverse=True)
+        if cursor is not None and not cursor.isdigit():
+            raise BadInput("The cursor is not one of ours", code="cursor-invalid")
+        start = int(cursor or 0)
+        more = start + limit < len(runs)
+        return tuple(runs[start : start + limit]), str(start + limit) if more else None
+
+    def update(self, run_id: str, **changes: Any) -> None:
+        unknown = set(changes) - {item.name for item in fields(Run)} | set(changes) & {"progress", "usage"}
+        if unknown:
+            raise ValueError(f"a run has no field {unknown.pop()!r} that can be set")
+        self._clock += 1
+        stamp = f"2026-01-01T00:00:{self._clock // 1000:02d}.{self._clock % 1000:03d}Z"
+        if run_id not in self.runs:
+            raise NotFound(f"There is no run {run_id!r}", code="run-not-found")
+        self.runs[run_id] = replace(self.runs[run_id], **({"updated_at": stamp} | changes))
+
+    def start_pass(self, run_id: str, name: str, *, total: int, token: str = "") -> None:
+        self._passes[run_id, name] = (total, token)
+        self._done.setdefault((run_id, name), set())
+
+    def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
+        if self.failures:
+            raise self.failures.pop(0)
+        if (run_id, name) not in self._passes:
+            raise NotFound(f"Run {run_id!r} has not begun its pass {name!r}", code="pass-not-found")
+        self._done[run_id, name].add(part)
+        return self._progress(run_id, name)
+
+    def add_usage(self, run_id: str, usage: Usage) -> None:
+        before = self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0))
+        self._usage[run_id, usage.function] = Usage(
+            usage.function,
+            before.invocations + usage.invocations,
+            before.billed_ms + usage.billed_ms,
+            usage.memory_mb,
+        )
+
+    def last_success(self, dataset: str) -> Run | None:
+        run_id = self._successes.get(dataset)
+        return self.get(run_id) if run_id else None
+
+    def record_success(self, run_id: str) -> None:
+        run = self.get(run_id)
+        before = self.last_success(run.dataset)
+        if before is None or before.created_at <= run.created_at:
+            self._successes[run.dataset] = run_id
+
+    def _progress(self, run_id: str, name: str) -> PassProgress:
+        total, token = self._passes[run_id, name]
+        return PassProgress(len(self._done[run_id, name]), total, token)
+
+
+@dataclass
+class MemoryStream:
+    """Keeps what is put; ``failures`` are raised by the next puts."""
+
+    records: list[tuple[bytes, str, str]] = field(default_factory=list)
+    failures: list[MillraceError] = field(default_factory=list)
+
+    def put(self, records: Iterable[tuple[bytes, str, str]]) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.records += records
+
+    def take(self) -> list[bytes]:
+        """Return the data put since the last take."""
+        data = [record[0] for record in self.records]
+        self.records = []
+        return data
+
+
+class MemoryTasks:
+    """Task tokens: the first answer to a token counts, later ones find nobody waiting."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[str, ...]] = {}
+        self.late: list[str] = []
+        self.heartbeats: list[str] = []
+        self.failures: list[TransientError] = []
+        """Raised, first to last, by the next answers."""
+
+    def succeed(self, token: str, output: Mapping[str, Any]) -> bool:
+        return self._answer(token, ("success", json.dumps(output)))
+
+    def fail(self, token: str, error: str, cause: str) -> bool:
+        return self._answer(token, ("failure", error, cause))
+
+    def heartbeat(self, token: str) -> bool:
+        self.heartbeats.append(token)
+        return token not in self.answers
+
+    def _answer(self, token: str, answer: tuple[str, ...]) -> bool:
+        if self.failures:
+            raise self.failures.pop(0)
+        if token in self.answers:
+            self.late.append(token)
+            return False
+        self.answers[token] = answer
+        return True
+
+
+class MemoryExecutions:
+    """Executions by name; a name is taken for good."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, dict[str, Any]] = {}
+        self.statuses: dict[str, str] = {}
+        self.failures: list[MillraceError] = []
+
+    def start(self, name: str, data: Mapping[str, Any]) -> bool:
+        if self.failures:
+            raise self.failures.pop(0)
+        if name in self.started:
+            return False
+        self.started[name] = dict(data)
+        self.statuses[name] = "RUNNING"
+        return True
+
+    def status(self, name: str) -> str | None:
+        return self.statuses.get(name)
+
+
+@dataclass
+class Context:
+    """What a handler uses of Lambda's context."""
+
+    memory_limit_in_mb: int = 512
+    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+    function_name: str = "function"
+    function_version: str = "$LATEST"
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:function"
+    remaining_ms: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
