@@ -1,0 +1,108 @@
+"""The few transformers that scikit-learn lacks, with scikit-learn's manners.
+
+Each has its class in the compiler and in both scoring rooms; the same formula stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+__all__ = ["TIME_PARTS", "TOKEN_PATTERN", "TimeParts", "lower_text"]
+
+TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
+"""What :class:`TimeParts` can make of an instant. ``days`` is its place on the time line, in days since
+1970 with fractions; the others are calendar parts in UTC, ``weekday`` with Monday as 0."""
+
+TOKEN_PATTERN = r"(?u)\b\w\w+\b"
+"""A word of a text column: two or more word characters in a row."""
+
+FIRST_SECOND = -62_135_596_800.0
+"""0001-01-01T00:00:00Z in seconds since 1970."""
+LAST_SECOND = 253_402_300_800.0
+"""10000-01-01T00:00:00Z in seconds since 1970: the first instant that no longer counts."""
+
+
+def lower_text(document: str | None) -> str:
+    """Return the document in lower case, and a missing one as an empty text.
+
+    It is the ``preprocessor`` of our ``TfidfVectorizer``: scikit-learn's own fails on ``None``.
+    """
+    return document.lower() if isinstance(document, str) else ""
+
+
+class TimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turn seconds since 1970 (UTC) into calendar parts.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Names from :data:`TIME_PARTS`; each input column gives one output column a part, in this order.
+
+    Notes
+    -----
+    A missing value, and an instant outside the years 1 to 9999, gives a missing value in every part.
+    Calendar arithmetic: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", ``civil_from_days``.
+    """
+
+    def __init__(
+        self, parts: Sequence[str] = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
+    ) -> None:
+        self.parts = parts
+
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Check the parameters and remember the number of columns."""
+        unknown = [part for part in self.parts if part not in TIME_PARTS]
+        if unknown:
+            raise ValueError(f"There is no part {unknown[0]!r}; the parts are {', '.join(TIME_PARTS)}")
+        validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the parts of each column, shape (rows, columns x parts), float64."""
+        check_is_fitted(self, "n_features_in_")
+        seconds = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        return np.hstack([_parts(seconds[:, j], self.parts) for j in range(seconds.shape[1])])
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return ``<column>_<part>`` for each output column."""
+        if input_features is None:
+            input_features = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        return np.asarray([f"{name}_{part}" for name in input_features for part in self.parts], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _parts(seconds: NDArray[np.float64], parts: Sequence[str]) -> NDArray[np.float64]:
+    known = (seconds >= FIRST_SECOND) & (seconds < LAST_SECOND)
+    whole = np.floor(np.where(known, seconds, 0.0)).astype(np.int64)
+    days, clock = whole // 86400, whole % 86400
+    shifted = days + 719468
+    era = shifted // 146097
+    day_of_era = shifted % 146097
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_from_march = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_from_march + 2) // 153
+    month = np.where(month_from_march < 10, month_from_march + 3, month_from_march - 9)
+    year = year_of_era + era * 400 + (month <= 2)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    values = {
+        "days": seconds / 86400.0,
+        "year": year,
+        "month": month,
+        "day": day_from_march - (153 * month_from_march + 2) // 5 + 1,
+        "weekday": (days + 3) % 7,
+        "day_of_year": np.where(month <= 2, day_from_march - 305, day_from_march + 60 + leap),
+        "hour": clock // 3600,
+        "minute": clock // 60 % 60,
+        "second": clock % 60,
+    }
+    return np.column_stack([np.where(known, values[part], np.nan) for part in parts]).astype(np.float64)
