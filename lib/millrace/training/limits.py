@@ -1,0 +1,87 @@
+"""What a budget buys: bounds in rows, rounds and leaves, never in seconds.
+
+A bound in seconds would make the model depend on how busy the machine was.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from millrace.contracts import Budget
+
+__all__ = ["LIMITS", "Limits", "boosting_rounds", "fold_count", "forest_size"]
+
+MANY_ROWS = 20_000
+"""Above it, 3 folds say as much as 5: the error of a score falls with the rows that it is taken on."""
+FEWEST_ROUNDS = 50
+FEWEST_TREES = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one candidate.
+
+    Attributes
+    ----------
+    rows : int
+        Most rows that a candidate is trained on; a larger table is sampled.
+    folds : int
+        Folds of the cross-validation, on at most ``MANY_ROWS`` rows.
+    rounds : int
+        Most boosting rounds; early stopping usually ends before.
+    boosted_trees : int
+        Most trees of a boosted model, one a class and round: this bounds the plan.
+    boosting_cells : int
+        Most rows x columns x trees that one boosted fit goes through.
+    trees : int
+        Most trees of a forest.
+    leaf_values : int
+        Most leaves x classes of a whole forest: this bounds the plan, at 8 bytes a value and
+        about twice that for the splits.
+    tree_rows : int
+        Most rows that one tree of a forest sees.
+    """
+
+    rows: int
+    folds: int
+    rounds: int
+    boosted_trees: int
+    boosting_cells: int
+    trees: int
+    leaf_values: int
+    tree_rows: int
+
+
+LIMITS: Mapping[Budget, Limits] = types.MappingProxyType(
+    {
+        "quick": Limits(50_000, 3, 150, 1_500, 300_000_000, 80, 60_000, 10_000),
+        "standard": Limits(200_000, 5, 400, 3_000, 1_000_000_000, 200, 120_000, 20_000),
+        "thorough": Limits(1_000_000, 5, 1_000, 8_000, 10_000_000_000, 400, 400_000, 50_000),
+    }
+)
+"""Bounds by budget."""
+
+
+def fold_count(limits: Limits, rows: int) -> int:
+    """Return how many folds a table of ``rows`` rows is cut into."""
+    return limits.folds if rows <= MANY_ROWS else min(limits.folds, 3)
+
+
+def boosting_rounds(limits: Limits, rows: int, columns: int, outputs: int) -> int:
+    """Return the most rounds of a boosted model with ``outputs`` trees a round."""
+    affordable = limits.boosting_cells // max(1, rows * columns * outputs)
+    return min(limits.rounds, max(FEWEST_ROUNDS, affordable), max(1, limits.boosted_trees // outputs))
+
+
+def forest_size(limits: Limits, rows: int, outputs: int) -> tuple[int, int]:
+    """Return the trees of a forest and the most leaves of each.
+
+    A full tree on r rows has about r / 2 leaves, so small tables afford all their trees and large ones
+    fewer, each cut at its share of the leaves.
+    """
+    leaves = max(FEWEST_TREES * 2, limits.leaf_values // outputs)
+    full = max(2, min(rows, limits.tree_rows) // 2)
+    trees = max(FEWEST_TREES, min(limits.trees, leaves // full))
+    return trees, max(2, leaves // trees)

@@ -1,0 +1,287 @@
+"""Pipelines: from a feature plan and a candidate's name to a fitted scikit-learn pipeline.
+
+Every pipeline is ``Pipeline([("features", ColumnTransformer), ("estimator", …)])`` of the estimators
+that the compiler covers, over the frame of :mod:`millrace.training.frame`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from millrace.contracts import Schema
+from millrace.errors import BadInput
+from millrace.features.candidates import candidate_family
+from millrace.features.plan import Encoding, FeaturePlan, Kind, feature_plan
+from millrace.features.transformers import TOKEN_PATTERN, TimeParts, lower_text
+from millrace.training.limits import Limits, boosting_rounds, forest_size
+from millrace.training.splits import Split, hold_out
+
+__all__ = ["Fitted", "Learner", "build_features", "predict"]
+
+Floats = NDArray[np.float64]
+
+EARLY_STOPPING_EVERY = 7
+"""One row in seven tells a boosted model when to stop."""
+PATIENCE = 20
+"""Rounds without a better loss after which boosting stops."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted pipeline.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        Features and estimator.
+    rounds : int or None
+        Boosting rounds after which its validation loss was best, when early stopping looked for them.
+    """
+
+    pipeline: Pipeline
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One candidate on one schema: knows how to fit itself to any rows of the table.
+
+    Attributes
+    ----------
+    name : str
+        A key of :data:`millrace.features.candidates.CANDIDATES`.
+    schema : Schema
+        Columns and task.
+    limits : Limits
+        Bounds of the budget.
+    seed : int
+        Seed of everything random in it.
+    """
+
+    name: str
+    schema: Schema
+    limits: Limits
+    seed: int
+
+    def fit(
+        self,
+        frame: pd.DataFrame,
+        target: NDArray[Any],
+        record: NDArray[np.int64],
+        *,
+        time: Floats | None = None,
+        rounds: int | None = None,
+    ) -> Fitted:
+        """Fit to all rows of ``frame``.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n, features)
+            As :func:`millrace.training.frame.to_frame` makes it.
+        target : ndarray of shape (n,)
+            Class codes or values.
+        record : ndarray of shape (n,)
+            Record numbers, which place the rows that watch for early stopping.
+        time : ndarray of shape (n,), optional
+            Seconds; with it the latest rows watch.
+        rounds : int, optional
+            Boosting rounds. Without it a boosted model holds back one row of every seven to stop early.
+
+        Notes
+        -----
+        Rows of a single class, which only an ordered split can bring, give the constant model of it.
+        """
+        family = candidate_family(self.name)
+        plan = feature_plan(self.schema, family)
+        features = build_features(plan, frame)
+        matrix = features.fit_transform(frame, target)
+        if self.schema.task != "regression" and np.unique(target).size < 2:
+            return Fitted(_joined(features, DummyClassifier(strategy="prior").fit(matrix, target)))
+        if family != "boosted":
+            estimator = self._linear() if family == "linear" else self._forest(len(frame))
+            with warnings.catch_warnings():
+                # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return Fitted(_joined(features, estimator.fit(matrix, target)))
+        codes = len(plan.columns("ordinal"))
+        if rounds is not None:
+            return Fitted(_joined(features, self._boosted(matrix.shape, codes, rounds).fit(matrix, target)))
+        most = boosting_rounds(self.limits, matrix.shape[0], matrix.shape[1], self._outputs)
+        watch = _watching(record, target if self.schema.task != "regression" else None, time, self.seed)
+        booster = self._boosted(matrix.shape, codes, most)
+        if watch is None:
+            return Fitted(_joined(features, booster.fit(matrix, target)))
+        booster.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
+            matrix[watch.training],
+            target[watch.training],
+            X_val=matrix[watch.validation],
+            y_val=target[watch.validation],
+        )
+        # Scores are negative losses, the first one before any round.
+        best = int(np.argmax(booster.validation_score_))
+        return Fitted(_joined(features, booster), max(1, best))
+
+    @property
+    def _outputs(self) -> int:
+        return len(self.schema.classes) if self.schema.task == "multiclass" else 1
+
+    def _linear(self) -> BaseEstimator:
+        strong = self.name == "linear_strong"
+        if self.schema.task == "regression":
+            return Ridge(alpha=30.0 if strong else 1.0)
+        return LogisticRegression(C=0.05 if strong else 1.0, max_iter=200)
+
+    def _forest(self, rows: int) -> BaseEstimator:
+        regression = self.schema.task == "regression"
+        trees, leaves = forest_size(self.limits, rows, 1 if regression else len(self.schema.classes))
+        settings: dict[str, Any] = {
+            "n_estimators": trees,
+            "max_leaf_nodes": leaves,
+            "max_samples": min(rows, self.limits.tree_rows) if rows > self.limits.tree_rows else None,
+            "random_state": self.seed,
+            "n_jobs": 1,
+        }
+        if self.name == "extra_trees":
+            settings["bootstrap"] = rows > self.limits.tree_rows
+            kind = ExtraTreesRegressor if regression else ExtraTreesClassifier
+        else:
+            kind = RandomForestRegressor if regression else RandomForestClassifier
+        if regression:
+            return kind(min_samples_leaf=2, max_features=0.6, **settings)
+        return kind(max_features="sqrt", **settings)
+
+    def _boosted(self, shape: tuple[int, int], codes: int, rounds: int) -> BaseEstimator:
+        rows, columns = shape
+        kind = (
+            HistGradientBoostingRegressor
+            if self.schema.task == "regression"
+            else HistGradientBoostingClassifier
+        )
+        return kind(
+            learning_rate=0.03 if self.name == "boosted_trees_slow" else 0.06,
+            max_iter=rounds,
+            max_leaf_nodes=31,
+            min_samples_leaf=max(4, min(20, rows // 40)),
+            l2_regularization=1.0,
+            categorical_features=np.arange(columns) < codes,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+
+
+def build_features(plan: FeaturePlan, frame: pd.DataFrame) -> ColumnTransformer:
+    """Return the unfitted transformer of a plan.
+
+    Parameters
+    ----------
+    plan : FeaturePlan
+        What each column becomes.
+    frame : DataFrame
+        The rows to fit to: a text column without a word in them is left out, because there would be
+        no vocabulary.
+
+    Returns
+    -------
+    ColumnTransformer
+        Ordinal codes come first, so that categorical columns are the first ones of the matrix.
+    """
+    parts: list[tuple[str, Any, Any]] = []
+    for kind in ("ordinal", "one-hot", "number", "boolean", "time"):
+        columns = list(plan.columns(kind))
+        if columns:
+            parts.append((kind, _encoder(plan, kind), columns))
+    words = re.compile(TOKEN_PATTERN)
+    for index, encoding in enumerate(e for e in plan.encodings if e.kind == "text"):
+        if any(words.search(text) for text in frame[encoding.column] if text is not None):
+            parts.append((f"text-{index}", _words(encoding), encoding.column))
+    return ColumnTransformer(parts, sparse_threshold=0.3 if plan.family == "linear" else 0.0)
+
+
+def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
+    trees = plan.family == "boosted"
+    limit = max((e.limit for e in plan.encodings if e.kind == kind), default=0)
+    if kind == "ordinal":
+        # A missing category and one never seen look alike: boosted trees learn where missing ones go.
+        return OrdinalEncoder(
+            handle_unknown="use_encoded_value",
+            unknown_value=-1,
+            encoded_missing_value=np.nan if trees else -1,
+            max_categories=limit,
+        )
+    if kind == "one-hot":
+        return OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            max_categories=limit,
+            sparse_output=plan.family == "linear",
+        )
+    if kind == "time":
+        return TimeParts() if trees else _imputed(plan, "median", TimeParts())
+    if trees:
+        return "passthrough"
+    return _imputed(plan, "median" if kind == "number" else "most_frequent")
+
+
+def _imputed(plan: FeaturePlan, strategy: str, *before: BaseEstimator) -> Pipeline:
+    steps = [*before, SimpleImputer(strategy=strategy, add_indicator=True, keep_empty_features=True)]
+    if plan.family == "linear":
+        steps.append(StandardScaler())
+    return Pipeline([(type(step).__name__.lower(), step) for step in steps])
+
+
+def _words(encoding: Encoding) -> TfidfVectorizer:
+    return TfidfVectorizer(
+        preprocessor=lower_text, token_pattern=TOKEN_PATTERN, max_features=encoding.limit, norm="l2"
+    )
+
+
+def _watching(
+    record: NDArray[np.int64], codes: NDArray[np.int32] | None, time: Floats | None, seed: int
+) -> Split | None:
+    try:
+        return hold_out(record, codes=codes, time=time, seed=seed + 1, every=EARLY_STOPPING_EVERY)
+    except BadInput:  # too few rows to spare any: the bound on the rounds has to do
+        return None
+
+
+def _joined(features: ColumnTransformer, estimator: BaseEstimator) -> Pipeline:
+    return Pipeline([("features", features), ("estimator", estimator)])
+
+
+def predict(pipeline: Pipeline, frame: pd.DataFrame, schema: Schema) -> Floats:
+    """Return predictions over all classes of the schema.
+
+    Returns
+    -------
+    ndarray of shape (n, classes) or (n,)
+        Probabilities in the order of ``schema.classes``, 0 for a class that the pipeline never saw;
+        for regression the predicted values.
+    """
+    if schema.task == "regression":
+        return np.asarray(pipeline.predict(frame), dtype=np.float64)
+    aligned = np.zeros((len(frame), len(schema.classes)))
+    aligned[:, pipeline.classes_.astype(np.intp)] = pipeline.predict_proba(frame)
+    return aligned
