@@ -1,0 +1,247 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from millrace.cli.console import Console, number, table
+from millrace.errors import MillraceError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_EPILOG = """\
+Without --endpoint and --stack a command talks to the local platform that `millrace up` started.
+Exit code: 0 success, 1 the run or the request failed, 2 wrong usage.
+"""
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Parse the arguments, run the command and return the exit code."""
+    arguments = build_parser().parse_args(argv)
+    console = Console(as_json=getattr(arguments, "json", False))
+    try:
+        code: int = arguments.command(arguments, console)
+    except MillraceError as error:
+        console.say(f"millrace: {error}")
+        if console.as_json:
+            console.answer(_failure(arguments, error.code, str(error)), "")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        console.say("millrace: interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left; what it wanted, it has.
+        sys.stderr.close()
+        return EXIT_FAILED
+    return code
+
+
+def _failure(arguments: argparse.Namespace, code: str, message: str) -> dict[str, Any]:
+    """Return what ``--json`` prints for a command that failed, with the names that a success has."""
+    error = {"error": {"code": code, "message": message}}
+    if arguments.name == "train":
+        absent = (
+            "run",
+            "state",
+            "model",
+            "version",
+            "rows_read",
+            "rows_kept",
+            "rows_rejected",
+            "rows_trained",
+        )
+        return {**dict.fromkeys(absent), "metrics": {}, "warnings": [], **error}
+    return error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="millrace",
+        description="A CSV in a bucket becomes a tested model behind POST /predict.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    from millrace import __version__
+
+    parser.add_argument("--version", action="version", version=f"millrace {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="name")
+
+    add = commands.add_parser("up", help="start the local platform with the stack, and keep it running")
+    add.set_defaults(command=_up)
+    add = commands.add_parser("down", help="stop the local platform; its state stays")
+    add.set_defaults(command=_down)
+    add = commands.add_parser("demo", help="two real tables, the whole way, on the local platform")
+    add.set_defaults(command=_demo)
+
+    add = _remote(commands, "train", "upload a CSV file and train a model on it", _train)
+    add.add_argument("file", type=_existing, metavar="FILE", help="a CSV file, plain or gzip")
+    add.add_argument("--dataset", help="the dataset, and the model's name (default: the file's name)")
+    add.add_argument(
+        "--target", metavar="COLUMN", help="the column to predict (default: `target`, else the last)"
+    )
+    add.add_argument("--spec", type=_existing, metavar="FILE", help="a spec.json: target, task, metric, ...")
+    add.add_argument("--force", action="store_true", help="train even if nothing has changed")
+    add.add_argument("--wait", action="store_true", help="follow the run until it has ended")
+
+    add = _remote(commands, "predict", "predict the rows of a CSV file", _predict)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("--csv", type=_existing, metavar="FILE", required=True, help="the rows, with a header")
+    add.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
+
+    add = _remote(commands, "runs", "list runs, or show one", _runs)
+    add.add_argument("id", nargs="?", metavar="ID", help="a run")
+    add = _remote(commands, "models", "list models, or show one", _models)
+    add.add_argument("model", nargs="?", metavar="MODEL", help="the model's name")
+    add = _remote(commands, "promote", "let a version of a model answer", _promote)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("version", type=int, metavar="VERSION", help="the version's number")
+    add = _remote(commands, "rollback", "let the version before the live one answer again", _rollback)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+
+    add = commands.add_parser("invoke", help="run one handler with one event in a sandbox, without Docker")
+    add.add_argument("function", metavar="FUNCTION", help="its name in template.yaml, as IngestFunction")
+    add.add_argument("event", type=_existing, metavar="EVENT", help="a JSON file, as those in events/")
+    add.set_defaults(command=_invoke)
+    return parser
+
+
+def _remote(commands: Any, name: str, help_text: str, command: Any) -> argparse.ArgumentParser:
+    """Add a command that talks to a deployment."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--endpoint", metavar="URL", help="the address of a deployment's HTTP interface")
+    where.add_argument(
+        "--stack", metavar="NAME", help="a deployed stack; requests are signed for its gateway"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def _connect(arguments: argparse.Namespace) -> Any:
+    from millrace.cli.target import connect
+
+    return connect(arguments.endpoint, arguments.stack)
+
+
+def _train(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.train import train
+
+    return train(
+        _connect(arguments),
+        console,
+        arguments.file,
+        dataset=arguments.dataset,
+        target=arguments.target,
+        spec=arguments.spec,
+        force=arguments.force,
+        wait=arguments.wait,
+    )
+
+
+def _predict(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.predict import predict
+
+    return predict(_connect(arguments), console, arguments.model, arguments.csv, arguments.output)
+
+
+def _runs(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+    from millrace.cli.train import describe
+
+    api = _connect(arguments)
+    if arguments.id is not None:
+        found = api.get(f"/runs/{quote(arguments.id)}")
+        console.answer(found, describe(found))
+        return EXIT_OK
+    page = api.get("/runs")
+    rows = [
+        [run["run"], run["state"].lower(), run["created_at"], _version(run), number(run.get("rows_kept"))]
+        for run in page["runs"]
+    ]
+    console.answer(page, table(["run", "state", "created", "version", "rows"], rows))
+    return EXIT_OK
+
+
+def _version(run: dict[str, Any]) -> str:
+    return "-" if run.get("version") is None else str(run["version"])
+
+
+def _models(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+
+    api = _connect(arguments)
+    if arguments.model is None:
+        page = api.get("/models")
+        rows = [[model["model"], str(model.get("live") or "-")] for model in page["models"]]
+        console.answer(page, table(["model", "live version"], rows))
+        return EXIT_OK
+    model = api.get(f"/models/{quote(arguments.model)}")
+    rows = [
+        [
+            str(version["version"]),
+            "live" if version["version"] == model.get("live") else "",
+            version["created_at"],
+            ", ".join(f"{name} {number(value)}" for name, value in version["metrics"].items()),
+        ]
+        for version in model["versions"]
+    ]
+    console.answer(model, table(["version", "", "created", "on held-out rows"], rows))
+    return EXIT_OK
+
+
+def _promote(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+
+    api = _connect(arguments)
+    moved = api.post(f"/models/{quote(arguments.model)}/promote", {"version": arguments.version})
+    console.answer(moved, f"{arguments.model}: version {arguments.version} is live")
+    return EXIT_OK
+
+
+def _rollback(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+
+    moved = _connect(arguments).post(f"/models/{quote(arguments.model)}/rollback", {})
+    console.answer(moved, f"{arguments.model}: version {moved['version']} is live again")
+    return EXIT_OK
+
+
+def _up(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.local import platform
+
+    info = platform.up()
+    console.say(f"HTTP interface  {info.api_url}")
+    console.say(f"AWS endpoint    {info.endpoint_url}")
+    return EXIT_OK
+
+
+def _down(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.local import platform
+
+    platform.down()
+    return EXIT_OK
+
+
+def _demo(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.demo import demo
+
+    return demo(console)
+
+
+def _invoke(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.local import invoke
+
+    return invoke.main([arguments.function, str(arguments.event)])

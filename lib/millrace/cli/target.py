@@ -1,0 +1,53 @@
+"""Which deployment a command talks to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from millrace.cli.http import Api
+from millrace.errors import Misconfigured
+
+
+def connect(endpoint: str | None, stack: str | None) -> Api:
+    """Return the interface at ``endpoint``, of ``stack``, or of the running local platform.
+
+    Raises
+    ------
+    Misconfigured
+        No address was given and no local platform is running.
+    """
+    if endpoint is None and stack is not None:
+        endpoint = _stack_url(stack)
+    if endpoint is None:
+        from millrace.local import platform
+
+        info = platform.current()
+        if info is None:
+            raise Misconfigured(
+                "No local platform is running",
+                code="platform-down",
+                remedy="Start it with `make up`, or name a deployment with --stack or --endpoint.",
+            )
+        return Api(info.api_url)
+    token = os.environ.get("MILLRACE_TOKEN")
+    sign: Any = None
+    if token is None and endpoint.startswith("https:"):
+        from millrace.aws.stack import gateway_region, gateway_signer
+
+        region = gateway_region(endpoint)
+        sign = gateway_signer(region) if region else None
+    return Api(endpoint, sign=sign, token=token)
+
+
+def _stack_url(stack: str) -> str:
+    from millrace.aws.stack import stack_outputs
+
+    outputs = stack_outputs(stack)
+    if "ApiUrl" not in outputs:
+        raise Misconfigured(
+            f"The stack {stack!r} has no output ApiUrl",
+            code="stack-foreign",
+            remedy="Name a stack that was deployed from Millrace's template.yaml.",
+        )
+    return outputs["ApiUrl"]
