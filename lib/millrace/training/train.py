@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.contracts import Budget, Schema
+from millrace.errors import BadInput
 from millrace.training.frame import to_frame
 from millrace.training.limits import LIMITS, fold_count
 from millrace.training.metrics import metric_for, score
@@ -82,11 +83,17 @@ def split(table: Table, schema: Schema, *, seed: int) -> Sides:
     Raises
     ------
     BadInput
-        There are too few rows, or no class has two.
+        There are too few rows, no class has two, or the past holds a single class.
     """
-    sides = hold_out(
-        table.record, codes=_codes(table.target, schema), time=_time(table, schema), seed=seed, every=5
-    )
+    codes = _codes(table.target, schema)
+    sides = hold_out(table.record, codes=codes, time=_time(table, schema), seed=seed, every=5)
+    if codes is not None and np.unique(codes[sides.training]).size < 2:
+        raise BadInput(
+            f"The rows to train on all have the class {schema.classes[codes[sides.training[0]]]!r}",
+            code="one-class-in-training",
+            where=f"column {schema.target!r}",
+            remedy="Send rows of other classes; with a time column, earlier ones.",
+        )
     return Sides(sides.training, sides.validation)
 
 
