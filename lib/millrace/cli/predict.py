@@ -1,0 +1,191 @@
+"""``millrace predict``: the rows of a file, sent in blocks, one line of answer for each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from millrace.cli.console import Console
+from millrace.cli.http import Api, quote
+from millrace.cli.rows import read_rows
+from millrace.errors import MillraceError
+from millrace.values import is_missing, is_missing_word
+
+BLOCK_ROWS = 500
+"""Rows of one request: the answer stays far below Lambda's 6 MB and the gateway's 30 s."""
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of one request, far below the limit on a request's body."""
+
+Row = dict[str, str | None]
+
+
+def predict(api: Api, console: Console, model: str, file: Path, output: Path | None) -> int:
+    """Predict each row of ``file``; write them to ``output`` or standard output.
+
+    A file that could not be predicted to its end leaves no output behind.
+    """
+    signature = _signature(api, model)
+    names, rows = read_rows(file)
+    unused = [name for name in names if name not in signature]
+    absent = [name for name in signature if name not in names]
+    if unused:
+        console.say(f"not used by the model: {', '.join(unused)}")
+    if absent:
+        console.say(
+            f"taken as missing in every row, because the file has no such column: {', '.join(absent)}"
+        )
+    answers = _ask(api, console, model, file, _rows(names, rows, signature))
+    if output is not None:
+        part = output.with_name(output.name + ".part")
+        try:
+            with part.open("w", encoding="utf-8", newline="") as sink:
+                summary = _write(answers, sink)
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
+    elif console.as_json:
+        summary = _collect(answers)
+    else:
+        summary = _write(answers, console.out)
+    summary = {"model": model, **summary, "unused": unused, "absent": absent}
+    if output is not None:
+        summary["output"] = str(output)
+    for warning in summary["warnings"]:
+        console.say(
+            f"{warning['code']}, {warning['field']}: {warning['rows']} rows, e.g. {warning['message']}"
+        )
+    if len(summary["versions"]) > 1:
+        console.say(f"the live version changed while predicting: {summary['versions']} answered")
+    if console.as_json:
+        console.answer(summary, "")
+    elif output is not None:
+        console.say(f"{summary['rows']} rows predicted by version {summary['version']}: {output}")
+    return 0
+
+
+def _signature(api: Api, model: str) -> dict[str, str]:
+    """Return the fields of the live version and their types."""
+    live = api.get(f"/models/{quote(model)}")["live"]
+    version = api.get(f"/models/{quote(model)}/versions/{live}")
+    return {field["name"]: field["type"] for field in version["signature"]}
+
+
+def _rows(
+    names: tuple[str, ...], rows: Iterable[tuple[int, list[str]]], signature: Mapping[str, str]
+) -> Iterator[tuple[int, Row]]:
+    """Yield what to send of each row: cells as they stand, missing ones as null.
+
+    Which words are missing depends on the column's type, as in training.
+    """
+    used = [(index, name, signature[name]) for index, name in enumerate(names) if name in signature]
+    for line, cells in rows:
+        yield (
+            line,
+            {
+                name: None
+                if is_missing(cells[index]) or (kind in ("number", "time") and is_missing_word(cells[index]))
+                else cells[index]
+                for index, name, kind in used
+            },
+        )
+
+
+def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[int, list[Row]]]:
+    """Yield rows in blocks, with the line that each block begins with."""
+    block: list[Row] = []
+    first = size = 0
+    for line, row in rows:
+        if not block:
+            first = line
+        block.append(row)
+        size += len(json.dumps(row))
+        if len(block) == BLOCK_ROWS or size >= BLOCK_BYTES:
+            yield first, block
+            block, size = [], 0
+    if block:
+        yield first, block
+
+
+def _ask(
+    api: Api, console: Console, model: str, file: Path, rows: Iterable[tuple[int, Row]]
+) -> Iterator[dict[str, Any]]:
+    """Send block by block and yield the answers."""
+    done = 0
+    for first, block in _blocks(rows):
+        try:
+            answer = api.post("/predict", {"model": model, "rows": block})
+        except MillraceError as error:
+            error.where = f"{file.name}, in the rows from line {first} on"
+            raise
+        done += len(block)
+        if console.err.isatty():
+            print(f"\r{done} rows", end="", file=console.err, flush=True)
+        yield answer
+    if console.err.isatty():
+        print("\r\033[K", end="", file=console.err, flush=True)
+
+
+class _Summary:
+    """What all answers together say."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.versions: dict[int, None] = {}
+        self.warnings: Counter[tuple[str, str]] = Counter()
+        self.examples: dict[tuple[str, str], str] = {}
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        self.rows += len(answer["predictions"])
+        self.versions[answer["version"]] = None
+        for warning in answer.get("warnings", []):
+            kind = (warning["code"], warning["field"])
+            self.warnings[kind] += 1
+            self.examples.setdefault(kind, warning["message"])
+
+    def result(self) -> dict[str, Any]:
+        versions = list(self.versions)
+        return {
+            "version": versions[-1] if versions else None,
+            "versions": versions,
+            "rows": self.rows,
+            "warnings": [
+                {"code": code, "field": field, "rows": count, "message": self.examples[code, field]}
+                for (code, field), count in self.warnings.most_common()
+            ],
+        }
+
+
+def _write(answers: Iterable[dict[str, Any]], sink: TextIO) -> dict[str, Any]:
+    """Write a header and a line for each row; return the summary."""
+    summary = _Summary()
+    writer = csv.writer(sink, lineterminator="\n")
+    classes: list[str] | None = None
+    for answer in answers:
+        probabilities = answer.get("probabilities")
+        if classes is None:
+            classes = list(probabilities[0]) if probabilities else []
+            writer.writerow(["prediction", *(f"probability:{name}" for name in classes)])
+        for index, prediction in enumerate(answer["predictions"]):
+            shares = [probabilities[index][name] for name in classes] if probabilities else []
+            writer.writerow([prediction, *shares])
+        summary.add(answer)
+    if classes is None:
+        writer.writerow(["prediction"])
+    return summary.result()
+
+
+def _collect(answers: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return predictions and probabilities with the summary."""
+    summary = _Summary()
+    predictions: list[Any] = []
+    probabilities: list[Any] = []
+    for answer in answers:
+        predictions += answer["predictions"]
+        probabilities += answer.get("probabilities") or []
+        summary.add(answer)
+    return {**summary.result(), "predictions": predictions, "probabilities": probabilities}
