@@ -1,0 +1,100 @@
+"""The records of one chunk, numbered as in the whole file; what cannot be a record is a reject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from millrace.contracts import Chunk, Dialect
+from millrace.csvfile.dialect import decode_cell
+from millrace.csvfile.records import RawRecord, physical_lines, split_records
+
+__all__ = ["Record", "Reject", "decode_raw", "read_records"]
+
+
+class Record(NamedTuple):
+    """One record with as many cells as the file has columns.
+
+    Attributes
+    ----------
+    number : int
+        From 0, in the whole file, rejects counted too.
+    line : int
+        Physical line, from 1, on which it begins.
+    offset : int
+        Byte at which it begins.
+    cells : list of str
+        Its fields.
+    raw : bytes
+        Its bytes as they came, line end included.
+    """
+
+    number: int
+    line: int
+    offset: int
+    cells: list[str]
+    raw: bytes
+
+
+class Reject(NamedTuple):
+    """One record that is not used, and why.
+
+    ``column`` is empty when the fault is the record's. ``raw`` is the record as it came; bytes that are
+    not valid in the file's encoding are lone surrogates (``surrogateescape``, PEP 383), so nothing is lost.
+    """
+
+    number: int
+    line: int
+    offset: int
+    column: str
+    reason: str
+    raw: str
+
+
+def read_records(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Iterator[Record | Reject]:
+    """Yield the chunk's records in order.
+
+    Parameters
+    ----------
+    data : bytes
+        Exactly the bytes ``[chunk.start, chunk.end)``.
+    dialect : Dialect
+        The layout's.
+    chunk : Chunk
+        Where the bytes lie.
+    width : int
+        Number of columns.
+    """
+    if len(data) != chunk.end - chunk.start:
+        raise ValueError(f"chunk {chunk.number} has {chunk.end - chunk.start} bytes, got {len(data)}")
+    number = chunk.first_record
+    encoding = dialect.encoding
+    plain = data.isascii()
+    lines = physical_lines([data])
+    for raw in split_records(lines, dialect, line=chunk.first_line, offset=chunk.start):
+        cells = raw.cells
+        if cells == []:
+            continue
+        if cells is None:
+            yield _reject(raw, number, encoding, f"a {dialect.quote} is opened and never closed")
+        elif len(cells) != width:
+            few = "too few" if len(cells) < width else "too many"
+            yield _reject(raw, number, encoding, f"{few} fields: {len(cells)} instead of {width}")
+        else:
+            try:
+                if not plain:
+                    cells = [decode_cell(cell, encoding) for cell in cells]
+                yield Record(number, raw.line, raw.offset, cells, raw.raw)
+            except UnicodeDecodeError as error:
+                bad = error.object[error.start : error.end].hex(" ")
+                yield _reject(raw, number, encoding, f"the bytes {bad} are not valid in {encoding}")
+        number += 1
+
+
+def decode_raw(raw: bytes, encoding: str) -> str:
+    """Return a record's bytes as text without loss; see :class:`Reject`."""
+    return raw.decode(encoding, "surrogateescape")
+
+
+def _reject(raw: RawRecord, number: int, encoding: str, reason: str) -> Reject:
+    return Reject(number, raw.line, raw.offset, "", reason, decode_raw(raw.raw, encoding))
