@@ -1,0 +1,11 @@
+"""Import ``predict``'s handler with nothing but its own zip on the path."""
+
+import importlib
+import os
+import sys
+
+os.environ.setdefault("MILLRACE_ARTIFACT_BUCKET", "bucket")
+os.environ.setdefault("MILLRACE_STAGE", "use")
+assert callable(importlib.import_module("app").handler)
+heavy = {"boto3", "botocore", "numpy", "pandas", "sklearn", "pydantic", "aws_lambda_powertools", "pickle"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)

@@ -1,0 +1,77 @@
+"""Print the unzipped size of each function with its layers; fail over the limits.
+
+Lambda refuses a function whose code and layers unzip to more than 250 MB; 245 leaves room for the next
+version of a library. ``predict`` has no layer and starts with every request that finds no sandbox: 2 MB.
+Megabytes are 2**20 bytes, as Lambda counts them.
+
+Run by ``make size``, after ``sam build``.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_MB = 245.0
+LIMITS_MB = {"PredictFunction": 2.0}
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the template's short intrinsic functions as ``{"!Ref": …}``."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, tag, node: {f"!{tag}": _plain(loader, node)})
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+
+
+def main() -> int:
+    """Print one line a function; return 1 when one is over its limit."""
+    built = ROOT / ".aws-sam" / "build" / "template.yaml"
+    resources = yaml.load(built.read_text("utf-8"), Loader=_Loader)["Resources"]
+    layers = {
+        name: unzipped_bytes(built.parent / resource["Properties"]["ContentUri"])
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Serverless::LayerVersion"
+    }
+    over = False
+    print(f"{'function':<22}{'code':>9}{'layers':>9}{'together':>10}{'limit':>8}  MB, unzipped")
+    for name, resource in sorted(resources.items()):
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        properties = resource["Properties"]
+        code = unzipped_bytes(built.parent / properties["CodeUri"]) / 2**20
+        layered = sum(layers[reference(item)] for item in properties.get("Layers", [])) / 2**20
+        limit = LIMITS_MB.get(name, LIMIT_MB)
+        verdict = "" if code + layered <= limit else "  OVER THE LIMIT"
+        over = over or bool(verdict)
+        print(f"{name:<22}{code:>9.2f}{layered:>9.1f}{code + layered:>10.1f}{limit:>8.0f}{verdict}")
+    return int(over)
+
+
+def reference(item: Any) -> str:
+    """Return the logical id that ``{"Ref": …}`` or ``!Ref …`` names."""
+    return str(next(iter(item.values())))
+
+
+def unzipped_bytes(path: Path) -> int:
+    """Return the size of an archive's files, or of a folder's."""
+    if path.is_file():
+        with zipfile.ZipFile(path) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
