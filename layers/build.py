@@ -219,9 +219,8 @@ def base_python() -> str:
 
 def run(*command: object, cwd: Path | None = None) -> str:
     """Run a command and return what it printed; raise with what it said when it fails."""
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

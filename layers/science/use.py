@@ -35,11 +35,7 @@ frame = pd.DataFrame(
 labels = (rng.random(rows) < 0.5).astype(np.int32)
 features = ColumnTransformer(
     [
-        (
-            "number",
-            Pipeline([("fill", SimpleImputer(add_indicator=True)), ("scale", StandardScaler())]),
-            ["number"],
-        ),
+        ("number", make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), ["number"]),
         ("category", OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=2), ["category"]),
         ("code", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["category"]),
         ("text", TfidfVectorizer(max_features=10), "text"),
