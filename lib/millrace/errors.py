@@ -65,6 +65,8 @@ class Unprocessable(BadInput):
     """A well-formed request holds a value that the model's signature refuses."""
 
     status = 422
+    values: tuple[dict[str, object], ...] = ()
+    """The refused values, ``{"row", "field", "code", "message"}`` each, when several are told at once."""
 
 
 class TooLarge(BadInput):

@@ -213,8 +213,8 @@ class Bucket:
         self._host = host if port == (443 if tls else 80) else f"{host}:{port}"
         self._connection = _Connection(host, port, tls)
 
-    def get(self, key: str, etag: str = "") -> tuple[bytes, str] | None:
-        """Return the object's bytes and its etag; ``None`` when ``etag`` is still the object's.
+    def get(self, key: str) -> tuple[bytes, str]:
+        """Return the object's bytes and its etag.
 
         Raises
         ------
@@ -225,8 +225,13 @@ class Bucket:
         Misconfigured
             S3 refuses the request.
         """
-        conditional = {"if-none-match": etag} if etag else {}
-        status, headers, body = self._request(f"/{escape(key, '/')}", (), conditional, key)
+        _, headers, body = self._request(f"/{escape(key, '/')}", (), {}, key)
+        return body, headers.get("etag", "")
+
+    def get_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
+        """Return as :meth:`get` does, or ``None`` when ``etag`` is still the object's."""
+        condition = {"if-none-match": etag}
+        status, headers, body = self._request(f"/{escape(key, '/')}", (), condition, key)
         return None if status == 304 else (body, headers.get("etag", ""))
 
     def folders(self, prefix: str) -> list[str]:

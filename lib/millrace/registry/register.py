@@ -1,0 +1,96 @@
+"""The use case of ``register``: from a run's artifacts to a version, judged by the gate."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from millrace import keys, plan
+from millrace.contracts import ObjectStore, RunStore
+from millrace.errors import BadInput, NotFound
+from millrace.registry.registry import Registry
+from millrace.registry.versions import Version
+
+__all__ = ["register_run"]
+
+
+def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
+    """Register what the run made, promote it or hold it, and note both on the run.
+
+    Calling it again for the same run changes nothing.
+
+    Returns
+    -------
+    dict
+        ``model``, ``version``, ``promoted`` and ``reason``.
+
+    Raises
+    ------
+    BadInput
+        The plan differs from the pipeline that it was compiled from, or cannot be read.
+    """
+    run = runs.get(run_id)
+    evaluation: Mapping[str, Any] = json.loads(artifacts.get(keys.evaluation(run_id)))
+    parity = evaluation["parity"]
+    if not parity["passed"]:
+        raise BadInput(
+            f"The plan is off by {parity['max_difference']:.3g} from the pipeline that it was compiled from, "
+            f"over the limit of {parity['limit']:.3g}",
+            code="parity-failed",
+            where=f"run {run_id!r}",
+            remedy="Nothing was registered. Report it as a defect, with the run's evaluation.json.",
+        )
+    data = artifacts.get(keys.run_plan(run_id))
+    signature = plan.read(data).signature
+    try:
+        report: bytes | None = artifacts.get(keys.run_report(run_id))
+    except NotFound:  # the page is for people; a model answers without it
+        report = None
+    registry = Registry(artifacts)
+    version = registry.register(
+        Version(
+            model=evaluation["model"],
+            version=0,
+            run_id=run_id,
+            created_at="",
+            task=evaluation["task"],
+            target=evaluation["target"],
+            metric=evaluation["metric"],
+            plan_sha256="",
+            plan_bytes=0,
+            classes=tuple(evaluation["classes"]),
+            signature=tuple(signature),
+            chosen=evaluation["chosen"],
+            rows=evaluation["rows"],
+            metrics=_finite(evaluation["metrics"]),
+            baseline=_finite(evaluation["baseline"]),
+            parity=parity,
+            libraries=evaluation["libraries"],
+            seed=evaluation["seed"],
+        ),
+        data,
+        report,
+        since=run.created_at,
+    )
+    promoted, reason = registry.decide(version, by=f"run {run_id}")
+    changes: dict[str, Any] = {
+        "model": version.model,
+        "version": version.version,
+        "promoted": promoted,
+        "metrics": version.metrics,
+        "baseline": version.baseline,
+    }
+    if version.report:
+        key = keys.version(version.model, version.version, "report.html")
+        changes["report"] = f"s3://{artifacts.bucket}/{key}"
+    if not promoted and reason not in run.warnings:
+        changes["warnings"] = (*run.warnings, reason)
+    runs.update(run_id, **changes)
+    return {"model": version.model, "version": version.version, "promoted": promoted, "reason": reason}
+
+
+def _finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Leave out what is not defined, as a metric over a class that the hold-out lacks."""
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}

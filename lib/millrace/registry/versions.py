@@ -1,0 +1,87 @@
+"""What the registry keeps: versions that never change, and aliases with their history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from millrace.contracts import Task
+
+__all__ = ["HISTORY", "Alias", "Move", "Version"]
+
+HISTORY = 50
+"""Moves that an alias remembers; ``predict`` reads the alias, so it stays small."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model: written once, at ``models/<model>/versions/<version>/version.json``."""
+
+    model: str
+    version: int
+    run_id: str
+    created_at: str
+    """UTC, ISO 8601 with milliseconds."""
+    task: Task
+    target: str
+    metric: str
+    """The metric that the gate compares."""
+    plan_sha256: str
+    plan_bytes: int
+    classes: tuple[str, ...] = ()
+    signature: tuple[Mapping[str, Any], ...] = ()
+    """The fields that a row may have, as in the plan."""
+    chosen: str = ""
+    """The candidate that won."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """On the hold-out."""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    """The same for the naive prediction."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """How far the plan is from the pipeline that it was compiled from."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    report: bool = False
+    """Whether ``report.html`` lies beside it."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One decision about an alias: who, when, why. ``held`` leaves it where it is."""
+
+    action: Literal["promoted", "held", "rolled-back"]
+    version: int
+    previous: int | None
+    """What the alias named before."""
+    at: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name for a version, moved by compare-and-swap."""
+
+    model: str
+    alias: str
+    version: int
+    history: tuple[Move, ...]
+    """Newest first, at most :data:`HISTORY`."""
+
+    def after(self, move: Move) -> Alias:
+        """Return the alias as it is once ``move`` is made."""
+        version = self.version if move.action == "held" else move.version
+        return Alias(self.model, self.alias, version, (move, *self.history)[:HISTORY])
+
+    @property
+    def rollback_target(self) -> int | None:
+        """The version that was live before the present one was promoted; ``None`` if none is known.
+
+        Rolling back twice therefore goes back two versions, not there and back again.
+        """
+        for move in self.history:
+            if move.action == "promoted" and move.version == self.version:
+                return move.previous
+        return None
