@@ -126,7 +126,11 @@ def _problem(status: int, data: bytes, url: str) -> MillraceError:
             remedy="Use credentials that may invoke the API (AWS_PROFILE), or set MILLRACE_TOKEN.",
         )
     detail = problem.get("detail") or problem.get("title") or problem.get("message") or f"HTTP {status}"
-    return kind(str(detail), code=str(problem.get("code") or f"http-{status}"))
+    code = str(problem.get("code") or f"http-{status}")
+    error = kind(str(detail), code=code)
+    if isinstance(error, Unprocessable):
+        error.values = tuple(problem.get("errors", ()))
+    return error
 
 
 def post_file(url: str, fields: Mapping[str, str], file: Path | bytes, name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from millrace.cli.console import Console
 from millrace.cli.http import Api, quote
 from millrace.cli.rows import read_rows
-from millrace.errors import MillraceError
+from millrace.errors import Unprocessable
 from millrace.values import is_missing, is_missing_word
 
 BLOCK_ROWS = 500
@@ -95,20 +95,20 @@ def _rows(
         )
 
 
-def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[int, list[Row]]]:
-    """Yield rows in blocks, with the line that each block begins with."""
+def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[list[int], list[Row]]]:
+    """Yield rows in blocks, with the line that each row begins on."""
+    lines: list[int] = []
     block: list[Row] = []
-    first = size = 0
+    size = 0
     for line, row in rows:
-        if not block:
-            first = line
+        lines.append(line)
         block.append(row)
         size += len(json.dumps(row))
         if len(block) == BLOCK_ROWS or size >= BLOCK_BYTES:
-            yield first, block
-            block, size = [], 0
+            yield lines, block
+            lines, block, size = [], [], 0
     if block:
-        yield first, block
+        yield lines, block
 
 
 def _ask(
@@ -116,11 +116,13 @@ def _ask(
 ) -> Iterator[dict[str, Any]]:
     """Send block by block and yield the answers."""
     done = 0
-    for first, block in _blocks(rows):
+    for lines, block in _blocks(rows):
         try:
             answer = api.post("/predict", {"model": model, "rows": block})
-        except MillraceError as error:
-            error.where = f"{file.name}, in the rows from line {first} on"
+        except Unprocessable as error:
+            # The answer counts the rows of the request; people count the lines of their file.
+            if error.values:
+                error.where = f"{file.name}, line {lines[int(str(error.values[0]['row']))]}"
             raise
         done += len(block)
         if console.err.isatty():
