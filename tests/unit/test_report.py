@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from tests.fakes import MemoryObjectStore, MemoryRunStore
 
-from millrace.contracts import Column, Run, Schema
-from millrace.report import render
+from millrace import keys
+from millrace.contracts import Column, Run, Schema, encode
+from millrace.errors import NotFound
+from millrace.report import render, write_report
 
 NASTY = '<script>alert("x")</script> & $x_1$'
 
@@ -248,3 +252,23 @@ def test_absent_figures_are_left_out() -> None:
     seen = page(run(), bare, schema(columns=(), warnings=()))
     assert not [tag for tag, _ in seen.tags if tag == "svg"]
     assert "–" in seen.text
+
+
+def test_the_use_case_reads_writes_and_notes_where() -> None:
+    artifacts, runs = MemoryObjectStore("artifacts"), MemoryRunStore()
+    runs.open(run())
+    artifacts.add(keys.schema(run().run_id), json.dumps(encode(schema())).encode())
+    artifacts.add(keys.evaluation(run().run_id), json.dumps(evaluation()).encode())
+    uri = write_report(run().run_id, artifacts, runs)
+    assert uri == f"s3://artifacts/runs/{run().run_id}/report.html"
+    assert runs.get(run().run_id).report == uri
+    assert "0.9712" in artifacts.text(keys.run_report(run().run_id))
+
+
+def test_without_an_evaluation_there_is_no_report() -> None:
+    artifacts, runs = MemoryObjectStore("artifacts"), MemoryRunStore()
+    runs.open(run())
+    artifacts.add(keys.schema(run().run_id), json.dumps(encode(schema())).encode())
+    with pytest.raises(NotFound):
+        write_report(run().run_id, artifacts, runs)
+    assert runs.get(run().run_id).report is None

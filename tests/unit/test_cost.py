@@ -1,0 +1,81 @@
+"""What a run costs: parts that add up, from a table that says where each price was read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from millrace.contracts import PassProgress, Run, Usage
+from millrace.edge.cost import price, prices, run_cost, stream_month
+
+
+def run(**changes: Any) -> Run:
+    values: dict[str, Any] = {
+        "run_id": "a-0123456789ab",
+        "dataset": "a",
+        "bucket": "data",
+        "key": "datasets/a/a.csv",
+        "version_id": "v",
+        "etag": "e",
+        "size_bytes": 1,
+        "state": "SUCCEEDED",
+        "created_at": "2026-11-20T10:00:00.000Z",
+        "updated_at": "2026-11-20T10:00:00.000Z",
+    }
+    return Run(**(values | changes))
+
+
+def test_lambda_is_billed_by_gigabyte_seconds_and_requests() -> None:
+    cost = run_cost(run(usage=(Usage("train", 4, 10_000, 2048), Usage("preprocess", 2, 1_000, 1024))))
+    assert cost["gb_seconds"] == pytest.approx(21.0)
+    assert cost["parts"]["lambda_compute"] == pytest.approx(21.0 * price("lambda_gb_second"))
+    assert cost["parts"]["lambda_requests"] == pytest.approx(6 * price("lambda_request"))
+
+
+def test_transitions_are_the_steps_and_the_map() -> None:
+    used = (Usage("fan_out", 2, 1, 128), Usage("train", 4, 1, 128), Usage("preprocess", 9, 1, 128))
+    trained = run(usage=used, progress={"train": PassProgress(4, 4)})
+    assert run_cost(trained)["parts"]["state_transitions"] == pytest.approx(7 * price("state_transition"))
+
+
+def test_parts_add_up_and_the_idle_stream_stands_apart() -> None:
+    progress = {"profile": PassProgress(3, 3), "convert": PassProgress(3, 3), "train": PassProgress(4, 4)}
+    cost = run_cost(run(usage=(Usage("train", 4, 60_000, 3538),), progress=progress))
+    assert cost["usd"] == pytest.approx(sum(cost["parts"].values()), abs=1e-6)
+    assert all(usd > 0 for usd in cost["parts"].values())
+    assert cost["stream_shard_month_usd"] == pytest.approx(10.95)
+    assert set(cost["estimated"]) <= set(cost["parts"])
+
+
+def test_more_chunks_cost_more_requests() -> None:
+    costs = [
+        run_cost(run(progress={"profile": PassProgress(n, n), "convert": PassProgress(n, n)}))["usd"]
+        for n in (1, 8, 64)
+    ]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[1] < costs[2]
+
+
+def test_a_run_that_used_nothing_costs_next_to_nothing() -> None:
+    assert run_cost(run(state="UNCHANGED"))["usd"] < 1e-5
+
+
+def test_a_shard_is_priced_by_the_month() -> None:
+    assert stream_month(4) == pytest.approx(4 * 730 * 0.015)
+
+
+def test_every_price_says_where_it_was_read() -> None:
+    table = prices()
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", table["date"])
+    assert table["region"] == "us-east-1"
+    for entry in table["prices"].values():
+        assert entry["usd"] > 0
+        assert entry["unit"] and entry["source"]
+        assert isinstance(entry["verified"], bool)
+
+
+def test_an_unknown_price_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        price("gold")
