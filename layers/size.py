@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -21,25 +20,10 @@ LIMIT_MB = 245.0
 LIMITS_MB = {"PredictFunction": 2.0}
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads the template's short intrinsic functions as ``{"!Ref": …}``."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, tag, node: {f"!{tag}": _plain(loader, node)})
-
-
-def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-
-
 def main() -> int:
     """Print one line a function; return 1 when one is over its limit."""
     built = ROOT / ".aws-sam" / "build" / "template.yaml"
-    resources = yaml.load(built.read_text("utf-8"), Loader=_Loader)["Resources"]
+    resources = yaml.safe_load(built.read_text("utf-8"))["Resources"]
     layers = {
         name: unzipped_bytes(built.parent / resource["Properties"]["ContentUri"])
         for name, resource in resources.items()
@@ -52,17 +36,12 @@ def main() -> int:
             continue
         properties = resource["Properties"]
         code = unzipped_bytes(built.parent / properties["CodeUri"]) / 2**20
-        layered = sum(layers[reference(item)] for item in properties.get("Layers", [])) / 2**20
+        layered = sum(layers[item["Ref"]] for item in properties.get("Layers", [])) / 2**20
         limit = LIMITS_MB.get(name, LIMIT_MB)
         verdict = "" if code + layered <= limit else "  OVER THE LIMIT"
         over = over or bool(verdict)
         print(f"{name:<22}{code:>9.2f}{layered:>9.1f}{code + layered:>10.1f}{limit:>8.0f}{verdict}")
     return int(over)
-
-
-def reference(item: Any) -> str:
-    """Return the logical id that ``{"Ref": …}`` or ``!Ref …`` names."""
-    return str(next(iter(item.values())))
 
 
 def unzipped_bytes(path: Path) -> int:
