@@ -27,9 +27,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from millrace.contracts import RunError, RunState, Usage
+from millrace.contracts import RunState, Usage
 from millrace.edge.settings import Settings
 from millrace.errors import BadInput, MillraceError, Misconfigured
+from millrace.runs.failure import run_error
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -181,7 +182,7 @@ class Job(Generic[S]):
         if error.retry or not self._run_ids:
             return
         try:
-            self.ports.runs.update(self.run_id, error=_run_error(error, self.function))
+            self.ports.runs.update(self.run_id, error=run_error(error, self.function))
         except MillraceError as second:  # the first error is the one to raise
             self.logger.warning("error not recorded on the run", extra={"reason": str(second)})
 
@@ -251,7 +252,3 @@ def stage(
         return handler
 
     return decorate
-
-
-def _run_error(error: MillraceError, function: str) -> RunError:
-    return RunError(type=type(error).__name__, code=error.code, message=str(error), stage=function)

@@ -1,1 +1,15 @@
 """The fan-out protocol: descriptors, completion, failure."""
+
+from millrace.fanout.descriptors import decode_descriptor, encode_descriptor, spread
+from millrace.fanout.protocol import Heartbeat, begin_pass, complete_chunk, fail_pass, heartbeats
+
+__all__ = [
+    "Heartbeat",
+    "begin_pass",
+    "complete_chunk",
+    "decode_descriptor",
+    "encode_descriptor",
+    "fail_pass",
+    "heartbeats",
+    "spread",
+]

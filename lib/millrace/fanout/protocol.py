@@ -1,0 +1,98 @@
+"""How a pass over the chunks begins, lives, completes and fails.
+
+A pass is a counted set in the run store. Whoever finds the set complete answers the task token that
+stands there (the newest one, should the pass have been begun again), so a worker that dies between
+marking and answering is no loss: the stream delivers its record again, and the replay finds the set
+complete and answers.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from millrace.contracts import Descriptor, PassName, PassProgress, RunError, RunStore
+from millrace.errors import MillraceError
+from millrace.fanout.descriptors import spread
+from millrace.fanout.ports import DescriptorStream, TaskTokens
+
+__all__ = ["Heartbeat", "begin_pass", "complete_chunk", "fail_pass", "heartbeats"]
+
+
+def begin_pass(
+    run_id: str, pass_name: PassName, *, chunks: int, token: str, runs: RunStore, stream: DescriptorStream
+) -> None:
+    """Begin a pass, or begin it again: chunks already done are found done by their workers.
+
+    The set stands before the first descriptor is on the stream, so no worker can find it absent.
+
+    Raises
+    ------
+    TransientError
+        The stream refuses records; the call may be repeated as it is.
+    """
+    runs.start_pass(run_id, pass_name, total=chunks, token=token)
+    stream.put(spread([Descriptor(run_id, pass_name, chunk, token) for chunk in range(chunks)]))
+
+
+def complete_chunk(descriptor: Descriptor, *, runs: RunStore, tasks: TaskTokens) -> PassProgress:
+    """Mark the chunk done, and end the task when it was the last one; harmless when repeated."""
+    progress = runs.complete_part(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    if progress.complete:
+        tasks.succeed(
+            progress.token,
+            {"run_id": descriptor.run_id, "pass_name": descriptor.pass_name, "chunks": progress.total},
+        )
+    return progress
+
+
+def fail_pass(token: str, error: RunError, *, tasks: TaskTokens) -> bool:
+    """End the task with an error, in the shape in which Lambda reports one; ``False`` if nobody waits."""
+    cause = {
+        "errorType": error.type,
+        "errorMessage": error.message,
+        "code": error.code,
+        "stage": error.stage,
+    }
+    return tasks.fail(token, error.type, json.dumps(cause, ensure_ascii=False))
+
+
+class Heartbeat:
+    """Whether somebody still waits for the task, as far as the last heartbeat told."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.missed = 0
+        """Heartbeats that the service did not take; the next one may get through."""
+
+
+@contextmanager
+def heartbeats(token: str, *, every_s: float, tasks: TaskTokens) -> Iterator[Heartbeat]:
+    """Send a heartbeat now, and every ``every_s`` seconds until the block ends.
+
+    Sending stops early when nobody waits for the token any more. A heartbeat that fails is skipped: the
+    work itself must not fail by it, and if all of them fail the task times out.
+    """
+    state = Heartbeat()
+    over = threading.Event()
+
+    def beat() -> None:
+        try:
+            state.wanted = tasks.heartbeat(token)
+        except MillraceError:
+            state.missed += 1
+
+    def beat_on() -> None:
+        while state.wanted and not over.wait(every_s):
+            beat()
+
+    beat()
+    thread = threading.Thread(target=beat_on, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,96 @@
+"""A chunk that exhausted its retries fails its task, with the error that its worker stored."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from millrace import keys
+from millrace.contracts import Descriptor, ObjectStore, RunError, decode
+from millrace.errors import BadInput, NotFound
+from millrace.fanout import decode_descriptor, fail_pass
+from millrace.fanout.ports import TaskTokens
+
+__all__ = ["chunk_failed", "discarded_descriptors"]
+
+
+def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tuple[Descriptor, ...]:
+    """Fail the tasks of the chunks in a batch that Lambda gave up on.
+
+    Parameters
+    ----------
+    key : str
+        Where Lambda stored the batch.
+    artifacts : ObjectStore
+        The artifact bucket: the batch, and the errors that workers stored.
+    tasks : TaskTokens
+        Answers to task tokens.
+
+    Returns
+    -------
+    tuple of Descriptor
+        The chunks in the batch.
+
+    Raises
+    ------
+    BadInput
+        The object is no discarded batch of the stream.
+    """
+    record = json.loads(artifacts.get(key))
+    descriptors = tuple(discarded_descriptors(record, key))
+    for descriptor in descriptors:
+        fail_pass(descriptor.token, _stored_error(descriptor, record, artifacts), tasks=tasks)
+    return descriptors
+
+
+def discarded_descriptors(record: Any, where: str) -> Iterator[Descriptor]:
+    """Yield the descriptors in an invocation record with its payload.
+
+    The payload is the event that the function was invoked with, as an object or as JSON text (Lambda
+    developer guide, "Retain discarded batch records for a Kinesis Data Streams event source").
+
+    Raises
+    ------
+    BadInput
+        There is no payload with records of ours in it.
+    """
+    payload = record.get("payload") if isinstance(record, dict) else None
+    if isinstance(payload, str):
+        payload = json.loads(payload)
+    if not isinstance(payload, dict) or "Records" not in payload:
+        raise BadInput(
+            "The object is no discarded batch: it carries no records",
+            code="batch-invalid",
+            where=where,
+            remedy="Nothing but the stream's event source should write below aws/lambda/.",
+        )
+    for item in payload["Records"]:
+        yield decode_descriptor(base64.b64decode(item["kinesis"]["data"]))
+
+
+def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: ObjectStore) -> RunError:
+    key = keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    try:
+        return decode(RunError, json.loads(artifacts.get(key)))
+    except NotFound:
+        pass
+    if record.get("requestContext", {}).get("condition") == "RecordAgeExceeded":
+        return RunError(
+            "RecordAgeExceeded",
+            "workers-behind",
+            f"Chunk {descriptor.chunk} waited on the stream for longer than a record may. Raise the stack's "
+            "shard count or the account's concurrency limit, then upload the file again with the metadata "
+            "force=true.",
+            descriptor.pass_name,
+        )
+    # A worker stores its error before it fails; one that could not was stopped from outside.
+    return RunError(
+        "WorkerStopped",
+        "worker-stopped",
+        f"The worker of chunk {descriptor.chunk} was stopped each time, out of memory or out of time. Raise "
+        "the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again with the "
+        "metadata force=true.",
+        descriptor.pass_name,
+    )

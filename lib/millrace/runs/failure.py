@@ -1,0 +1,134 @@
+"""Why a run failed, as a sentence for people.
+
+Our own errors say what, where and what to do already. What comes from elsewhere (Lambda, Step Functions,
+a fault in our code) is translated here, with the remedy that usually helps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from millrace import errors
+from millrace.contracts import RunError, RunState
+from millrace.errors import MillraceError
+
+__all__ = ["explain", "run_error", "stage_of"]
+
+_STAGES: Mapping[RunState, str] = {
+    "QUEUED": "start",
+    "PROFILING": "profile",
+    "DECIDING": "decide",
+    "CONVERTING": "convert",
+    "TRAINING": "train",
+    "SELECTING": "select",
+    "REPORTING": "report",
+    "REGISTERING": "register",
+}
+
+_OURS = frozenset(
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, MillraceError)
+)
+
+_MEMORY = (
+    "The function ran out of memory or its process died",
+    "out-of-memory",
+    "Upload fewer rows or columns, or raise the stack's memory parameters.",
+)
+_TIME = (
+    "The function ran out of time",
+    "out-of-time",
+    "Upload fewer rows or columns, choose the budget 'quick', or raise the stack's memory parameters, which "
+    "raises the speed as well.",
+)
+_FOREIGN = {
+    "Sandbox.Timedout": _TIME,
+    "Lambda.Timeout": _TIME,
+    "States.Timeout": (
+        "The stage did not end within its time limit",
+        "out-of-time",
+        "Look into the function's log; if it was still at work, upload fewer rows or raise the shard count.",
+    ),
+    "States.HeartbeatTimeout": (
+        "The stage's workers fell silent",
+        "workers-silent",
+        "Look into the log of preprocess; the account's concurrency limit may be used up. Then upload the "
+        "file again with the metadata force=true.",
+    ),
+    "Runtime.ExitError": _MEMORY,
+    "Runtime.OutOfMemory": _MEMORY,
+    "MemoryError": _MEMORY,
+    "States.DataLimitExceeded": (
+        "A function returned more than the state machine can carry",
+        "answer-too-large",
+        "This is a fault of the program; please report it with the run's identifier.",
+    ),
+    "Lambda.Unknown": _MEMORY,
+}
+
+
+def stage_of(state: RunState) -> str:
+    """Return the stage that a run in ``state`` is in, for example ``"convert"``."""
+    return _STAGES.get(state, "")
+
+
+def run_error(error: MillraceError, stage: str) -> RunError:
+    """Return an error of ours as it stands on a run."""
+    return RunError(type(error).__name__, error.code, str(error), stage)
+
+
+def explain(name: str, cause: str, stage: str) -> RunError:
+    """Translate what Step Functions says of a failed state.
+
+    Parameters
+    ----------
+    name : str
+        ``Error``: the class name of a Lambda function's exception, or a name like ``States.Timeout``.
+    cause : str
+        ``Cause``: for a Lambda function JSON with ``errorType`` and ``errorMessage``, else a text; may be
+        empty. Answers of our workers add ``code``.
+    stage : str
+        Where it happened.
+    """
+    detail = _parse(cause)
+    kind = str(detail.get("errorType") or name)
+    message = str(detail.get("errorMessage") or "" if detail else cause)
+    if kind in _OURS and message:
+        return RunError(kind, str(detail.get("code") or _default_code(kind)), message, stage)
+    foreign = _FOREIGN.get(kind) or _FOREIGN.get(name) or _by_text(message)
+    if foreign is not None:
+        what, code, remedy = foreign
+        where = f" (stage {stage})" if stage else ""
+        return RunError(kind, code, f"{what}{where}. {remedy}", stage)
+    said = f"{kind}: {message}" if message else kind
+    return RunError(
+        kind,
+        "internal",
+        f"The stage {stage or 'unknown'} failed unexpectedly ({said[:500]}). The file is untouched; look "
+        "into the function's log by the run's identifier, or upload the file again with the metadata force=true.",
+        stage,
+    )
+
+
+def _parse(cause: str) -> dict[str, Any]:
+    try:
+        value = json.loads(cause)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _by_text(message: str) -> tuple[str, str, str] | None:
+    """Lambda tells a time-out and a dead process only by its words, without a name of their own."""
+    if "Task timed out after" in message:
+        return _TIME
+    if "Runtime exited" in message or "signal: killed" in message:
+        return _MEMORY
+    return None
+
+
+def _default_code(kind: str) -> str:
+    return "service-unavailable" if kind == "TransientError" else "failed"

@@ -1,0 +1,108 @@
+"""Cut the file at record boundaries, once, and put one descriptor for each chunk on the stream."""
+
+from __future__ import annotations
+
+from millrace import keys
+from millrace.contracts import Layout, ObjectStore, PassName, Run, RunState, RunStore
+from millrace.errors import NotFound
+from millrace.fanout import begin_pass, heartbeats
+from millrace.fanout.ports import DescriptorStream, TaskTokens
+from millrace.runs.progress import read_layout, write_json
+
+__all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out"]
+
+HEARTBEAT_S = 20.0
+"""Cutting a large or compressed file takes longer than the task's heartbeat interval."""
+
+_STATES: dict[PassName, RunState] = {"profile": "PROFILING", "convert": "CONVERTING"}
+
+
+def fan_out(
+    run_id: str,
+    pass_name: PassName,
+    token: str,
+    *,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    stream: DescriptorStream,
+    tasks: TaskTokens,
+    width: int,
+    min_chunk_bytes: int,
+    max_chunk_bytes: int,
+) -> Layout:
+    """Begin a pass over the run's chunks.
+
+    The layout is made by the first pass and kept: both passes, and every attempt of the run, have the
+    same chunks, so what is done stays done.
+
+    Parameters
+    ----------
+    run_id, pass_name, token : str
+        The run, the pass, and the task token that the pass answers to.
+    data, artifacts : ObjectStore
+        The data bucket and the artifact bucket.
+    runs, stream, tasks
+        Run records, the stream of descriptors, and answers to task tokens.
+    width : int
+        How many chunks are worked on at once.
+    min_chunk_bytes, max_chunk_bytes : int
+        Bounds of a chunk's size.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be read as CSV.
+    TransientError
+        A service refuses for the moment; the call may be repeated as it is.
+    """
+    runs.update(run_id, state=_STATES[pass_name])
+    with heartbeats(token, every_s=HEARTBEAT_S, tasks=tasks):
+        try:
+            layout = read_layout(run_id, artifacts)
+        except NotFound:
+            layout = _lay_out(runs.get(run_id), data, artifacts, width, min_chunk_bytes, max_chunk_bytes)
+            if not write_json(artifacts, keys.layout(run_id), layout, only_if_absent=True):
+                layout = read_layout(run_id, artifacts)
+        begin_pass(run_id, pass_name, chunks=len(layout.chunks), token=token, runs=runs, stream=stream)
+    return layout
+
+
+def chunk_bytes(size_bytes: int, width: int, minimum: int, maximum: int) -> int:
+    """Return how long a chunk should be: one for each worker, within the bounds.
+
+    A file that one round of the workers cannot take at ``maximum`` is cut so that the rounds are full.
+    """
+    rounds = max(1, -(-size_bytes // (width * maximum)))
+    return min(maximum, max(minimum, -(-size_bytes // (width * rounds))))
+
+
+def _lay_out(
+    run: Run, data: ObjectStore, artifacts: ObjectStore, width: int, minimum: int, maximum: int
+) -> Layout:
+    from millrace import csvfile
+
+    store, key, version_id, size_bytes = data, run.key, run.version_id, run.size_bytes
+    head = store.get(key, version_id=version_id, end=csvfile.HEAD_BYTES)
+    if csvfile.needs_rewrite(head):
+        blocks = csvfile.rewrite(store.stream(key, version_id=version_id))
+        store, key = artifacts, keys.source(run.run_id)
+        size_bytes = store.put_stream(key, blocks)
+        version_id = store.head(key).version_id
+        head = store.get(key, version_id=version_id, end=csvfile.HEAD_BYTES)
+    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes)
+    found = csvfile.find_chunks(
+        store.stream(key, version_id=version_id),
+        sniffed.dialect,
+        chunk_bytes(size_bytes, width, minimum, maximum),
+    )
+    return Layout(
+        bucket=store.bucket,
+        key=key,
+        version_id=version_id,
+        size_bytes=size_bytes,
+        dialect=found.dialect,
+        names=sniffed.names,
+        chunks=found.chunks,
+        notes=tuple(dict.fromkeys((*sniffed.notes, *found.notes))),
+    )

@@ -1,0 +1,53 @@
+"""Small things that several use cases of a run share: the time, its files, the name of its execution."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from millrace import keys
+from millrace.contracts import Layout, ObjectStore, Run, Schema, decode, encode
+from millrace.errors import Conflict
+from millrace.runs.ports import Executions
+
+__all__ = ["execution_name", "read_layout", "read_schema", "start_execution", "utc_now", "write_json"]
+
+T = TypeVar("T")
+
+
+def utc_now() -> str:
+    """Return the time in UTC as ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def execution_name(run: Run) -> str:
+    """Return the name of the run's execution: deterministic, so that a second start is no second run."""
+    return f"{run.run_id}-{run.attempt}"
+
+
+def start_execution(run: Run, executions: Executions) -> bool:
+    """Start the run's state machine; ``False`` when that attempt was started before."""
+    return executions.start(execution_name(run), {"run_id": run.run_id})
+
+
+def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
+    """Return where the run's records lie; ``NotFound`` before ``fan_out`` has written it."""
+    return decode(Layout, json.loads(artifacts.get(keys.layout(run_id))))
+
+
+def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:
+    """Return what ``decide`` decided; ``NotFound`` before it has."""
+    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
+
+
+def write_json(artifacts: ObjectStore, key: str, value: Any, *, only_if_absent: bool = False) -> bool:
+    """Write a contract or JSON types; ``False`` when it is to be written once and is there already."""
+    data = json.dumps(encode(value), ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        artifacts.put(key, data, content_type="application/json", only_if_absent=only_if_absent)
+    except Conflict:
+        if not only_if_absent:
+            raise
+        return False
+    return True

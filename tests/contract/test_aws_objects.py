@@ -1,0 +1,269 @@
+"""One suite over every ObjectStore: the adapter on moto, and the fake that other tests trust."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+from moto import mock_aws
+from tests.fakes import MemoryObjectStore
+
+from millrace.aws.objects import PART_BYTES, S3Store
+from millrace.aws.uploads import S3Uploads
+from millrace.contracts import ObjectStore
+from millrace.errors import Conflict, MillraceError, Misconfigured, NotFound, TransientError
+
+BUCKET = "millrace-test"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield client
+
+
+@pytest.fixture(params=["s3", "memory"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return MemoryObjectStore(BUCKET)
+    return S3Store(BUCKET, request.getfixturevalue("s3"))
+
+
+def test_reads_what_it_wrote(store: ObjectStore) -> None:
+    store.put("a/ä b+c.csv", b"0123456789")
+    assert store.get("a/ä b+c.csv") == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (None, None, b"0123456789"),
+        (2, 5, b"234"),
+        (7, None, b"789"),
+        (None, 3, b"012"),
+        (8, 99, b"89"),
+        (4, 4, b""),
+        (10, None, b""),
+        (20, 30, b""),
+    ],
+)
+def test_reads_a_range(store: ObjectStore, start: int | None, end: int | None, expected: bytes) -> None:
+    store.put("key", b"0123456789")
+    assert store.get("key", start=start, end=end) == expected
+
+
+def test_reads_the_version_that_is_asked_for(store: ObjectStore) -> None:
+    store.put("key", b"old")
+    old = store.head("key").version_id
+    store.put("key", b"new one")
+    assert store.get("key", version_id=old) == b"old"
+    assert b"".join(store.stream("key", version_id=old)) == b"old"
+    assert store.head("key", version_id=old).size_bytes == 3
+    assert store.get("key") == b"new one"
+
+
+@pytest.mark.parametrize("block_bytes", [3, 10, 1 << 20])
+def test_streams_in_blocks(store: ObjectStore, block_bytes: int) -> None:
+    store.put("key", b"0123456789")
+    blocks = list(store.stream("key", start=1, block_bytes=block_bytes))
+    assert b"".join(blocks) == b"123456789"
+    assert max(map(len, blocks)) <= block_bytes
+
+
+def test_streams_an_empty_object(store: ObjectStore) -> None:
+    store.put("key", b"")
+    assert b"".join(store.stream("key")) == b""
+    assert b"".join(store.stream("key", start=5)) == b""
+
+
+@pytest.mark.parametrize("call", ["get", "get_with_etag", "head", "stream"])
+def test_absent_is_not_found(store: ObjectStore, call: str) -> None:
+    with pytest.raises(NotFound):
+        result = getattr(store, call)("absent")
+        list(result)
+
+
+def test_writes_once_if_absent(store: ObjectStore) -> None:
+    store.put("key", b"first", only_if_absent=True)
+    with pytest.raises(Conflict):
+        store.put("key", b"second", only_if_absent=True)
+    assert store.get("key") == b"first"
+
+
+def test_compares_and_swaps(store: ObjectStore) -> None:
+    store.put("key", b"1")
+    _, etag = store.get_with_etag("key")
+    assert store.put("key", b"2", only_if_etag=etag) != etag
+    with pytest.raises(Conflict):
+        store.put("key", b"3", only_if_etag=etag)
+    assert store.get("key") == b"2"
+
+
+def test_swapping_what_is_gone_is_a_conflict(store: ObjectStore) -> None:
+    etag = store.put("key", b"1")
+    store.delete("key")
+    with pytest.raises(Conflict):
+        store.put("key", b"2", only_if_etag=etag)
+
+
+def test_etags_are_bare_and_agree(store: ObjectStore) -> None:
+    etag = store.put("key", b"1")
+    assert '"' not in etag
+    assert store.head("key").etag == etag == store.get_with_etag("key")[1]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 10, PART_BYTES, PART_BYTES + 1])
+def test_writes_a_stream_of_any_size(store: ObjectStore, size_bytes: int) -> None:
+    data = bytes(size_bytes)
+    blocks = (data[at : at + 3_000_000] for at in range(0, size_bytes, 3_000_000))
+    assert store.put_stream("key", blocks) == size_bytes
+    assert store.head("key").size_bytes == size_bytes
+
+
+def test_a_broken_stream_writes_nothing(store: ObjectStore) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield bytes(PART_BYTES + 1)
+        raise Conflict("broken", code="broken")
+
+    with pytest.raises(Conflict, match="broken"):
+        store.put_stream("key", blocks())
+    assert list(store.list("")) == []
+
+
+def test_a_broken_stream_leaves_no_upload(s3: Any) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield bytes(PART_BYTES)
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        S3Store(BUCKET, s3).put_stream("key", blocks())
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+
+
+def test_lists_keys_and_folders_in_order(store: ObjectStore) -> None:
+    for key in ("m/b/2", "m/a/1", "m/a/0", "m/c", "n/z"):
+        store.put(key, b"")
+    assert list(store.list("m/")) == ["m/a/0", "m/a/1", "m/b/2", "m/c"]
+    assert list(store.list_folders("m/")) == ["a", "b"]
+    assert list(store.list("nothing/")) == []
+
+
+def test_lists_more_than_one_page(s3: Any) -> None:
+    store = S3Store(BUCKET, s3)
+    for number in range(1003):
+        store.put(f"p/{number:05d}", b"")
+    assert [int(key[2:]) for key in store.list("p/")] == list(range(1003))
+
+
+def test_deleting_twice_is_no_error(store: ObjectStore) -> None:
+    store.put("key", b"1")
+    store.delete("key")
+    store.delete("key")
+    with pytest.raises(NotFound):
+        store.head("key")
+
+
+def test_head_tells_the_users_metadata(s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="key", Body=b"1", Metadata={"force": "true"})
+    assert S3Store(BUCKET, s3).head("key").metadata == {"force": "true"}
+
+
+def test_a_bucket_that_is_not_there_is_misconfigured(s3: Any) -> None:
+    with pytest.raises(Misconfigured, match="NoSuchBucket"):
+        S3Store("another", s3).get("key")
+
+
+def client_error(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetObject")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("NoSuchKey", 404, NotFound),
+        ("NoSuchVersion", 404, NotFound),
+        ("PreconditionFailed", 412, Conflict),
+        ("ConditionalRequestConflict", 409, Conflict),
+        ("SlowDown", 503, TransientError),
+        ("ProvisionedThroughputExceededException", 400, TransientError),
+        ("ThrottlingException", 400, TransientError),
+        ("SomethingNew", 500, TransientError),
+        ("AccessDenied", 403, Misconfigured),
+        ("NoSuchBucket", 404, Misconfigured),
+        ("ResourceNotFoundException", 400, Misconfigured),
+        ("MalformedXML", 400, Misconfigured),
+    ],
+)
+def test_each_code_has_its_fate(code: str, status: int, expected: type[MillraceError]) -> None:
+    from millrace.aws.errors import translated
+
+    with pytest.raises(MillraceError) as caught, translated("s3://bucket/key"):
+        raise client_error(code, status)
+    assert type(caught.value) is expected
+    assert caught.value.where == "s3://bucket/key"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ReadTimeoutError(endpoint_url="x"),
+        EndpointConnectionError(endpoint_url="x"),
+        ConnectionResetError("reset"),
+    ],
+    ids=["read-timeout", "no-connection", "reset"],
+)
+def test_a_broken_network_is_transient(error: Exception) -> None:
+    from millrace.aws.errors import translated
+
+    with pytest.raises(TransientError), translated("s3://bucket/key"):
+        raise error
+
+
+def test_a_network_that_breaks_while_streaming_is_transient(s3: Any) -> None:
+    body = StreamingBody(io.BytesIO(b"xx"), content_length=100)
+    with Stubber(s3) as stub:
+        stub.add_response("get_object", {"Body": body})
+        blocks = S3Store(BUCKET, s3).stream("key", block_bytes=2)
+        assert next(blocks) == b"xx"
+        with pytest.raises(TransientError):
+            next(blocks)
+
+
+def test_our_own_errors_pass_untouched() -> None:
+    from millrace.aws.errors import translated
+
+    raise_it: Callable[[], None]
+
+    def raise_it() -> None:
+        raise NotFound("mine", code="mine")
+
+    with pytest.raises(NotFound, match="mine"), translated("anywhere"):
+        raise_it()
+
+
+def test_a_presigned_post_bounds_the_size(s3: Any) -> None:
+    import base64
+    import json
+
+    post = S3Uploads(BUCKET, s3).presign(
+        "datasets/a/b.csv", max_bytes=123, expires_s=60, metadata={"force": "true"}
+    )
+    policy = json.loads(base64.b64decode(post.fields["policy"]))
+    assert ["content-length-range", 0, 123] in policy["conditions"]
+    assert {"x-amz-meta-force": "true"} in policy["conditions"]
+    assert post.fields["key"] == "datasets/a/b.csv"
+    assert post.fields["x-amz-meta-force"] == "true"
+    assert BUCKET in post.url

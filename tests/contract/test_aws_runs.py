@@ -1,0 +1,197 @@
+"""One suite over every RunStore: DynamoDB on moto, and the fake that other tests trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from tests.fakes import MemoryRunStore
+
+from millrace.aws.runs import INDEX, DynamoRunStore
+from millrace.contracts import PassProgress, Run, RunError, RunStore, Spec, Usage
+from millrace.errors import BadInput, Misconfigured, NotFound
+
+TABLE = "runs"
+
+
+def make_run(run_id: str = "cars-1", **changes: Any) -> Run:
+    run = Run(
+        run_id=run_id,
+        dataset="cars",
+        bucket="data",
+        key="datasets/cars/ä b.csv",
+        version_id="v1",
+        etag="abc",
+        size_bytes=10,
+        state="QUEUED",
+        created_at="2026-11-20T10:00:00.000Z",
+        updated_at="2026-11-20T10:00:00.000Z",
+    )
+    return replace(run, **changes)
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        names = ("pk", "sk", "gsi_pk", "gsi_sk")
+        client.create_table(
+            TableName=TABLE,
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": INDEX,
+                    "KeySchema": [
+                        {"AttributeName": "gsi_pk", "KeyType": "HASH"},
+                        {"AttributeName": "gsi_sk", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield client
+
+
+@pytest.fixture(params=["dynamodb", "memory"])
+def store(request: pytest.FixtureRequest) -> RunStore:
+    if request.param == "memory":
+        return MemoryRunStore()
+    return DynamoRunStore(TABLE, request.getfixturevalue("dynamodb"))
+
+
+def test_opens_once(store: RunStore) -> None:
+    assert store.open(make_run(size_bytes=1))
+    assert not store.open(make_run(size_bytes=2))
+    assert store.get("cars-1").size_bytes == 1
+
+
+def test_keeps_every_field(store: RunStore) -> None:
+    run = make_run(
+        spec=Spec(target="price", exclude=("id", "a,b"), seed=7),
+        forced=True,
+        warnings=("no target is named: the last column is it",),
+        metrics={"rmse": 0.1 + 0.2, "r2": 1.0},
+        error=RunError("BadInput", "file-empty", "The file is empty.", "ingest"),
+        rows_read=12,
+        promoted=False,
+    )
+    store.open(run)
+    assert store.get(run.run_id) == run
+
+
+def test_an_unknown_run_is_not_found(store: RunStore) -> None:
+    with pytest.raises(NotFound, match="nobody"):
+        store.get("nobody")
+    with pytest.raises(NotFound, match="nobody"):
+        store.update("nobody", state="FAILED")
+
+
+def test_updates_fields_and_the_time(store: RunStore) -> None:
+    store.open(make_run())
+    error = RunError("BadInput", "c", "m")
+    store.update("cars-1", state="FAILED", error=error, metrics={"auc": 0.5}, rows_read=3, promoted=True)
+    run = store.get("cars-1")
+    assert (run.state, run.error, run.metrics, run.rows_read, run.promoted) == (
+        "FAILED",
+        error,
+        {"auc": 0.5},
+        3,
+        True,
+    )
+    assert run.updated_at != "2026-11-20T10:00:00.000Z"
+    store.update("cars-1", error=None)
+    assert store.get("cars-1").error is None
+
+
+@pytest.mark.parametrize("name", ["progress", "usage", "colour"])
+def test_refuses_to_update_what_is_no_field(store: RunStore, name: str) -> None:
+    store.open(make_run())
+    with pytest.raises(ValueError, match=name):
+        store.update("cars-1", **{name: 1})
+
+
+def test_counts_each_part_once(store: RunStore) -> None:
+    store.open(make_run())
+    store.start_pass("cars-1", "profile", total=3, token="t1")
+    assert store.get("cars-1").progress == {"profile": PassProgress(0, 3, "t1")}
+    for part, done in [(2, 1), (0, 2), (2, 2), (0, 2), (1, 3), (1, 3)]:
+        progress = store.complete_part("cars-1", "profile", part)
+        assert progress == PassProgress(done, 3, "t1")
+        assert progress.complete is (done == 3)
+
+
+def test_beginning_a_pass_again_keeps_what_is_done(store: RunStore) -> None:
+    store.open(make_run())
+    store.start_pass("cars-1", "profile", total=3, token="t1")
+    store.complete_part("cars-1", "profile", 1)
+    store.start_pass("cars-1", "profile", total=3, token="t2")
+    assert store.complete_part("cars-1", "profile", 1) == PassProgress(1, 3, "t2")
+
+
+def test_passes_are_counted_apart(store: RunStore) -> None:
+    store.open(make_run())
+    store.start_pass("cars-1", "profile", total=1)
+    store.start_pass("cars-1", "train", total=4)
+    store.complete_part("cars-1", "profile", 0)
+    assert store.get("cars-1").progress == {"profile": PassProgress(1, 1), "train": PassProgress(0, 4)}
+
+
+def test_a_pass_that_never_began_is_not_found(store: RunStore) -> None:
+    store.open(make_run())
+    with pytest.raises(NotFound):
+        store.complete_part("cars-1", "profile", 0)
+
+
+def test_adds_up_usage_by_function(store: RunStore) -> None:
+    store.open(make_run())
+    store.add_usage("cars-1", Usage("train", 1, 100, 2048))
+    store.add_usage("cars-1", Usage("train", 2, 50, 2048))
+    store.add_usage("cars-1", Usage("decide", 1, 7, 512))
+    assert store.get("cars-1").usage == (Usage("decide", 1, 7, 512), Usage("train", 3, 150, 2048))
+
+
+def test_lists_newest_first_by_page(store: RunStore) -> None:
+    for number in range(5):
+        store.open(make_run(f"cars-{number}", created_at=f"2026-11-20T10:00:0{number}.000Z"))
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(5):
+        page, cursor = store.list(limit=2, cursor=cursor)
+        seen += [run.run_id for run in page]
+        if cursor is None:
+            break
+    assert seen == ["cars-4", "cars-3", "cars-2", "cars-1", "cars-0"]
+
+
+def test_refuses_a_cursor_that_is_not_ours(store: RunStore) -> None:
+    with pytest.raises(BadInput, match="cursor"):
+        store.list(cursor="nonsense")
+
+
+def test_remembers_the_last_success_of_a_dataset(store: RunStore) -> None:
+    assert store.last_success("cars") is None
+    store.open(make_run("cars-1", created_at="2026-11-20T10:00:01.000Z"))
+    store.open(make_run("cars-2", created_at="2026-11-20T10:00:02.000Z"))
+    store.record_success("cars-2")
+    store.record_success("cars-1")  # the older run ends after the younger one
+    last = store.last_success("cars")
+    assert last is not None
+    assert last.run_id == "cars-2"
+    assert store.last_success("boats") is None
+
+
+def test_a_table_that_is_not_there_is_misconfigured(dynamodb: Any) -> None:
+    with pytest.raises(Misconfigured):
+        DynamoRunStore("another", dynamodb).get("cars-1")
