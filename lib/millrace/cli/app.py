@@ -222,16 +222,18 @@ def _rollback(arguments: argparse.Namespace, console: Console) -> int:
 def _up(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.local import platform
 
-    info = platform.up()
-    console.say(f"HTTP interface  {info.api_url}")
-    console.say(f"AWS endpoint    {info.endpoint_url}")
+    running = platform.up()
+    console.say(f"The embedded AWS answers at {running.endpoint}; deploying the stack ...")
+    outputs = running.deploy()
+    console.say(f"HTTP interface  {running.api_url()}")
+    console.say(f"Uploads         s3://{outputs['DataBucket']}/datasets/<dataset>/")
     return EXIT_OK
 
 
 def _down(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.local import platform
 
-    platform.down()
+    console.say("stopped" if platform.down() else "nothing was running")
     return EXIT_OK
 
 

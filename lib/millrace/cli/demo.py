@@ -53,9 +53,10 @@ def demo(console: Console) -> int:
 
     was_running = platform.current() is not None
     with _step(console, "starting the embedded AWS and deploying the stack (sam deploy)"):
-        info = platform.up()
+        running = platform.up()
+        running.deploy()
     try:
-        api = Api(info.api_url)
+        api = Api(running.api_url())
         uploaded = time.perf_counter()
         started = [
             submit(

@@ -127,7 +127,7 @@ def _problem(status: int, data: bytes, url: str) -> MillraceError:
         )
     detail = problem.get("detail") or problem.get("title") or problem.get("message") or f"HTTP {status}"
     code = str(problem.get("code") or f"http-{status}")
-    error = kind(str(detail), code=code)
+    error = kind(str(detail).rstrip("."), code=code)
     if isinstance(error, Unprocessable):
         error.values = tuple(problem.get("errors", ()))
     return error

@@ -22,14 +22,14 @@ def connect(endpoint: str | None, stack: str | None) -> Api:
     if endpoint is None:
         from millrace.local import platform
 
-        info = platform.current()
-        if info is None:
+        running = platform.current()
+        if running is None:
             raise Misconfigured(
                 "No local platform is running",
                 code="platform-down",
                 remedy="Start it with `make up`, or name a deployment with --stack or --endpoint.",
             )
-        return Api(info.api_url)
+        return Api(running.api_url())
     token = os.environ.get("MILLRACE_TOKEN")
     sign: Any = None
     if token is None and endpoint.startswith("https:"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -12,10 +13,10 @@ from typing import Any
 from millrace.cli.console import Console, number, table, usd
 from millrace.cli.follow import display_for, follow
 from millrace.cli.http import Api, post_file, quote
-from millrace.contracts import Spec, decode, encode
+from millrace.contracts import Spec, encode
 from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
 from millrace.keys import SPEC
-from millrace.runs.ingest import run_id
+from millrace.runs.ingest import parse_spec, run_id_of
 
 RUN_APPEARS_S = 90
 """How long an upload's event may take to become a run."""
@@ -47,21 +48,12 @@ def read_spec(file: Path | None, target: str | None) -> Spec | None:
     Raises
     ------
     BadInput
-        The file holds no JSON object, or one with an unknown field or a wrong type.
+        The file is no JSON, or a field is unknown or has a value that it cannot have.
     """
     if file is None and target is None:
         return None
-    data: Any = {}
-    if file is not None:
-        try:
-            data = json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise BadInput(
-                f"The spec is no JSON: {error}", code="spec-invalid", where=str(file), remedy="Correct it."
-            ) from None
-    if target is not None and isinstance(data, dict):
-        data = {**data, "target": target}
-    return decode(Spec, data)
+    spec = parse_spec(file.read_bytes(), str(file)) if file is not None else Spec()
+    return spec if target is None else dataclasses.replace(spec, target=target)
 
 
 def submit(
@@ -86,7 +78,7 @@ def submit(
         wanted = {name: value for name, value in encode(spec).items() if value != blank[name]}
         _upload(api, json.dumps(wanted, ensure_ascii=False).encode(), dataset, SPEC)
     bucket, key, version_id = _upload(api, file, dataset, file.name, force=force)
-    identity = run_id(dataset, bucket, key, version_id)
+    identity = run_id_of(bucket, dataset, key, version_id)
     give_up = clock() + RUN_APPEARS_S
     while True:
         try:
@@ -144,7 +136,8 @@ def describe(run: dict[str, Any]) -> str:
     if run.get("error"):
         lines.append(f"  {run['error']['message']}")
     if run.get("version") is not None:
-        live = {True: ", live", False: ", held back"}.get(run.get("promoted"), "")
+        promoted = run.get("promoted")
+        live = "" if promoted is None else ", live" if promoted else ", held back"
         lines.append(f"  model     {run['model']}, version {run['version']}{live}")
     if run.get("target"):
         lines.append(f"  target    {run['target']} ({run['task']})")
