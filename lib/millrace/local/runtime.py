@@ -1,0 +1,266 @@
+"""The runtime server: where the emulator has functions run and tells of event source mappings.
+
+One sandbox for each concurrent invocation, taken up again while warm, ended when idle. Code and layers
+come as zip files named by their checksum and are unpacked once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import socket
+import socketserver
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import Misconfigured
+from millrace.local.sandbox import Call, Outcome, Sandbox
+
+__all__ = ["Packages", "Pool", "RuntimeServer", "free_socket"]
+
+_log = logging.getLogger(__name__)
+
+
+class Packages:
+    """Unzipped code and layers, by checksum.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the emulator leaves ``<sha256>.zip``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+
+    def root(self, name: str) -> Path:
+        """Return the folder with the package's files, unpacked on first use."""
+        root = self.folder / name
+        if root.is_dir():
+            return root
+        with self._lock:
+            if root.is_dir():
+                return root
+            archive = self.folder / f"{name}.zip"
+            if not archive.is_file():
+                raise Misconfigured(
+                    f"The package {name} of a function is not there",
+                    code="package-missing",
+                    remedy="Deploy the function again.",
+                )
+            part = self.folder / f"{name}.unpacking"
+            shutil.rmtree(part, ignore_errors=True)
+            with zipfile.ZipFile(archive) as file:
+                for member in file.infolist():
+                    path = Path(file.extract(member, part))
+                    mode = member.external_attr >> 16
+                    if mode & 0o111 and path.is_file():
+                        path.chmod(mode & 0o777)
+            part.rename(root)
+            archive.unlink()
+        return root
+
+
+class Pool:
+    """The sandboxes of all functions.
+
+    Parameters
+    ----------
+    packages : Packages
+        Code and layers.
+    python : Path
+        Interpreter of the functions' runtime.
+    folder : Path
+        Where sandboxes have their temporary files.
+    environment : mapping
+        What the platform adds to a function's variables.
+    idle_s : float
+        How long a sandbox is kept without work.
+    """
+
+    def __init__(
+        self,
+        packages: Packages,
+        *,
+        python: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        idle_s: float = 120.0,
+    ) -> None:
+        self._packages = packages
+        self._python = python
+        self._folder = folder
+        self._environment = environment
+        self._idle_s = idle_s
+        self._idle: dict[str, list[Sandbox]] = {}
+        self._all: set[Sandbox] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._lifeline, self._hold = os.pipe()
+        threading.Thread(target=self._reap, name="sandbox-reaper", daemon=True).start()
+
+    def invoke(self, call: Call, event: bytes) -> Outcome:
+        """Run a function in a warm sandbox, or in a new one."""
+        sandbox = self._take(call)
+        try:
+            return sandbox.invoke(call, event)
+        finally:
+            self._give_back(sandbox)
+
+    def close(self) -> None:
+        """End all sandboxes."""
+        self._closed.set()
+        with self._lock:
+            sandboxes = list(self._all)
+            self._all.clear()
+            self._idle.clear()
+        for sandbox in sandboxes:
+            sandbox.close()
+        os.close(self._hold)
+        os.close(self._lifeline)
+
+    def _take(self, call: Call) -> Sandbox:
+        kind = call.kind
+        with self._lock:
+            while self._idle.get(kind):
+                sandbox = self._idle[kind].pop()
+                if sandbox.alive:
+                    return sandbox
+                self._all.discard(sandbox)
+                sandbox.close()
+        roots = [self._packages.root(name) for name in (call.code, *call.layers)]
+        sandbox = Sandbox(
+            call,
+            python=self._python,
+            roots=roots,
+            folder=self._folder / uuid.uuid4().hex,
+            environment=self._environment,
+            lifeline=self._lifeline,
+        )
+        with self._lock:
+            self._all.add(sandbox)
+        return sandbox
+
+    def _give_back(self, sandbox: Sandbox) -> None:
+        with self._lock:
+            if sandbox not in self._all:
+                return
+            if sandbox.alive and not self._closed.is_set():
+                self._idle.setdefault(sandbox.kind, []).append(sandbox)
+                return
+            self._all.discard(sandbox)
+        sandbox.close()
+
+    def _reap(self) -> None:
+        while not self._closed.wait(min(5.0, self._idle_s)):
+            oldest = time.monotonic() - self._idle_s
+            with self._lock:
+                gone = [one for group in self._idle.values() for one in group if one.used_at < oldest]
+                for kind, group in list(self._idle.items()):
+                    kept = [one for one in group if one not in gone]
+                    if kept:
+                        self._idle[kind] = kept
+                    else:
+                        del self._idle[kind]
+                self._all.difference_update(gone)
+            for sandbox in gone:
+                sandbox.close()
+
+
+class RuntimeServer:
+    """HTTP on the loopback: ``POST /invoke`` and ``POST /mappings``.
+
+    Parameters
+    ----------
+    invoke : callable
+        Runs a function.
+    announce : callable
+        Takes the event source mappings as the emulator tells of them.
+    """
+
+    def __init__(
+        self, invoke: Callable[[Call, bytes], Outcome], announce: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/mappings":
+                    announce(json.loads(body))
+                    self._answer(200, b"{}")
+                    return
+                head, _, event = body.partition(b"\n")
+                try:
+                    outcome = invoke(Call.load(json.loads(head)), event)
+                except Misconfigured as error:
+                    self._answer(500, str(error).encode())
+                    return
+                line = {"error": outcome.error, "log": outcome.log, "duration_ms": outcome.duration_ms}
+                self._answer(200, json.dumps(line).encode() + b"\n" + outcome.payload)
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                _log.debug(format, *args)
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        host, port = self._server.server_address[:2]
+        return f"{host if isinstance(host, str) else host.decode()}:{port}"
+
+    def start(self) -> None:
+        """Serve in a thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server for our own name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+
+
+def free_socket(port: int = 0) -> socket.socket:
+    """Return a socket bound to the loopback, at ``port`` when that is free, else at any."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        if not port:
+            raise
+        sock.close()
+        return free_socket()
+    return sock
