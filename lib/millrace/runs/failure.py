@@ -108,7 +108,7 @@ def explain(name: str, cause: str, stage: str) -> RunError:
         kind,
         "internal",
         f"The stage {stage or 'unknown'} failed unexpectedly ({said[:500]}). The file is untouched; look "
-        "into the function's log by the run's identifier, or upload the file again with the metadata force=true.",
+        "into the function's log by the run's identifier, or upload it again with the metadata force=true.",
         stage,
     )
 
