@@ -25,6 +25,8 @@ _HIGH_RUN = re.compile(rb"[\x80-\xff]{2,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 """Bytes that Windows-1252 leaves without a character."""
+_DAMAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")
+"""The same, and the letter ÿ, which text hardly ever has and damaged files often do."""
 
 
 def byte_order_mark(head: bytes) -> tuple[str, int]:
@@ -71,6 +73,7 @@ class Evidence:
         self._high = 0
         self._in_runs = 0
         self._undefined = 0
+        self._damage = 0
         self._line_feeds = 0
         self._returns = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -83,6 +86,7 @@ class Evidence:
             self._high += len(_HIGH.findall(block))
             self._in_runs += sum(map(len, _HIGH_RUN.findall(block)))
             self._undefined += len(_UNDEFINED.findall(block))
+            self._damage += len(_DAMAGE.findall(block))
         else:
             self._line_feeds += block.count(b"\n")
             self._returns += block.count(b"\r")
@@ -116,19 +120,20 @@ class Evidence:
         """
         if not self.invalid:
             return "utf-8", ""
-        if self.valid >= self.invalid:
-            return "utf-8", (
-                f"The file is UTF-8, but {self.invalid} of its bytes are not (the first in line "
-                f"{self.first_line}): the records with them are rejected."
-            )
         # Accents stand alone among ASCII letters; the letters of other scripts stand side by side.
-        if self._high >= 4 and (self._in_runs > 0.5 * self._high or self._undefined > 0.1 * self._high):
+        elsewhere = self._in_runs > 0.5 * self._high or self._undefined > 0.1 * self._high
+        if self.valid < self.invalid and self._high >= 4 and elsewhere:
             raise BadInput(
                 "The file is neither UTF-8 nor Windows-1252; perhaps GB 18030, Shift JIS, Big5 or a Cyrillic "
                 "encoding",
                 code="encoding-unknown",
                 where=f"line {self.first_line}",
                 remedy="Save it as UTF-8 and upload it again.",
+            )
+        if self.valid >= self.invalid or self._damage >= 0.5 * self.invalid:
+            return "utf-8", (
+                f"The file is UTF-8, but {self.invalid} of its bytes are not (the first in line "
+                f"{self.first_line}): the records with them are rejected."
             )
         return "cp1252", (
             f"The file is not UTF-8 ({self.invalid} bytes, the first in line {self.first_line}): it is read "

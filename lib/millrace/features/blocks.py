@@ -1,0 +1,392 @@
+"""From records to training blocks: typed columns that numpy maps without a copy and without pickle.
+
+A block is an uncompressed ``.npz``. Numbers, booleans and times are float64; a category column is int32
+codes into the schema's categories; a text column is its UTF-8 bytes and their offsets. In memory, category
+and text columns are object arrays of ``str`` and None.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.contracts import Column, Layout, Schema
+from millrace.errors import BadInput
+from millrace.values import is_missing, parse_boolean, parse_number, parse_time
+
+__all__ = [
+    "MAX_CLEARED_LISTED",
+    "ClearedCell",
+    "Converted",
+    "RejectedRecord",
+    "Table",
+    "cleared_jsonl",
+    "convert_chunk",
+    "read_blocks",
+    "rejects_jsonl",
+    "to_parquet",
+    "write_block",
+]
+
+MAX_CLEARED_LISTED = 1000
+"""Cleared cells of a chunk that are listed one by one; all are counted."""
+
+_RAW_ERRORS = "surrogateescape"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Training data.
+
+    Attributes
+    ----------
+    columns : dict of str to NDArray, shape (n,)
+        Feature columns in file order. Number, boolean, time: float64, NaN where missing; time in seconds
+        since 1970-01-01 UTC. Category, text: object, ``str`` or None.
+    target : NDArray, shape (n,)
+        Classification: int32 indices into ``schema.classes``. Regression: float64.
+    record : NDArray of int64, shape (n,)
+        Record numbers in the whole file, ascending.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    target: NDArray[Any]
+    record: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """A record that is not used: where it stands, why, and its text as it came.
+
+    ``column`` is empty when the fault is the record's own. Bytes of ``record`` that are not valid in the
+    file's encoding are lone surrogates (PEP 383).
+    """
+
+    line: int
+    offset: int
+    column: str
+    reason: str
+    record: str
+
+
+@dataclass(frozen=True)
+class ClearedCell:
+    """A cell that does not fit its column's type, and became missing."""
+
+    line: int
+    column: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One chunk under the schema.
+
+    Attributes
+    ----------
+    table : Table
+        The rows that are kept.
+    rejects : tuple of RejectedRecord
+        The others; ``rows_read == len(table) + len(rejects)``.
+    cleared : tuple of ClearedCell
+        The first ``MAX_CLEARED_LISTED`` cells that were cleared.
+    cells_cleared : dict of str to int
+        How many were, by column.
+    rows_read : int
+        Records of the chunk.
+    """
+
+    table: Table
+    rejects: tuple[RejectedRecord, ...]
+    cleared: tuple[ClearedCell, ...]
+    cells_cleared: dict[str, int]
+    rows_read: int
+
+
+def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Converted:
+    """Convert the records of a chunk.
+
+    A cell that does not fit its column's type becomes missing and is listed. A record is rejected for a
+    structural fault, or for a target that is missing, is no number in regression, or is no class.
+
+    Parameters
+    ----------
+    records : iterable
+        Records and rejects as ``csvfile.read_records`` yields them.
+    schema : Schema
+        Types and roles.
+    layout : Layout
+        For the encoding of the records' bytes.
+    """
+    target = schema.column(schema.target)
+    label = _label_reader(schema, target)
+    kept: list[Any] = []
+    labels: list[float | int] = []
+    rejects: list[RejectedRecord] = []
+    rows_read = 0
+    for record in records:
+        rows_read += 1
+        if not hasattr(record, "cells"):
+            rejects.append(
+                RejectedRecord(record.line, record.offset, record.column, record.reason, record.raw)
+            )
+            continue
+        try:
+            labels.append(label(record.cells[target.index]))
+        except ValueError as error:
+            raw = record.raw.decode(layout.dialect.encoding, _RAW_ERRORS)
+            rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
+        else:
+            kept.append(record)
+    columns: dict[str, NDArray[Any]] = {}
+    cleared: list[ClearedCell] = []
+    counts: dict[str, int] = {}
+    for column in schema.features:
+        texts = [record.cells[column.index] for record in kept]
+        values, misfits = _convert(texts, column)
+        columns[column.name] = values
+        if misfits:
+            counts[column.name] = len(misfits)
+            room = MAX_CLEARED_LISTED - len(cleared)
+            cleared += [ClearedCell(kept[row].line, column.name, texts[row]) for row in misfits[:room]]
+    table = Table(
+        columns,
+        np.array(labels, dtype=np.int32 if schema.classes else np.float64),
+        np.array([record.number for record in kept], dtype=np.int64),
+    )
+    return Converted(table, tuple(rejects), tuple(cleared), counts, rows_read)
+
+
+def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]:
+    """Return the function from a target's text to its code or number; it raises ValueError with a reason."""
+
+    def number(text: str) -> float:
+        value = parse_number(text, target.format)
+        if value != value:
+            raise ValueError("the target is missing")
+        return value
+
+    if not schema.classes:
+        return number
+    if target.type == "number":
+        by_value = {parse_number(name, target.format): code for code, name in enumerate(schema.classes)}
+
+        def of_number(text: str) -> int:
+            value = number(text)
+            if value not in by_value:
+                raise ValueError(f"the target {text[:40]!r} is none of the classes")
+            return by_value[value]
+
+        return of_number
+    by_name = {name: code for code, name in enumerate(schema.classes)}
+
+    def of_word(text: str) -> int:
+        if is_missing(text):
+            raise ValueError("the target is missing")
+        if text not in by_name:
+            raise ValueError(f"the target {text[:40]!r} is none of the classes")
+        return by_name[text]
+
+    return of_word
+
+
+def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[int]]:
+    """Return a column's values, and the rows whose cell did not fit and was cleared."""
+    misfits: list[int] = []
+    if column.type in ("category", "text"):
+        known = frozenset(column.categories)
+        words = np.empty(len(texts), dtype=object)
+        for row, text in enumerate(texts):
+            if is_missing(text):
+                continue
+            if known and text not in known:
+                misfits.append(row)
+            else:
+                words[row] = text
+        return words, misfits
+    values = np.full(len(texts), np.nan)
+    read = _reader(column)
+    for row, text in enumerate(texts):
+        try:
+            values[row] = read(text)
+        except ValueError:
+            misfits.append(row)
+    return values, misfits
+
+
+def _reader(column: Column) -> Callable[[str], float]:
+    if column.type == "number":
+        return lambda text: parse_number(text, column.format)
+    if column.type == "time":
+        return lambda text: parse_time(text, column.format)
+    return parse_boolean
+
+
+def write_block(
+    schema: Schema, columns: Mapping[str, NDArray[Any]], target: NDArray[Any], record: NDArray[np.int64]
+) -> bytes:
+    """Return a training block; see :class:`Table` for the arrays.
+
+    Raises
+    ------
+    ValueError
+        A feature is absent, or the arrays differ in length.
+    """
+    arrays: dict[str, NDArray[Any]] = {"target": target, "record": record}
+    for column in schema.features:
+        values = columns[column.name]
+        if len(values) != len(record) or len(target) != len(record):
+            raise ValueError(f"column {column.name!r} has {len(values)} rows, records {len(record)}")
+        key = f"c{column.index}"
+        if column.type == "category":
+            arrays[key] = _encode(values, column)
+        elif column.type == "text":
+            parts = [b"" if value is None else value.encode() for value in values]
+            arrays[key] = np.frombuffer(b"".join(parts), dtype=np.uint8)
+            ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+            arrays[f"{key}.ends"] = ends
+            arrays[f"{key}.missing"] = np.array([value is None for value in values], dtype=np.bool_)
+        else:
+            arrays[key] = np.asarray(values, dtype=np.float64)
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **arrays)
+    return out.getvalue()
+
+
+def _encode(values: NDArray[Any], column: Column) -> NDArray[np.int32]:
+    """Return the codes of a category column; -1 where missing."""
+    codes: dict[str | None, int] = {name: code for code, name in enumerate(column.categories)}
+    codes[None] = -1
+    return np.fromiter((codes[value] for value in values), dtype=np.int32, count=len(values))
+
+
+def read_blocks(blocks: Iterable[bytes], schema: Schema) -> Table:
+    """Return the blocks as one table, in the order of the record numbers.
+
+    Raises
+    ------
+    BadInput
+        A block is damaged, or was written under another schema.
+    """
+    parts = [_read_block(block, schema) for block in blocks]
+    parts.sort(key=lambda part: int(part.record[0]) if len(part.record) else -1)
+    dtype = np.int32 if schema.classes else np.float64
+    if not parts:
+        parts = [_empty(schema)]
+    record = np.concatenate([part.record for part in parts])
+    if np.any(np.diff(record) <= 0):
+        raise BadInput("Two training blocks hold the same records", code="blocks-overlap")
+    return Table(
+        {c.name: np.concatenate([part.columns[c.name] for part in parts]) for c in schema.features},
+        np.concatenate([part.target for part in parts]).astype(dtype, copy=False),
+        record,
+    )
+
+
+def _empty(schema: Schema) -> Table:
+    columns: dict[str, NDArray[Any]] = {
+        c.name: np.empty(0, dtype=object if c.type in ("category", "text") else np.float64)
+        for c in schema.features
+    }
+    return Table(columns, np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def _read_block(block: bytes, schema: Schema) -> Table:
+    try:
+        with np.load(io.BytesIO(block), allow_pickle=False) as arrays:
+            columns = {c.name: _read_column(arrays, c) for c in schema.features}
+            return Table(columns, arrays["target"], arrays["record"])
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise BadInput(
+            f"A training block cannot be read ({error})",
+            code="block-damaged",
+            remedy="Run the dataset again.",
+        ) from error
+
+
+def _read_column(arrays: Mapping[str, NDArray[Any]], column: Column) -> NDArray[Any]:
+    key = f"c{column.index}"
+    if column.type == "category":
+        # Code -1 picks the last entry: None.
+        names = np.array([*column.categories, None], dtype=object)
+        values: NDArray[Any] = names[arrays[key]]
+        return values
+    if column.type == "text":
+        data = arrays[key].tobytes()
+        ends, missing = arrays[f"{key}.ends"], arrays[f"{key}.missing"]
+        values = np.empty(len(ends), dtype=object)
+        start = 0
+        for row, end in enumerate(ends.tolist()):
+            if not missing[row]:
+                values[row] = data[start:end].decode()
+            start = end
+        return values
+    return arrays[key]
+
+
+def to_parquet(converted: Converted, schema: Schema) -> bytes:
+    """Return the kept rows as a Parquet file: the features and the target in file order.
+
+    Numbers are doubles, booleans booleans, times UTC timestamps in microseconds, categories dictionaries
+    of strings. The target of a classification is its class label.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    table = converted.table
+    arrays: dict[str, Any] = {}
+    for column in schema.columns:
+        if column.name == schema.target:
+            if schema.classes:
+                labels = pa.array(schema.classes, type=pa.string())
+                arrays[column.name] = pa.DictionaryArray.from_arrays(pa.array(table.target), labels)
+            else:
+                arrays[column.name] = pa.array(table.target)
+        elif column.role == "feature":
+            arrays[column.name] = _arrow(table.columns[column.name], column)
+    out = io.BytesIO()
+    pq.write_table(pa.table(arrays), out, compression="zstd")
+    return out.getvalue()
+
+
+def _arrow(values: NDArray[Any], column: Column) -> Any:
+    import pyarrow as pa
+
+    if column.type == "category":
+        codes = _encode(values, column)
+        names = pa.array(column.categories, type=pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
+    if column.type == "text":
+        return pa.array(values, type=pa.string())
+    missing = np.isnan(values)
+    if column.type == "boolean":
+        return pa.array(values == 1.0, mask=missing)
+    if column.type == "time":
+        microseconds = np.where(missing, 0.0, np.round(values * 1e6)).astype(np.int64)
+        return pa.array(microseconds, mask=missing).cast(pa.timestamp("us", tz="UTC"))
+    return pa.array(values, mask=missing)
+
+
+def rejects_jsonl(converted: Converted) -> bytes:
+    """Return the rejected records, one JSON object a line: line, offset, column, reason, record."""
+    return _jsonl(converted.rejects)
+
+
+def cleared_jsonl(converted: Converted) -> bytes:
+    """Return the listed cleared cells, one JSON object a line: line, column, value."""
+    return _jsonl(converted.cleared)
+
+
+def _jsonl(items: Iterable[RejectedRecord | ClearedCell]) -> bytes:
+    # ASCII, so that lone surrogates survive.
+    return "".join(json.dumps(vars(item)) + "\n" for item in items).encode("ascii")

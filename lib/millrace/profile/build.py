@@ -1,0 +1,303 @@
+"""The profile of one chunk, column by column over batches: each distinct text is looked at once a batch."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from millrace.profile.statistics import (
+    MAX_DISTINCT,
+    SKETCH_SIZE,
+    ColumnProfile,
+    NumberEvidence,
+    Profile,
+    TimeEvidence,
+    scaled,
+    sketch_hashes,
+    smallest,
+)
+from millrace.values import MISSING_WORDS, parse_boolean, read_number, read_time
+
+__all__ = ["TIME_FORMATS", "profile_chunk"]
+
+_BATCH_ROWS = 4096
+_EXAMPLE_CHARACTERS = 80
+_DIGITS = re.compile(r"[0-9]+")
+_WORD = re.compile(r"[A-Za-z]+")
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+
+TIME_FORMATS = (
+    "iso8601",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%b %d %Y",
+)
+"""Formats that are tried on a column, the preferred first where two explain it equally well."""
+
+
+def _shape(text: str) -> str:
+    """Return the text with every run of digits as 9 and of letters as a."""
+    return _WORD.sub("a", _DIGITS.sub("9", text))
+
+
+def _shapes() -> dict[str, tuple[str, ...]]:
+    """Return the formats that a text of each shape may be in: strptime is slow, a shape is not."""
+    example = {"%b": "Jan", "%B": "January", "%p": "AM"}
+    shapes: dict[str, tuple[str, ...]] = {}
+    for name in TIME_FORMATS:
+        if name != "iso8601":
+            shape = _shape(re.sub("%[A-Za-z]", lambda match: example.get(match[0], "1"), name))
+            shapes[shape] = (*shapes.get(shape, ()), name)
+    return shapes
+
+
+_FORMATS_OF_SHAPE = _shapes()
+
+
+def profile_chunk(records: Iterable[Any], names: Sequence[str]) -> Profile:
+    """Profile the records of a chunk.
+
+    Parameters
+    ----------
+    records : iterable
+        Records of the right width (``number`` and ``cells``) and rejects (no ``cells``), as
+        ``csvfile.read_records`` yields them.
+    names : sequence of str
+        Column names; a record has as many cells.
+    """
+    builders = [_ColumnBuilder(name) for name in names]
+    rows = rejects = 0
+    source = iter(records)
+    while batch := list(islice(source, _BATCH_ROWS)):
+        kept = [record for record in batch if hasattr(record, "cells")]
+        rows += len(kept)
+        rejects += len(batch) - len(kept)
+        numbers = [record.number for record in kept]
+        columns = zip(*(record.cells for record in kept), strict=True)
+        for builder, cells in zip(builders, columns, strict=False):
+            builder.add(cells, numbers)
+    return Profile(rows, rejects, tuple(builder.build() for builder in builders))
+
+
+class _Numbers:
+    """Mutable :class:`NumberEvidence`."""
+
+    __slots__ = (
+        "codes",
+        "commas",
+        "count",
+        "grouped",
+        "integers",
+        "maximum",
+        "minimum",
+        "too_large",
+        "total",
+    )
+
+    def __init__(self) -> None:
+        self.count = self.integers = self.codes = self.grouped = self.commas = self.too_large = 0
+        self.minimum: float | None = None
+        self.maximum: float | None = None
+        self.total = 0
+
+    def add(self, value: float, times: int) -> None:
+        self.count += times
+        if value - value != 0.0:
+            self.too_large += times
+            return
+        self.total += scaled(value) * times
+        if self.minimum is None or value < self.minimum:
+            self.minimum = value
+        if self.maximum is None or value > self.maximum:
+            self.maximum = value
+
+    def build(self) -> NumberEvidence:
+        return NumberEvidence(
+            count=self.count,
+            integers=self.integers,
+            codes=self.codes,
+            grouped=self.grouped,
+            commas=self.commas,
+            too_large=self.too_large,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            total=hex(self.total),
+        )
+
+
+class _ColumnBuilder:
+    """Mutable :class:`ColumnProfile`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = self.missing = self.booleans = self.multiword = self.tokens = self.longest = 0
+        self.words: Counter[str] = Counter()
+        self.plain = _Numbers()
+        self.comma = _Numbers()
+        self.times: dict[str, TimeEvidence] = {}
+        self.distinct: dict[str, int] | None = {}
+        self.hashes: set[int] = set()
+        self.sequence: int | None = None
+        self.sequential = True
+        self.example: str | None = None
+
+    def add(self, cells: Sequence[str], numbers: Sequence[int]) -> None:
+        """Take a batch of cells into account; ``numbers`` are their records'."""
+        if self.sequential:
+            self._follow(cells, numbers)
+        counts = Counter(cells)
+        for blank in [text for text in counts if not text or text.isspace()]:
+            self.missing += counts.pop(blank)
+        self._count_distinct(counts)
+        for text, times in counts.items():
+            self.count += times
+            self._weigh(text, times)
+
+    def _follow(self, cells: Sequence[str], numbers: Sequence[int]) -> None:
+        for text, number in zip(cells, numbers, strict=True):
+            step = int(text) - number if text.isdecimal() and len(text) < 16 else None
+            if self.sequence is None:
+                self.sequence = step
+            if step is None or step != self.sequence:
+                self.sequential, self.sequence = False, None
+                return
+
+    def _count_distinct(self, counts: Counter[str]) -> None:
+        if self.distinct is not None:
+            distinct = self.distinct
+            for text, times in counts.items():
+                distinct[text] = distinct.get(text, 0) + times
+            if len(distinct) <= MAX_DISTINCT:
+                return
+            self.hashes = sketch_hashes(distinct)
+            self.distinct = None
+        else:
+            self.hashes |= sketch_hashes(counts)
+        if len(self.hashes) > 4 * SKETCH_SIZE:
+            self.hashes = set(smallest(self.hashes))
+
+    def _weigh(self, text: str, times: int) -> None:
+        if len(text) > self.longest:
+            self.longest = len(text)
+        words = len(text.split())
+        self.tokens += words * times
+        if words > 1:
+            self.multiword += times
+        try:
+            value = read_number(text)
+        except ValueError:
+            self._weigh_word(text.strip(), times)
+            return
+        self.plain.add(value, times)
+        digits = text.strip().lstrip("+-")
+        if digits.isdecimal():
+            code = (len(digits) > 1 and digits[0] == "0") or len(digits) > 15
+            self.plain.integers += times
+            self.plain.codes += times * code
+            if digits in ("0", "1"):
+                self.booleans += times
+        if "." not in text:
+            self.comma.add(value, times)
+
+    def _weigh_word(self, text: str, times: int) -> None:
+        """Weigh a text that is no plain number."""
+        word = text.lower()
+        if word in MISSING_WORDS:
+            self.words[text] += times
+            return
+        if self.example is None or text[:_EXAMPLE_CHARACTERS] < self.example:
+            self.example = text[:_EXAMPLE_CHARACTERS]
+        if len(word) <= 5 and _is_boolean(word):
+            self.booleans += times
+        if not _DIGITS.search(text):
+            return
+        if "," in text:
+            self._weigh_comma(text, times)
+        for name in self._formats(text):
+            try:
+                moment = read_time(text, name)
+            except ValueError:
+                continue
+            seen = self.times.get(name)
+            if seen is None:
+                self.times[name] = TimeEvidence(times, moment, moment)
+            else:
+                low, high = seen.minimum, seen.maximum
+                self.times[name] = TimeEvidence(
+                    seen.count + times,
+                    moment if low is None or moment < low else low,
+                    moment if high is None or moment > high else high,
+                )
+
+    def _weigh_comma(self, text: str, times: int) -> None:
+        try:
+            value = read_number(text, "decimal-comma")
+        except ValueError:
+            return
+        self.comma.add(value, times)
+        self.comma.commas += times
+        if _GROUPED.fullmatch(text):
+            self.comma.grouped += times
+
+    @staticmethod
+    def _formats(text: str) -> tuple[str, ...]:
+        if len(text) > 40:
+            return ()
+        if text[4:5] == "-":
+            return ("iso8601",)
+        return _FORMATS_OF_SHAPE.get(_shape(text), ())
+
+    def build(self) -> ColumnProfile:
+        """Return what was learned; everything in an order that does not depend on the rows' order."""
+        return ColumnProfile(
+            name=self.name,
+            count=self.count,
+            missing=self.missing,
+            words={word: self.words[word] for word in sorted(self.words)},
+            plain=self.plain.build(),
+            comma=self.comma.build(),
+            booleans=self.booleans,
+            times={name: self.times[name] for name in sorted(self.times)},
+            distinct=(
+                None
+                if self.distinct is None
+                else {text: self.distinct[text] for text in sorted(self.distinct)}
+            ),
+            sketch=() if self.distinct is not None else smallest(self.hashes),
+            multiword=self.multiword,
+            tokens=self.tokens,
+            longest=self.longest,
+            sequence=self.sequence,
+            sequential=self.sequential,
+            example=self.example,
+        )
+
+
+def _is_boolean(word: str) -> bool:
+    try:
+        parse_boolean(word)
+    except ValueError:
+        return False
+    return True
