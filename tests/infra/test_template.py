@@ -1,0 +1,183 @@
+"""What the template promises: private, encrypted, bounded, and tied to no account or region."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.infra.template import ROOT, functions, resources, statements, template, verb
+
+BUCKETS = {"DataBucket": "data", "ArtifactBucket": "artifacts"}
+
+
+def walk(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from walk(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from walk(part)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_are_encrypted_versioned_private_and_tidy(bucket: str) -> None:
+    properties = resources("AWS::S3::Bucket")[bucket]
+    rules = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rules[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    lifecycle = properties["LifecycleConfiguration"]["Rules"]
+    assert any("NoncurrentVersionExpiration" in rule for rule in lifecycle)
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in lifecycle)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_answer_over_tls_only(bucket: str) -> None:
+    statement = resources("AWS::S3::BucketPolicy")[f"{bucket}Policy"]["PolicyDocument"]["Statement"][0]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert len(statement["Resource"]) == 2
+
+
+def triggers() -> list[tuple[str, str, str]]:
+    """Return bucket, prefix and function of each notification."""
+    found = []
+    for bucket in BUCKETS:
+        notification = resources("AWS::S3::Bucket")[bucket]["NotificationConfiguration"]
+        for entry in notification["LambdaConfigurations"]:
+            rules = {rule["Name"]: rule["Value"] for rule in entry["Filter"]["S3Key"]["Rules"]}
+            found.append((bucket, rules["prefix"], entry["Function"]["Fn::GetAtt"][0]))
+    return found
+
+
+def test_uploads_and_failed_batches_trigger_their_functions() -> None:
+    assert triggers() == [
+        ("DataBucket", "datasets/", "IngestFunction"),
+        ("ArtifactBucket", "aws/lambda/", "ChunkFailedFunction"),
+    ]
+
+
+def test_no_function_writes_where_a_notification_listens() -> None:
+    """Two writers are meant to: presigned uploads, and Lambda's own on-failure destination."""
+    meant = {("ManageFunction", "DataBucket"), ("PreprocessFunction", "ArtifactBucket")}
+    writers = set()
+    for function in functions():
+        for actions, targets in statements(function):
+            if not any(action in ("s3:PutObject", "s3:*") for action in actions):
+                continue
+            for target in targets:
+                text = target.get("Fn::Sub", "") if isinstance(target, dict) else target
+                for bucket, prefix, _ in triggers():
+                    name, _, path = text.rpartition(":::")[2].partition("/")
+                    listens = path.startswith(prefix) or prefix.startswith(path.rstrip("*")) or path == "*"
+                    if f"-{BUCKETS[bucket]}-" in name and listens:
+                        writers.add((function, bucket))
+    assert writers == meant
+
+
+def test_roles_name_actions_and_resources() -> None:
+    for function in functions():
+        for actions, targets in statements(function):
+            assert not [action for action in actions if "*" in action], f"{function}: {actions}"
+            if "*" in targets:
+                assert all(action.split(":")[0] in ("xray", "states") for action in actions), function
+                assert not {"states:StartExecution", "states:DescribeExecution"} & set(actions)
+
+
+def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
+    roles = [properties["Role"]["Fn::GetAtt"][0] for properties in functions().values()]
+    logs = [properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in functions().values()]
+    assert len(set(roles)) == len(set(logs)) == len(functions()) == 14
+    for log_group in resources("AWS::Logs::LogGroup").values():
+        assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_functions_are_those_of_the_folders() -> None:
+    assert {verb(name) for name in functions()} == {
+        path.parent.name for path in (ROOT / "functions").glob("*/app.py")
+    }
+
+
+def test_the_stream_gives_up_and_says_so() -> None:
+    mapping = functions()["PreprocessFunction"]["Events"]["Chunks"]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert 0 < mapping["MaximumRetryAttempts"] <= 5
+    assert 60 <= mapping["MaximumRecordAgeInSeconds"] <= 86400
+    assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+    assert mapping["ParallelizationFactor"] == {"Ref": "ParallelizationFactor"}
+
+
+def test_a_retry_fits_into_the_age_of_a_record() -> None:
+    function = functions()["PreprocessFunction"]
+    mapping = function["Events"]["Chunks"]["Properties"]
+    tries = mapping["MaximumRetryAttempts"] + 1
+    assert function["Timeout"] * tries <= mapping["MaximumRecordAgeInSeconds"]
+
+
+@pytest.mark.parametrize("function", ["IngestFunction", "ChunkFailedFunction", "ReconcileFunction"])
+def test_events_that_nobody_waits_for_have_a_destination(function: str) -> None:
+    destination = functions()[function]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    assert destination == {"Type": "SQS", "Destination": {"Fn::GetAtt": ["LostEventsQueue", "Arn"]}}
+
+
+def test_what_holds_state_is_encrypted_and_restorable() -> None:
+    table = resources("AWS::DynamoDB::Table")["RunsTable"]
+    assert table["SSESpecification"]["SSEEnabled"] is True
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert resources("AWS::Kinesis::Stream")["ChunkStream"]["StreamEncryption"]["EncryptionType"] == "KMS"
+    assert resources("AWS::SQS::Queue")["LostEventsQueue"]["SqsManagedSseEnabled"] is True
+
+
+def test_every_route_asks_who_calls() -> None:
+    routes = resources("AWS::ApiGatewayV2::Route")
+    assert {route["RouteKey"] for route in routes.values()} == {"POST /predict", "$default"}
+    for route in routes.values():
+        assert route["AuthorizationType"] == {"Fn::If": ["JwtAuth", "JWT", "AWS_IAM"]}
+    assert template()["Parameters"]["AuthMode"]["Default"] == "iam"
+
+
+def test_every_parameter_has_a_default_and_a_description() -> None:
+    for name, parameter in template()["Parameters"].items():
+        assert "Default" in parameter, name
+        assert parameter["Description"], name
+
+
+def test_nothing_is_tied_to_an_account_a_region_or_a_partition() -> None:
+    for value in walk(template()):
+        if isinstance(value, str):
+            assert not re.search(r"\b\d{12}\b", value), value
+            assert not re.search(r"arn:aws[a-z-]*:", value), value
+            assert not re.search(r"\b(us|eu|ap|sa|ca|me|af)-[a-z]+-\d\b", value.replace("(us-east-1)", "")), (
+                value
+            )
+
+
+def test_the_layers_of_a_function_fit_its_work() -> None:
+    layers = {
+        name: [layer["Ref"].removesuffix("Layer") for layer in properties.get("Layers", [])]
+        for name, properties in functions().items()
+    }
+    assert layers.pop("PredictFunction") == []
+    assert all(used[0] == "Core" for used in layers.values())
+    assert not [name for name, used in layers.items() if {"Science", "Columnar"} <= set(used)]
+
+
+def test_the_outputs_name_what_a_client_needs() -> None:
+    assert {"DataBucket", "ArtifactBucket", "ApiUrl", "StateMachineArn", "StreamName"} <= set(
+        template()["Outputs"]
+    )
+
+
+def test_the_state_machine_is_given_what_its_definition_names() -> None:
+    text = (ROOT / "statemachines" / "run.asl.json").read_text("utf-8")
+    json.loads(text)
+    given = resources("AWS::Serverless::StateMachine")["RunStateMachine"]["DefinitionSubstitutions"]
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == set(given)
