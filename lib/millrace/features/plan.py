@@ -15,22 +15,22 @@ from millrace.features.candidates import Family
 
 __all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
 
-Kind = Literal["number", "boolean", "one-hot", "ordinal", "time", "text"]
+Kind = Literal["number", "boolean", "one-hot", "native", "code", "time", "text"]
 
 ONE_HOT_LIMIT = {"linear": 2000, "forest": 12, "boosted": 0}
 """Categories of a column that become columns of their own. A linear model weighs each category by itself
 and its matrix is sparse; a forest's trees lose depth to wide one-hot columns; boosted trees split sets
 of categories natively."""
-ORDINAL_LIMIT = 254
-"""Histogram boosting takes at most 255 bins a column (``max_bins`` in scikit-learn's documentation); one
-is left for the categories that are grouped."""
-TEXT_LIMIT = {"linear": 5000, "forest": 200, "boosted": 200}
+NATIVE_LIMIT = 254
+"""Categories that boosted trees split as sets: at most 255 codes a column (``max_bins`` in scikit-learn's
+documentation), of which one is left for those that are grouped."""
+TEXT_LIMIT = {"linear": 5000, "forest": 100, "boosted": 100}
 """Words of a text column, the most frequent ones. Trees get a dense matrix, so they get fewer."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What one column becomes.
+    """What one column becomes; a column may have several.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Encoding:
     kind : Kind
         The encoder.
     limit : int
-        Most categories (``one-hot``, ``ordinal``) or words (``text``) that get a code of their own;
+        Most categories (``one-hot``, ``native``) or words (``text``) that get a place of their own;
         0 where it does not apply.
     reason : str
         Why, as a sentence for the report.
@@ -76,7 +76,7 @@ def feature_plan(schema: Schema, family: Family) -> FeaturePlan:
     Returns
     -------
     FeaturePlan
-        One encoding for each column of ``schema.features``.
+        At least one encoding for each column of ``schema.features``.
 
     Raises
     ------
@@ -89,35 +89,45 @@ def feature_plan(schema: Schema, family: Family) -> FeaturePlan:
             code="no-features",
             remedy="Every column but the target is empty, constant, an identifier or excluded: add one.",
         )
-    return FeaturePlan(family, tuple(_encoding(column, family) for column in schema.features))
+    return FeaturePlan(
+        family, tuple(encoding for column in schema.features for encoding in _encodings(column, family))
+    )
 
 
-def _encoding(column: Column, family: Family) -> Encoding:
+def _encodings(column: Column, family: Family) -> tuple[Encoding, ...]:
     name = column.name
     if column.type == "number":
-        return Encoding(name, "number", 0, "Numbers stay numbers.")
+        return (Encoding(name, "number", 0, "Numbers stay numbers."),)
     if column.type == "boolean":
-        return Encoding(name, "boolean", 0, "Yes and no become 1 and 0.")
+        return (Encoding(name, "boolean", 0, "Yes and no become 1 and 0."),)
     if column.type == "time":
-        return Encoding(name, "time", 0, "A time becomes its calendar parts and its place on the time line.")
+        reason = "A time becomes its calendar parts and its place on the time line."
+        return (Encoding(name, "time", 0, reason),)
     if column.type == "text":
         limit = TEXT_LIMIT[family]
-        return Encoding(name, "text", limit, f"Free text becomes the weights of its {limit} commonest words.")
+        return (
+            Encoding(name, "text", limit, f"Free text becomes the weights of its {limit} commonest words."),
+        )
     return _category(column, family)
 
 
-def _category(column: Column, family: Family) -> Encoding:
-    count = len(column.categories)
+def _category(column: Column, family: Family) -> tuple[Encoding, ...]:
+    name, count = column.name, len(column.categories)
     one_hot = ONE_HOT_LIMIT[family]
     if family == "linear" or count <= one_hot:
-        reason = f"{count} categories become a column each"
-        return Encoding(column.name, "one-hot", one_hot, _grouped(reason, count, one_hot))
-    reason = (
-        f"{count} categories become codes that boosted trees split natively"
-        if family == "boosted"
-        else f"{count} categories are too many for a column each and become codes"
+        reason = _grouped(f"{count} categories become a column each", count, one_hot)
+        return (Encoding(name, "one-hot", one_hot, reason),)
+    code = Encoding(
+        name,
+        "code",
+        0,
+        f"{count} categories are numbered in their order, so that trees can split each one off.",
     )
-    return Encoding(column.name, "ordinal", ORDINAL_LIMIT, _grouped(reason, count, ORDINAL_LIMIT))
+    if family == "forest":
+        return (code,)
+    reason = _grouped(f"{count} categories are split as sets", count, NATIVE_LIMIT)
+    native = Encoding(name, "native", NATIVE_LIMIT, reason)
+    return (native, code) if count > NATIVE_LIMIT else (native,)
 
 
 def _grouped(reason: str, count: int, limit: int) -> str:

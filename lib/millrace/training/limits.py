@@ -16,7 +16,9 @@ __all__ = ["LIMITS", "Limits", "boosting_rounds", "fold_count", "forest_size"]
 MANY_ROWS = 20_000
 """Above it, 3 folds say as much as 5: the error of a score falls with the rows that it is taken on."""
 FEWEST_ROUNDS = 50
-FEWEST_TREES = 50
+HISTOGRAM_ROWS = 2_000
+"""What a tree costs beside its rows, in rows: each of its leaves sums a histogram a column."""
+FEWEST_TREES = 40
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Limits:
     boosted_trees : int
         Most trees of a boosted model, one a class and round: this bounds the plan.
     boosting_cells : int
-        Most rows x columns x trees that one boosted fit goes through.
+        Most rows x columns x trees that one boosted fit goes through, its histograms counted as rows.
     trees : int
         Most trees of a forest.
     leaf_values : int
@@ -56,9 +58,9 @@ class Limits:
 
 LIMITS: Mapping[Budget, Limits] = types.MappingProxyType(
     {
-        "quick": Limits(50_000, 3, 150, 1_500, 300_000_000, 80, 60_000, 10_000),
-        "standard": Limits(200_000, 5, 400, 3_000, 1_000_000_000, 200, 120_000, 20_000),
-        "thorough": Limits(1_000_000, 5, 1_000, 8_000, 10_000_000_000, 400, 400_000, 50_000),
+        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000),
+        "standard": Limits(200_000, 5, 400, 1_000, 500_000_000, 200, 160_000, 16_000),
+        "thorough": Limits(1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000),
     }
 )
 """Bounds by budget."""
@@ -71,7 +73,7 @@ def fold_count(limits: Limits, rows: int) -> int:
 
 def boosting_rounds(limits: Limits, rows: int, columns: int, outputs: int) -> int:
     """Return the most rounds of a boosted model with ``outputs`` trees a round."""
-    affordable = limits.boosting_cells // max(1, rows * columns * outputs)
+    affordable = limits.boosting_cells // ((rows + HISTOGRAM_ROWS) * columns * outputs)
     return min(limits.rounds, max(FEWEST_ROUNDS, affordable), max(1, limits.boosted_trees // outputs))
 
 

@@ -46,6 +46,9 @@ Floats = NDArray[np.float64]
 
 EARLY_STOPPING_EVERY = 7
 """One row in seven tells a boosted model when to stop."""
+SMALL_TABLE = 5_000
+FOREST_FEATURES = 60
+"""Most columns that a split of a regression forest looks at."""
 PATIENCE = 20
 """Rounds without a better loss after which boosting stops."""
 
@@ -122,17 +125,17 @@ class Learner:
         if self.schema.task != "regression" and np.unique(target).size < 2:
             return Fitted(_joined(features, DummyClassifier(strategy="prior").fit(matrix, target)))
         if family != "boosted":
-            estimator = self._linear() if family == "linear" else self._forest(len(frame))
+            estimator = self._linear() if family == "linear" else self._forest(matrix.shape)
             with warnings.catch_warnings():
                 # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return Fitted(_joined(features, estimator.fit(matrix, target)))
-        codes = len(plan.columns("ordinal"))
+        native = len(plan.columns("native"))
         if rounds is not None:
-            return Fitted(_joined(features, self._boosted(matrix.shape, codes, rounds).fit(matrix, target)))
+            return Fitted(_joined(features, self._boosted(matrix.shape, native, rounds).fit(matrix, target)))
         most = boosting_rounds(self.limits, matrix.shape[0], matrix.shape[1], self._outputs)
         watch = _watching(record, target if self.schema.task != "regression" else None, time, self.seed)
-        booster = self._boosted(matrix.shape, codes, most)
+        booster = self._boosted(matrix.shape, native, most)
         if watch is None:
             return Fitted(_joined(features, booster.fit(matrix, target)))
         booster.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
@@ -155,7 +158,8 @@ class Learner:
             return Ridge(alpha=30.0 if strong else 1.0)
         return LogisticRegression(C=0.05 if strong else 1.0, max_iter=200)
 
-    def _forest(self, rows: int) -> BaseEstimator:
+    def _forest(self, shape: tuple[int, int]) -> BaseEstimator:
+        rows, columns = shape
         regression = self.schema.task == "regression"
         trees, leaves = forest_size(self.limits, rows, 1 if regression else len(self.schema.classes))
         settings: dict[str, Any] = {
@@ -171,23 +175,28 @@ class Learner:
         else:
             kind = RandomForestRegressor if regression else RandomForestClassifier
         if regression:
-            return kind(min_samples_leaf=2, max_features=0.6, **settings)
+            features = max(1, min(round(0.6 * columns), FOREST_FEATURES))
+            return kind(min_samples_leaf=2, max_features=features, **settings)
         return kind(max_features="sqrt", **settings)
 
-    def _boosted(self, shape: tuple[int, int], codes: int, rounds: int) -> BaseEstimator:
+    def _boosted(self, shape: tuple[int, int], native: int, rounds: int) -> BaseEstimator:
         rows, columns = shape
+        small = rows < SMALL_TABLE
+        # Small tables gain by small steps and shallow trees; large ones need neither and would pay for them.
+        step = 0.05 if small and self._outputs == 1 else 0.1
         kind = (
             HistGradientBoostingRegressor
             if self.schema.task == "regression"
             else HistGradientBoostingClassifier
         )
         return kind(
-            learning_rate=0.03 if self.name == "boosted_trees_slow" else 0.06,
+            learning_rate=step / 3.0 if self.name == "boosted_trees_slow" else step,
             max_iter=rounds,
-            max_leaf_nodes=31,
-            min_samples_leaf=max(4, min(20, rows // 40)),
-            l2_regularization=1.0,
-            categorical_features=np.arange(columns) < codes,
+            max_leaf_nodes=15 if small else 31,
+            min_samples_leaf=max(4, min(20, rows // 25)),
+            l2_regularization=5.0 if small else 1.0,
+            max_features=0.5,
+            categorical_features=np.arange(columns) < native,
             early_stopping=False,
             random_state=self.seed,
         )
@@ -207,10 +216,10 @@ def build_features(plan: FeaturePlan, frame: pd.DataFrame) -> ColumnTransformer:
     Returns
     -------
     ColumnTransformer
-        Ordinal codes come first, so that categorical columns are the first ones of the matrix.
+        Native categories come first, so that boosted trees find them as the first columns.
     """
     parts: list[tuple[str, Any, Any]] = []
-    for kind in ("ordinal", "one-hot", "number", "boolean", "time"):
+    for kind in ("native", "code", "one-hot", "number", "boolean", "time"):
         columns = list(plan.columns(kind))
         if columns:
             parts.append((kind, _encoder(plan, kind), columns))
@@ -224,13 +233,13 @@ def build_features(plan: FeaturePlan, frame: pd.DataFrame) -> ColumnTransformer:
 def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
     trees = plan.family == "boosted"
     limit = max((e.limit for e in plan.encodings if e.kind == kind), default=0)
-    if kind == "ordinal":
-        # A missing category and one never seen look alike: boosted trees learn where missing ones go.
+    if kind in ("native", "code"):
+        # Boosted trees take NaN, and a negative native code, for missing; forests get a number.
         return OrdinalEncoder(
             handle_unknown="use_encoded_value",
             unknown_value=-1,
             encoded_missing_value=np.nan if trees else -1,
-            max_categories=limit,
+            max_categories=limit or None,
         )
     if kind == "one-hot":
         return OneHotEncoder(
