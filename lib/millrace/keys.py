@@ -112,6 +112,11 @@ def rejects_prefix(run_id: str) -> str:
     return run(run_id, "rejects/")
 
 
+def cleared(run_id: str, chunk: int) -> str:
+    """Return the key of a chunk's cleared cells: those that did not fit their column's type."""
+    return run(run_id, f"cleared/{chunk:05d}.jsonl")
+
+
 def candidate(run_id: str, name: str) -> str:
     """Return the key of a candidate's result."""
     return run(run_id, f"candidates/{name}.json")

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, Run, Schema, decode, encode
 from millrace.errors import Conflict
 from millrace.runs.ports import Executions
 
-__all__ = ["execution_name", "read_layout", "read_schema", "start_execution", "utc_now", "write_json"]
+__all__ = [
+    "execution_name",
+    "read_layout",
+    "read_parts",
+    "read_schema",
+    "start_execution",
+    "utc_now",
+    "write_json",
+]
 
-T = TypeVar("T")
+_AT_ONCE = 16
 
 
 def utc_now() -> str:
@@ -51,3 +61,10 @@ def write_json(artifacts: ObjectStore, key: str, value: Any, *, only_if_absent: 
             raise
         return False
     return True
+
+
+def read_parts(artifacts: ObjectStore, part_keys: Sequence[str]) -> Iterator[bytes]:
+    """Yield the objects in order, reading 16 at once: a pass of many chunks has many small results."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(part_keys), _AT_ONCE):
+            yield from pool.map(artifacts.get, part_keys[start : start + _AT_ONCE])

@@ -1,0 +1,106 @@
+"""What the convert pass made, added up; and which candidates to train."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from millrace import keys
+from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
+from millrace.errors import BadInput
+from millrace.features.candidates import candidate_names
+from millrace.runs.progress import read_layout, read_parts, read_schema
+
+__all__ = ["Totals", "add_up", "collect"]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Every record is kept or rejected; a cleared cell is one that did not fit its column's type."""
+
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    cells_cleared: int
+
+
+def collect(
+    run_id: str, *, artifacts: ObjectStore, runs: RunStore, max_reject_share: float
+) -> tuple[str, ...]:
+    """Note the rows on the run, begin the counted set of candidates, and return their names.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    artifacts, runs
+        The artifact bucket and the run records.
+    max_reject_share : float
+        Share of rejected records, 0 to 1, above which the run stops.
+
+    Raises
+    ------
+    BadInput
+        Too many records are rejected, or all of them.
+    """
+    run = runs.get(run_id)
+    schema = read_schema(run_id, artifacts)
+    chunks = len(read_layout(run_id, artifacts).chunks)
+    parts = read_parts(artifacts, [keys.part(run_id, "convert", chunk) for chunk in range(chunks)])
+    totals = add_up([decode(ChunkOutcome, json.loads(data)) for data in parts])
+    rejects = f"s3://{artifacts.bucket}/{keys.rejects_prefix(run_id)}" if totals.rows_rejected else None
+    runs.update(
+        run_id,
+        rows_read=totals.rows_read,
+        rows_kept=totals.rows_kept,
+        rows_rejected=totals.rows_rejected,
+        rejects=rejects,
+        warnings=schema.warnings + _warnings(totals, rejects),
+    )
+    _check(totals, max_reject_share, rejects)
+    names = candidate_names(schema, run.spec.budget)
+    runs.start_pass(run_id, "train", total=len(names))
+    return names
+
+
+def add_up(outcomes: list[ChunkOutcome]) -> Totals:
+    """Add up the chunks' outcomes.
+
+    Raises
+    ------
+    RuntimeError
+        A record was lost: neither kept nor rejected. That is a fault of ours, never of the file.
+    """
+    totals = Totals(
+        rows_read=sum(outcome.rows_read for outcome in outcomes),
+        rows_kept=sum(outcome.rows_kept for outcome in outcomes),
+        rows_rejected=sum(outcome.rows_rejected for outcome in outcomes),
+        cells_cleared=sum(outcome.cells_cleared for outcome in outcomes),
+    )
+    if totals.rows_read != totals.rows_kept + totals.rows_rejected:
+        raise RuntimeError(
+            f"{totals.rows_read} read, {totals.rows_kept} are kept and {totals.rows_rejected} rejected"
+        )
+    return totals
+
+
+def _warnings(totals: Totals, rejects: str | None) -> tuple[str, ...]:
+    if not rejects:
+        return ()
+    return (
+        f"{totals.rows_rejected} of {totals.rows_read} records are rejected; they lie, with line numbers and "
+        f"reasons, below {rejects}.",
+    )
+
+
+def _check(totals: Totals, max_reject_share: float, rejects: str | None) -> None:
+    if totals.rows_rejected > max_reject_share * totals.rows_read or not totals.rows_kept:
+        allowed = f", more than the share of {max_reject_share:g} that is let through"
+        raise BadInput(
+            f"{totals.rows_rejected} of {totals.rows_read} records are rejected"
+            f"{allowed if totals.rows_kept else ''}",
+            code="too-many-rejects",
+            where=rejects or "",
+            remedy="Each reject there says its line and its reason; correct the file, or raise the stack's "
+            "parameter MaxRejectShare.",
+        )

@@ -1,0 +1,153 @@
+"""One chunk of one pass: read its range, do the work, write the result, count it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from millrace import csvfile, keys
+from millrace.contracts import (
+    ChunkOutcome,
+    Descriptor,
+    Layout,
+    ObjectStore,
+    RunError,
+    RunStore,
+)
+from millrace.errors import MillraceError, NotFound
+from millrace.fanout import complete_chunk, fail_pass, heartbeats
+from millrace.fanout.ports import TaskTokens
+from millrace.runs.failure import run_error
+from millrace.runs.progress import read_layout, read_schema, write_json
+
+__all__ = ["Outcome", "preprocess"]
+
+Outcome = Literal["done", "replayed", "unwanted", "refused"]
+"""``done``: worked on; ``replayed``: was done already; ``unwanted``: nobody waits for the pass any more;
+``refused``: the chunk cannot be done, and the task has been told so."""
+
+
+def preprocess(
+    descriptor: Descriptor,
+    *,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    tasks: TaskTokens,
+    heartbeat_s: float,
+) -> Outcome:
+    """Take one chunk through its pass; harmless when repeated.
+
+    What fails again with the same input fails the task at once. What may succeed later, and what nobody
+    foresaw, is raised for the stream to deliver the record again; before that the error is stored where
+    ``chunk_failed`` finds it, should the retries run out.
+
+    Parameters
+    ----------
+    descriptor : Descriptor
+        Which chunk, in which pass, of which run.
+    data, artifacts : ObjectStore
+        The data bucket and the artifact bucket.
+    runs, tasks
+        Run records, and answers to task tokens.
+    heartbeat_s : float
+        Seconds between heartbeats.
+
+    Raises
+    ------
+    TransientError
+        A service refuses for the moment.
+    """
+    try:
+        with heartbeats(descriptor.token, every_s=heartbeat_s, tasks=tasks) as heartbeat:
+            if not heartbeat.wanted:
+                return "unwanted"
+            outcome: Outcome = "replayed"
+            if not _has_result(descriptor, artifacts):
+                _work(descriptor, data, artifacts)
+                outcome = "done"
+            complete_chunk(descriptor, runs=runs, tasks=tasks)
+            return outcome
+    except MillraceError as error:
+        stored = run_error(error, descriptor.pass_name)
+        _store_error(descriptor, stored, artifacts, error)
+        if error.retry:
+            raise
+        fail_pass(descriptor.token, stored, tasks=tasks)
+        return "refused"
+    except Exception as error:
+        message = f"Chunk {descriptor.chunk} failed unexpectedly: {type(error).__name__}: {error}"[:1000]
+        stored = RunError(type(error).__name__, "internal", message, descriptor.pass_name)
+        _store_error(descriptor, stored, artifacts, error)
+        raise
+
+
+def _has_result(descriptor: Descriptor, artifacts: ObjectStore) -> bool:
+    try:
+        artifacts.head(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk))
+    except NotFound:
+        return False
+    return True
+
+
+def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore, cause: Exception) -> None:
+    try:
+        write_json(
+            artifacts, keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk), error
+        )
+    except MillraceError as second:  # the store may be what fails; the first error is the one that counts
+        cause.add_note(f"This error could not be stored: {second}")
+
+
+def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore) -> None:
+    layout = read_layout(descriptor.run_id, artifacts)
+    chunk = layout.chunks[descriptor.chunk]
+    source = artifacts if layout.bucket == artifacts.bucket else data
+    text = source.get(layout.key, version_id=layout.version_id or None, start=chunk.start, end=chunk.end)
+    records = csvfile.read_records(text, layout.dialect, chunk, len(layout.names))
+    result = keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    if descriptor.pass_name == "profile":
+        from millrace.profile import profile_chunk
+
+        write_json(artifacts, result, profile_chunk(records, layout.names), only_if_absent=True)
+    else:
+        outcome = _convert(descriptor, records, layout, artifacts)
+        # Last, because it says that everything else of the chunk is there.
+        write_json(artifacts, result, outcome, only_if_absent=True)
+
+
+def _convert(
+    descriptor: Descriptor,
+    records: Iterator[csvfile.Record | csvfile.Reject],
+    layout: Layout,
+    artifacts: ObjectStore,
+) -> ChunkOutcome:
+    from millrace.features import blocks
+
+    run_id, chunk = descriptor.run_id, descriptor.chunk
+    schema = read_schema(run_id, artifacts)
+    converted = blocks.convert_chunk(records, schema, layout)
+    table = converted.table
+    artifacts.put(
+        keys.block(run_id, chunk), blocks.write_block(schema, table.columns, table.target, table.record)
+    )
+    artifacts.put(
+        keys.parquet(run_id, chunk),
+        blocks.to_parquet(converted, schema),
+        content_type="application/vnd.apache.parquet",
+    )
+    if converted.rejects:
+        artifacts.put(
+            keys.rejects(run_id, chunk), blocks.rejects_jsonl(converted), content_type="application/jsonl"
+        )
+    if converted.cleared:
+        artifacts.put(
+            keys.cleared(run_id, chunk), blocks.cleared_jsonl(converted), content_type="application/jsonl"
+        )
+    return ChunkOutcome(
+        chunk=chunk,
+        rows_read=converted.rows_read,
+        rows_kept=len(table),
+        rows_rejected=len(converted.rejects),
+        cells_cleared=sum(converted.cells_cleared.values()),
+    )
