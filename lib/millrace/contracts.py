@@ -176,6 +176,8 @@ class ChunkOutcome:
     rows_rejected: int
     cells_cleared: int = 0
     """Cells that did not fit their column's type and became missing."""
+    rows_unlabelled: int = 0
+    """Of the rejected, those whose target is missing: no fault of the file, so no limit counts them."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ _HTML = re.compile(rb"\s*(<!doctype|<html|<\?xml)", re.IGNORECASE)
 _JSON = re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{]|\[\s*"[^"]*"\s*,\s*\{)')
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MAX_CONTROL_SHARE = 0.05
-"""Control characters are no part of text; a few may stand in a damaged field, more mean a binary file."""
+_MAX_CONTROL = 8
+"""Control characters are no part of text; a few may stand in damaged fields, more mean a binary file."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _refuse_other_formats(head: bytes) -> None:
             raise BadInput(f"The file is not CSV but {name}", code="file-binary", remedy=remedy)
     if wide_encoding(head):
         raise ValueError("UTF-16 and UTF-32 go through rewrite() first")
-    if len(_CONTROL.findall(head)) > _MAX_CONTROL_SHARE * len(head):
+    if len(_CONTROL.findall(head)) > max(_MAX_CONTROL, _MAX_CONTROL_SHARE * len(head)):
         raise BadInput("The file is binary, not text", code="file-binary", remedy=remedy)
     if _HTML.match(head):
         raise BadInput("The file is not CSV but HTML or XML", code="file-markup", remedy=remedy)

@@ -38,6 +38,7 @@ __all__ = [
 MAX_CLEARED_LISTED = 1000
 """Cleared cells of a chunk that are listed one by one; all are counted."""
 
+_TARGET_MISSING = "the target is missing"
 _RAW_ERRORS = "surrogateescape"
 
 
@@ -104,6 +105,8 @@ class Converted:
         How many were, by column.
     rows_read : int
         Records of the chunk.
+    rows_unlabelled : int
+        Of the rejects, those whose target is missing: they cannot be trained on, but nothing is wrong.
     """
 
     table: Table
@@ -111,6 +114,7 @@ class Converted:
     cleared: tuple[ClearedCell, ...]
     cells_cleared: dict[str, int]
     rows_read: int
+    rows_unlabelled: int
 
 
 def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Converted:
@@ -133,7 +137,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
     kept: list[Any] = []
     labels: list[float | int] = []
     rejects: list[RejectedRecord] = []
-    rows_read = 0
+    rows_read = unlabelled = 0
     for record in records:
         rows_read += 1
         if not hasattr(record, "cells"):
@@ -144,6 +148,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
         try:
             labels.append(label(record.cells[target.index]))
         except ValueError as error:
+            unlabelled += str(error) == _TARGET_MISSING
             raw = record.raw.decode(layout.dialect.encoding, _RAW_ERRORS)
             rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
         else:
@@ -164,7 +169,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
         np.array(labels, dtype=np.int32 if schema.classes else np.float64),
         np.array([record.number for record in kept], dtype=np.int64),
     )
-    return Converted(table, tuple(rejects), tuple(cleared), counts, rows_read)
+    return Converted(table, tuple(rejects), tuple(cleared), counts, rows_read, unlabelled)
 
 
 def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]:
@@ -173,7 +178,7 @@ def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int
     def number(text: str) -> float:
         value = parse_number(text, target.format)
         if value != value:
-            raise ValueError("the target is missing")
+            raise ValueError(_TARGET_MISSING)
         return value
 
     if not schema.classes:
@@ -192,7 +197,7 @@ def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int
 
     def of_word(text: str) -> int:
         if is_missing(text):
-            raise ValueError("the target is missing")
+            raise ValueError(_TARGET_MISSING)
         if text not in by_name:
             raise ValueError(f"the target {text[:40]!r} is none of the classes")
         return by_name[text]
