@@ -43,7 +43,7 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
             remedy="Nothing was registered. Report it as a defect, with the run's evaluation.json.",
         )
     data = artifacts.get(keys.run_plan(run_id))
-    signature = plan.read(data).signature
+    signature = plan.read(data).signature.fields
     try:
         report: bytes | None = artifacts.get(keys.run_report(run_id))
     except NotFound:  # the page is for people; a model answers without it

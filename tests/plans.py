@@ -1,0 +1,63 @@
+"""Small scoring plans by hand, whose answers can be computed on paper."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+from millrace import plan
+
+SIGNATURE: list[dict[str, Any]] = [
+    {"name": "age", "type": "number", "minimum": 0.0, "maximum": 99.0},
+    {"name": "city", "type": "category", "categories": ["Bern", "Köln"]},
+]
+
+
+def binary(model: str = "demo", *, intercept: float = 0.0, classes: tuple[str, str] = ("no", "yes")) -> bytes:
+    """P(second class) = logistic(intercept + age / 10 + 1 for Köln - 1 for Bern); a missing age is 0."""
+    return _linear(model, "binary", list(classes), "logistic", intercept)
+
+
+def regression(model: str = "price", *, intercept: float = 0.0) -> bytes:
+    """Predict intercept + age / 10 + 1 for Köln - 1 for Bern; a missing age is 0."""
+    return _linear(model, "regression", [], "identity", intercept)
+
+
+def logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def _linear(model: str, task: str, classes: list[str], link: str, intercept: float) -> bytes:
+    header = {
+        "model": model,
+        "task": task,
+        "classes": classes,
+        "signature": SIGNATURE,
+        "ignored": ["id"],
+        "features": [
+            {
+                "kind": "columns",
+                "branches": [
+                    {
+                        "inputs": [0],
+                        "steps": [{"kind": "impute", "fill": [0.0], "missing": "nan", "indicators": []}],
+                    },
+                    {
+                        "inputs": [1],
+                        "steps": [
+                            {
+                                "kind": "one-hot",
+                                "categories": [["Bern", "Köln"]],
+                                "codes": [None],
+                                "widths": [2],
+                                "unknown": [-1],
+                            }
+                        ],
+                    },
+                ],
+            }
+        ],
+        "estimator": {"kind": "linear", "coef": 0, "intercept": 1, "link": link},
+    }
+    return plan.write(header, [array("d", [0.1, -1.0, 1.0]), array("d", [intercept])])
