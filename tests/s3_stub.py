@@ -63,6 +63,7 @@ class S3Stub:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    disable_nagle_algorithm = True
 
     @property
     def stub(self) -> S3Stub:
