@@ -28,7 +28,7 @@ def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, 
     return {name: loader.construct_mapping(node, deep=True)}
 
 
-_Loader.add_multi_constructor("!", _long_form)  # type: ignore[no-untyped-call]
+_Loader.add_multi_constructor("!", _long_form)
 
 
 @functools.cache
