@@ -13,7 +13,7 @@ from millrace.errors import BadInput, NotFound
 from millrace.fanout import decode_descriptor, fail_pass
 from millrace.fanout.ports import TaskTokens
 
-__all__ = ["chunk_failed", "discarded_descriptors"]
+__all__ = ["chunk_failed", "discarded_records"]
 
 
 def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tuple[Descriptor, ...]:
@@ -39,14 +39,23 @@ def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tupl
         The object is no discarded batch of the stream.
     """
     record = json.loads(artifacts.get(key))
-    descriptors = tuple(discarded_descriptors(record, key))
-    for descriptor in descriptors:
+    failed: list[Descriptor] = []
+    foreign: BadInput | None = None
+    for data in discarded_records(record, key):
+        try:
+            descriptor = decode_descriptor(data)
+        except BadInput as error:  # the others in the batch must not wait for it
+            foreign = error
+            continue
         fail_pass(descriptor.token, _stored_error(descriptor, record, artifacts), tasks=tasks)
-    return descriptors
+        failed.append(descriptor)
+    if foreign is not None:
+        raise foreign
+    return tuple(failed)
 
 
-def discarded_descriptors(record: Any, where: str) -> Iterator[Descriptor]:
-    """Yield the descriptors in an invocation record with its payload.
+def discarded_records(record: Any, where: str) -> Iterator[bytes]:
+    """Yield the data of the stream records in an invocation record with its payload.
 
     The payload is the event that the function was invoked with, as an object or as JSON text (Lambda
     developer guide, "Retain discarded batch records for a Kinesis Data Streams event source").
@@ -54,7 +63,7 @@ def discarded_descriptors(record: Any, where: str) -> Iterator[Descriptor]:
     Raises
     ------
     BadInput
-        There is no payload with records of ours in it.
+        There is no payload with records in it.
     """
     payload = record.get("payload") if isinstance(record, dict) else None
     if isinstance(payload, str):
@@ -67,7 +76,7 @@ def discarded_descriptors(record: Any, where: str) -> Iterator[Descriptor]:
             remedy="Nothing but the stream's event source should write below aws/lambda/.",
         )
     for item in payload["Records"]:
-        yield decode_descriptor(base64.b64decode(item["kinesis"]["data"]))
+        yield base64.b64decode(item["kinesis"]["data"])
 
 
 def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: ObjectStore) -> RunError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, PassName, Run, RunState, RunStore
-from millrace.errors import NotFound
+from millrace.errors import BadInput, NotFound
 from millrace.fanout import begin_pass, heartbeats
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.progress import read_layout, write_json
 
-__all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out"]
+__all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out", "pass_named"]
 
 HEARTBEAT_S = 20.0
 """Cutting a large or compressed file takes longer than the task's heartbeat interval."""
@@ -66,6 +66,16 @@ def fan_out(
                 layout = read_layout(run_id, artifacts)
         begin_pass(run_id, pass_name, chunks=len(layout.chunks), token=token, runs=runs, stream=stream)
     return layout
+
+
+def pass_named(name: str) -> PassName:
+    """Return the pass called ``name``; ``BadInput`` if there is none."""
+    for known in _STATES:
+        if known == name:
+            return known
+    raise BadInput(
+        f"There is no pass {name!r}", code="event-invalid", where="pass_name", remedy="profile or convert."
+    )
 
 
 def chunk_bytes(size_bytes: int, width: int, minimum: int, maximum: int) -> int:

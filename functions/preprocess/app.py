@@ -1,0 +1,41 @@
+"""preprocess: takes chunks off the stream through their pass, profile or convert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+from millrace.edge.handler import Job, stage
+from millrace.edge.settings import PreprocessSettings
+from millrace.fanout import decode_descriptor
+from millrace.runs.preprocess import preprocess
+
+
+@stage("preprocess", PreprocessSettings)
+def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, Any]:
+    """Work on the descriptors; the answer names the records that the stream should deliver again."""
+
+    def take(record: Any) -> None:
+        descriptor = decode_descriptor(record.kinesis.data_as_bytes())
+        job.concerns(descriptor.run_id)
+        outcome = preprocess(
+            descriptor,
+            data=job.ports.data,
+            artifacts=job.ports.artifacts,
+            runs=job.ports.runs,
+            tasks=job.ports.tasks,
+            heartbeat_s=job.settings.heartbeat_s,
+        )
+        job.logger.info(
+            "chunk",
+            extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk, "outcome": outcome},
+        )
+
+    # A batch in which every record fails is answered like any other: each record is named, none is lost.
+    processor = BatchProcessor(
+        EventType.KinesisDataStreams,
+        raise_on_entire_batch_failure=False,
+        logger=job.logger,  # type: ignore[arg-type]  # Powertools' own Logger passes every call on to one
+    )
+    return dict(process_partial_response(event, take, processor))
