@@ -27,6 +27,7 @@ _BATCH_ROWS = 4096
 _EXAMPLE_CHARACTERS = 80
 _DIGITS = re.compile(r"[0-9]+")
 _WORD = re.compile(r"[A-Za-z]+")
+_EXPONENT_CODE = re.compile(r"[0-9]+E[0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 
 TIME_FORMATS = (
@@ -218,6 +219,9 @@ class _ColumnBuilder:
             self.plain.codes += times * code
             if digits in ("0", "1"):
                 self.booleans += times
+        elif _EXPONENT_CODE.fullmatch(digits) and value - value == 0.0:
+            # Programs write 1e+05, 1.0E5 or 1e5: 12E45 is the name of something.
+            self.plain.codes += times
         if "." not in text:
             self.comma.add(value, times)
 

@@ -34,12 +34,17 @@ _CATEGORY_SHARE = 0.5
 _UNIQUE_SHARE = 0.9
 _REGRESSION_DISTINCT = 10
 _POSITIVE_WORDS = frozenset(("yes", "true", "y", "t"))
-_NAMES_SHOWN = 50
+_NAMES_SHOWN = 200
+_CHARACTERS_SHOWN = 4000
+_NAME_CHARACTERS = 80
 _ID_WORDS = frozenset(("id", "ids", "uuid", "guid", "key", "index", "idx", "no", "nr", "number", "num"))
 _CLOCK_WORDS = frozenset(
     ("year", "years", "month", "day", "week", "hour", "minute", "date", "time", "period", "t")
 )
 _NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+_COUNTS_ROWS: tuple[Role, str] = ("identifier", "it counts the rows")
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,12 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
     target_name = _target_name(profile, spec, warnings)
     _check_names(profile, spec, target_name)
     types = {column.name: column_type(column, profile.rows) for column in profile.columns}
+    roles = {c.name: _role(c, types[c.name], profile.rows, target_name, spec) for c in profile.columns}
+    if not any(role == "feature" for role, _ in roles.values()):
+        # Better a feature that only counts than none: in a table of two columns it is what there is.
+        roles |= {name: ("feature", "") for name, role in roles.items() if role == _COUNTS_ROWS}
     columns = tuple(
-        _column(
-            index,
-            column,
-            types[column.name],
-            _role(column, types[column.name], profile.rows, target_name, spec),
-        )
-        for index, column in enumerate(profile.columns)
+        _column(index, c, types[c.name], roles[c.name]) for index, c in enumerate(profile.columns)
     )
     found = next(column for column in profile.columns if column.name == target_name)
     target = _decide_target(found, types[target_name], spec, warnings)
@@ -99,7 +102,7 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
         raise BadInput(
             "No column is left to learn from" if len(columns) > 1 else "The file has one column only",
             code="no-features",
-            where="; ".join(f"{c.name!r}: {c.reason}" for c in columns[:_NAMES_SHOWN] if c.reason),
+            where=_listed([f"{_short(c.name)}: {c.reason}" for c in columns if c.reason]),
             remedy="Add columns that say something about the target, or check the delimiter.",
         )
     _check_time_column(spec, columns)
@@ -179,7 +182,7 @@ def _number_role(column: ColumnProfile, decided: _Decided) -> tuple[Role, str]:
     if decided.format or column.plain.integers < column.count - column.word_count or words & _CLOCK_WORDS:
         return "feature", ""
     if column.sequential and column.sequence is not None:
-        return "identifier", "it counts the rows"
+        return _COUNTS_ROWS
     if words & _ID_WORDS and column.distinct_count >= _UNIQUE_SHARE * column.count > 1:
         return "identifier", "its name says identifier, and nearly every row has a value of its own"
     return "feature", ""
@@ -235,19 +238,22 @@ def _target_name(profile: Profile, spec: Spec, warnings: list[str]) -> str:
         if name.strip().lower() == "target":
             warnings.append(f"No target is given: the column {name!r} is taken for its name.")
             return name
+    last = len(names) - 1
+    # A delimiter at the end of every line makes a column without name and values: that is nobody's target.
+    while last and not profile.columns[last].count and names[last] == f"column_{last + 1}":
+        last -= 1
     warnings.append(
-        f"No target is given and no column is called 'target': the last, {names[-1]!r}, is taken."
+        f"No target is given and no column is called 'target': the last, {names[last]!r}, is taken."
     )
-    return names[-1]
+    return names[last]
 
 
 def _no_such_column(field: str, name: str, names: Sequence[str]) -> BadInput:
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return BadInput(
         f"The file has no column {name!r}",
         code="column-unknown",
         where=f"spec field {field!r}",
-        remedy=f"Its columns are {', '.join(map(repr, names[:_NAMES_SHOWN]))}{more}.",
+        remedy=f"Its columns are {_listed([_short(name) for name in names])}.",
     )
 
 
@@ -471,7 +477,7 @@ def _left_out(columns: Iterable[Column]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for column in columns:
         if column.reason:
-            reasons.setdefault(column.reason, []).append(repr(column.name))
+            reasons.setdefault(column.reason, []).append(_short(column.name))
     return [f"Left out, because {reason}: {_listed(names)}." for reason, names in reasons.items()]
 
 
@@ -507,6 +513,17 @@ def _fitting(found: ColumnProfile, column: Column) -> int:
     return numbers.count - numbers.too_large
 
 
+def _short(name: str) -> str:
+    return repr(name if len(name) <= _NAME_CHARACTERS else name[:_NAME_CHARACTERS] + "…")
+
+
 def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _NAMES_SHOWN} more" if len(items) > _NAMES_SHOWN else ""
-    return ", ".join(items[:_NAMES_SHOWN]) + more
+    """Return the items in a row, as many as a message can hold: the run's record has a size limit."""
+    shown, size = 0, 0
+    for item in items[:_NAMES_SHOWN]:
+        size += len(item) + 2
+        if size > _CHARACTERS_SHOWN:
+            break
+        shown += 1
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more

@@ -53,7 +53,7 @@ class NumberEvidence:
     integers : int
         Of them, written without fraction and exponent.
     codes : int
-        Of the integers, those that a number would not preserve: leading zeros, or more than 15 digits.
+        Of them, those that a number would not preserve: leading zeros, more than 15 digits, ``12E45``.
     grouped : int
         Of the numbers with a comma, those that may be thousands: ``1,234``.
     commas : int
