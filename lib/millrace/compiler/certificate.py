@@ -1,0 +1,237 @@
+"""Compiles a pipeline, compares plan and pipeline on every row, and certifies the outcome."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace import __version__, plan
+from millrace.compiler.common import Arrays, not_covered
+from millrace.compiler.encoders import compile_steps
+from millrace.compiler.estimators import compile_estimator
+from millrace.contracts import Column, Schema
+from millrace.errors import BadInput
+from millrace.scoring.blocks import BlockScorer
+from millrace.scoring.rows import RowScorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LIMIT", "Parity", "certified", "compile", "parity"]
+
+LIMIT = 1e-9
+"""Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a plan is from its pipeline, on every row and in both scoring paths.
+
+    Attributes
+    ----------
+    rows : int
+        Rows compared.
+    max_difference : float
+        The largest ``|plan - pipeline| / max(1, |pipeline|)`` of any probability or prediction;
+        infinite when one of the two is no number and the other is.
+    limit : float
+        What it may be.
+    passed : bool
+        Whether it is that.
+    """
+
+    rows: int
+    max_difference: float
+    limit: float
+    passed: bool
+
+
+def compile(
+    pipeline: Any,
+    *,
+    schema: Schema,
+    model: str,
+    classes: Sequence[str] = (),
+    extra_header: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Compile a fitted pipeline to a scoring plan.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted on a data frame whose columns are columns of the schema.
+    schema : Schema
+        Types and categories for the signature.
+    model : str
+        Name of the model.
+    classes : sequence of str
+        Labels by class code; the schema's when empty. Not read when the pipeline learned the labels
+        themselves, nor for regression.
+    extra_header : mapping, optional
+        JSON values that the plan carries under ``about``.
+
+    Raises
+    ------
+    BadInput
+        ``estimator-not-covered``: the pipeline holds something that plans cannot express, named in the
+        message.
+    """
+    header, arrays = _document(pipeline, schema, model, classes, extra_header)
+    return plan.write(header, arrays)
+
+
+def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: float = LIMIT) -> Parity:
+    """Compare a plan with its pipeline on every row of a frame, in the row path and in the block path.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted.
+    plan_bytes : bytes
+        The compiled plan.
+    frame : DataFrame
+        Rows as the pipeline takes them, best ones that it was not fitted on.
+    limit : float
+        What the difference may be.
+    """
+    compiled = plan.read(plan_bytes)
+    columns = {
+        field["name"]: _column(frame[field["name"]].to_numpy(), field["type"])
+        for field in compiled.signature.fields
+    }
+    classify = compiled.task != "regression"
+    expected = np.asarray(
+        pipeline.predict_proba(frame) if classify else pipeline.predict(frame), dtype=np.float64
+    )
+    by_block = BlockScorer(compiled).score(columns)
+    scorer = RowScorer(compiled)
+    answers = [scorer.score(row) for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
+    by_row = np.asarray([p if classify else y for y, p in answers], dtype=np.float64).reshape(expected.shape)
+    worst = max(_difference(by_block, expected), _difference(by_row, expected))
+    return Parity(rows=len(frame), max_difference=worst, limit=limit, passed=worst <= limit)
+
+
+def certified(
+    pipeline: Any,
+    *,
+    schema: Schema,
+    model: str,
+    frame: pd.DataFrame,
+    classes: Sequence[str] = (),
+    extra_header: Mapping[str, Any] | None = None,
+    limit: float = LIMIT,
+) -> tuple[bytes, Parity]:
+    """Compile, compare on held-out rows, and write the outcome into the plan as its certificate.
+
+    Parameters
+    ----------
+    pipeline, schema, model, classes, extra_header
+        As in :func:`compile`.
+    frame : DataFrame
+        Held-out rows as the pipeline takes them.
+    limit : float
+        What the difference may be.
+
+    Returns
+    -------
+    plan_bytes : bytes
+        The plan with its certificate.
+    parity : Parity
+        The same certificate.
+
+    Raises
+    ------
+    BadInput
+        ``estimator-not-covered``; ``parity-failed`` when the difference is over the limit.
+    """
+    header, arrays = _document(pipeline, schema, model, classes, extra_header)
+    outcome = parity(pipeline, plan.write(header, arrays), frame, limit=limit)
+    if not outcome.passed:
+        raise BadInput(
+            f"The scoring plan differs from the pipeline by {outcome.max_difference:.3g}, "
+            f"and at most {limit:.3g} is allowed",
+            code="parity-failed",
+            where=f"{outcome.rows:,} held-out rows",
+            remedy="Train another candidate, and report this pipeline: the two should agree.",
+        )
+    return plan.write({**header, "certificate": asdict(outcome)}, arrays), outcome
+
+
+def _document(
+    pipeline: Any,
+    schema: Schema,
+    model: str,
+    classes: Sequence[str],
+    extra_header: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    import sklearn
+
+    arrays = Arrays()
+    names = [str(name) for name in getattr(pipeline, "feature_names_in_", ())]
+    if not names:
+        raise not_covered("A pipeline fitted without column names")
+    steps = getattr(pipeline, "steps", [("estimator", pipeline)])
+    features = [step for _, part in steps[:-1] for step in compile_steps(part, arrays)]
+    estimator = steps[-1][1]
+    before, spec = compile_estimator(estimator, arrays)
+    header = {
+        "model": model,
+        "task": schema.task,
+        "classes": _labels(estimator, classes or schema.classes),
+        "signature": [_field(schema.column(name)) for name in names],
+        "ignored": [column.name for column in schema.columns if column.name not in names],
+        "features": features + before,
+        "estimator": spec,
+        "certificate": None,
+        "libraries": {
+            "python": platform.python_version(),
+            "millrace": __version__,
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+        "about": dict(extra_header or {}),
+    }
+    return header, arrays.items
+
+
+def _labels(estimator: Any, classes: Sequence[str]) -> list[str]:
+    if not hasattr(estimator, "classes_"):
+        return []
+    return [c if isinstance(c, str) else classes[int(c)] for c in estimator.classes_.tolist()]
+
+
+def _field(column: Column) -> dict[str, Any]:
+    field: dict[str, Any] = {"name": column.name, "type": column.type}
+    if column.type == "category":
+        field["categories"] = list(column.categories)
+    if column.format:
+        field["format"] = column.format
+    for bound in ("minimum", "maximum"):
+        value = getattr(column, bound)
+        if value is not None:
+            field[bound] = value
+    return field
+
+
+def _column(values: NDArray[Any], kind: str) -> NDArray[Any]:
+    if kind not in ("category", "text"):
+        return values.astype(np.float64)
+    # Data frames may hold a missing text as NaN; a converted row holds None.
+    texts = [value if isinstance(value, str) else None for value in values.tolist()]
+    result = np.empty(len(texts), dtype=object)
+    result[:] = texts
+    return result
+
+
+def _difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    difference[same] = 0.0
+    difference[np.isnan(difference)] = np.inf
+    return float(difference.max(initial=0.0))

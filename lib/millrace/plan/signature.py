@@ -1,0 +1,273 @@
+"""What a row must look like, and how its values become what the plan computes with.
+
+A field is a JSON object: ``name``; ``type``, one of ``number``, ``boolean``, ``category``, ``text`` and
+``time``; for a category ``categories``; for a time, and a number with a decimal comma, ``format``; for a
+number or a time that training saw ``minimum`` and ``maximum``.
+
+Texts are read as the training file's cells were: what is missing there is missing here.
+"""
+
+from __future__ import annotations
+
+from millrace import values
+from millrace.errors import Unprocessable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Notice = tuple[str, str]
+    FieldWarning = tuple[str, str, str]
+    Converter = Callable[[Any], tuple[float | str | None, Notice | None]]
+
+__all__ = ["Signature", "convert"]
+
+_NAN = values.NAN
+
+
+class Signature:
+    """The fields of a row, in the order in which the plan takes them.
+
+    Parameters
+    ----------
+    fields : sequence of mapping
+        As the module describes them.
+    ignored : sequence of str
+        Columns of the training file that the model does not use: allowed in a row, and not read.
+
+    Attributes
+    ----------
+    fields : sequence of mapping
+        The same.
+    """
+
+    __slots__ = ("_converters", "_known", "fields")
+
+    def __init__(self, fields: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()) -> None:
+        self.fields = fields
+        self._converters = [(field["name"], _converter(field)) for field in fields]
+        self._known = frozenset([field["name"] for field in fields]).union(ignored)
+
+    @staticmethod
+    def is_field(field: Any) -> bool:
+        """Return whether the value is the description of a field."""
+        return (
+            isinstance(field, dict)
+            and isinstance(field.get("name"), str)
+            and field.get("type") in _CONVERTERS
+            and isinstance(field.get("categories", []), list)
+            and all(isinstance(category, str) for category in field.get("categories", []))
+            and isinstance(field.get("format", ""), str)
+        )
+
+    def convert_row(
+        self, row: Mapping[str, Any], strict: bool = False
+    ) -> tuple[list[float | str | None], list[FieldWarning]]:
+        """Convert one row of a request.
+
+        Parameters
+        ----------
+        row : mapping
+            Field name to JSON value.
+        strict : bool
+            Refuse what would otherwise be a warning.
+
+        Returns
+        -------
+        values : list
+            One for each field, in order: a float (NaN when missing), or a text (None when missing).
+        warnings : list of (field, code, message)
+            Codes ``missing``, ``unseen`` and ``unknown-field``.
+
+        Raises
+        ------
+        Unprocessable
+            Naming the field in ``where``: ``value-type`` for a value that does not convert without loss, and
+            with ``strict`` the code of the first warning.
+        """
+        converted: list[float | str | None] = []
+        warnings: list[FieldWarning] = []
+        for name, converter in self._converters:
+            value, warning = converter(row.get(name))
+            converted.append(value)
+            if warning is not None:
+                warnings.append((name, *warning))
+        if not row.keys() <= self._known:
+            warnings += [
+                (name, "unknown-field", f"The model has no field {name!r:.100}")
+                for name in row
+                if name not in self._known
+            ]
+        if strict and warnings:
+            name, code, message = warnings[0]
+            raise Unprocessable(
+                message, code=code, where=f"field {name!r:.100}", remedy="Correct it, or leave out 'strict'."
+            )
+        return converted, warnings
+
+
+def convert(field: Mapping[str, Any], value: Any) -> tuple[float | str | None, Notice | None]:
+    """Convert one value; see :meth:`Signature.convert_row`.
+
+    Returns
+    -------
+    value : float, str or None
+        What the plan computes with.
+    warning : (code, message) or None
+        ``missing`` or ``unseen``.
+
+    Raises
+    ------
+    Unprocessable
+        The value does not convert without loss.
+    """
+    return _converter(field)(value)
+
+
+def _converter(field: Mapping[str, Any]) -> Converter:
+    converter: Converter = _CONVERTERS[field["type"]](field)
+    return converter
+
+
+def _missing(name: str) -> Notice:
+    return ("missing", f"The field {name!r:.100} has no value")
+
+
+def _refusal(field: Mapping[str, Any], value: Any, wanted: str) -> Unprocessable:
+    return Unprocessable(
+        f"{_spelling(value)} is not {wanted}",
+        code="value-type",
+        where=f"field {field['name']!r:.100}",
+        remedy=f"Send {wanted}, or null when it is not known.",
+    )
+
+
+def _spelling(value: Any) -> str:
+    """Return how JSON spells a value, shortened."""
+    if isinstance(value, dict):
+        return "An object"
+    if isinstance(value, (list, tuple)):
+        return "A list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "A very large integer"
+    return f"{value!r:.60}"
+
+
+def _number(field: Mapping[str, Any]) -> Converter:
+    missing, style = (_NAN, _missing(field["name"])), field.get("format", "")
+    style = style if style in values.NUMBER_STYLES else ""
+
+    def converter(value: Any) -> tuple[float, Notice | None]:
+        if value is None:
+            return missing
+        kind = value.__class__
+        try:
+            if kind is float or kind is int:
+                number = float(value)
+            elif kind is str:
+                number = values.parse_number(value, style)
+                if number != number:
+                    return missing
+            else:
+                raise ValueError
+            if number - number != 0.0:
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise _refusal(field, value, "a finite number") from None
+        return number, None
+
+    return converter
+
+
+def _boolean(field: Mapping[str, Any]) -> Converter:
+    missing = (_NAN, _missing(field["name"]))
+
+    def converter(value: Any) -> tuple[float, Notice | None]:
+        if value is None:
+            return missing
+        kind = value.__class__
+        if kind is bool or ((kind is int or kind is float) and (value == 0 or value == 1)):
+            return float(value), None
+        try:
+            if kind is not str:
+                raise ValueError
+            number = values.parse_boolean(value)
+        except ValueError:
+            raise _refusal(field, value, "true or false") from None
+        return missing if number != number else (number, None)
+
+    return converter
+
+
+def _time(field: Mapping[str, Any]) -> Converter:
+    missing, style = (_NAN, _missing(field["name"])), field.get("format") or "iso8601"
+
+    def converter(value: Any) -> tuple[float, Notice | None]:
+        if value is None:
+            return missing
+        try:
+            if value.__class__ is not str:
+                raise ValueError
+            try:
+                seconds = values.parse_time(value, style)
+            except ValueError:
+                seconds = values.parse_time(value, "iso8601")
+        except ValueError:
+            wanted = "a time in ISO 8601" + (f" or as {style!r:.60}" if style != "iso8601" else "")
+            raise _refusal(field, value, wanted) from None
+        return missing if seconds != seconds else (seconds, None)
+
+    return converter
+
+
+def _category(field: Mapping[str, Any]) -> Converter:
+    missing, known = (None, _missing(field["name"])), frozenset(field.get("categories", ()))
+
+    def converter(value: Any) -> tuple[str | None, Notice | None]:
+        if value.__class__ is not str:
+            if value is None:
+                return missing
+            if not isinstance(value, (bool, int, float)) or (spelling := _json(value)) not in known:
+                raise _refusal(field, value, "a text")
+            return spelling, None
+        if value in known:
+            return value, None
+        if values.is_missing(value):
+            return missing
+        message = f"Training saw no {value!r:.60} in the field {field['name']!r:.100}"
+        return value, ("unseen", message)
+
+    return converter
+
+
+def _text(field: Mapping[str, Any]) -> Converter:
+    missing = (None, _missing(field["name"]))
+
+    def converter(value: Any) -> tuple[str | None, Notice | None]:
+        if value is None:
+            return missing
+        if value.__class__ is not str:
+            raise _refusal(field, value, "a text")
+        return missing if values.is_missing(value) else (value, None)
+
+    return converter
+
+
+def _json(value: bool | int | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return ""
+    return repr(value)
+
+
+_CONVERTERS: dict[str, Callable[[Mapping[str, Any]], Converter]] = {
+    "number": _number,
+    "boolean": _boolean,
+    "category": _category,
+    "text": _text,
+    "time": _time,
+}
