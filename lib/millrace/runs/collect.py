@@ -16,12 +16,17 @@ __all__ = ["Totals", "add_up", "collect"]
 
 @dataclass(frozen=True)
 class Totals:
-    """Every record is kept or rejected; a cleared cell is one that did not fit its column's type."""
+    """Every record is kept or rejected; a cleared cell is one that did not fit its column's type.
+
+    Of the rejected, ``rows_unlabelled`` have no target: they cannot be learned from, but nothing is wrong
+    with them, so they do not count against the limit.
+    """
 
     rows_read: int
     rows_kept: int
     rows_rejected: int
     cells_cleared: int
+    rows_unlabelled: int
 
 
 def collect(
@@ -36,7 +41,7 @@ def collect(
     artifacts, runs
         The artifact bucket and the run records.
     max_reject_share : float
-        Share of rejected records, 0 to 1, above which the run stops.
+        Share of rejected records, 0 to 1, above which the run stops; those without a target do not count.
 
     Raises
     ------
@@ -76,6 +81,7 @@ def add_up(outcomes: list[ChunkOutcome]) -> Totals:
         rows_kept=sum(outcome.rows_kept for outcome in outcomes),
         rows_rejected=sum(outcome.rows_rejected for outcome in outcomes),
         cells_cleared=sum(outcome.cells_cleared for outcome in outcomes),
+        rows_unlabelled=sum(outcome.rows_unlabelled for outcome in outcomes),
     )
     if totals.rows_read != totals.rows_kept + totals.rows_rejected:
         raise RuntimeError(
@@ -87,17 +93,19 @@ def add_up(outcomes: list[ChunkOutcome]) -> Totals:
 def _warnings(totals: Totals, rejects: str | None) -> tuple[str, ...]:
     if not rejects:
         return ()
+    unlabelled = f" ({totals.rows_unlabelled} for want of a target)" if totals.rows_unlabelled else ""
     return (
-        f"{totals.rows_rejected} of {totals.rows_read} records are rejected; they lie, with line numbers and "
+        f"{totals.rows_rejected} of {totals.rows_read} records are rejected{unlabelled}; they lie, with line numbers and "
         f"reasons, below {rejects}.",
     )
 
 
 def _check(totals: Totals, max_reject_share: float, rejects: str | None) -> None:
-    if totals.rows_rejected > max_reject_share * totals.rows_read or not totals.rows_kept:
+    faulty = totals.rows_rejected - totals.rows_unlabelled
+    if faulty > max_reject_share * totals.rows_read or not totals.rows_kept:
         allowed = f", more than the share of {max_reject_share:g} that is let through"
         raise BadInput(
-            f"{totals.rows_rejected} of {totals.rows_read} records are rejected"
+            f"{faulty if totals.rows_kept else totals.rows_rejected} of {totals.rows_read} records are rejected"
             f"{allowed if totals.rows_kept else ''}",
             code="too-many-rejects",
             where=rejects or "",

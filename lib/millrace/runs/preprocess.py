@@ -150,4 +150,5 @@ def _convert(
         rows_kept=len(table),
         rows_rejected=len(converted.rejects),
         cells_cleared=sum(converted.cells_cleared.values()),
+        rows_unlabelled=converted.rows_unlabelled,
     )
