@@ -95,8 +95,8 @@ def _warnings(totals: Totals, rejects: str | None) -> tuple[str, ...]:
         return ()
     unlabelled = f" ({totals.rows_unlabelled} for want of a target)" if totals.rows_unlabelled else ""
     return (
-        f"{totals.rows_rejected} of {totals.rows_read} records are rejected{unlabelled}; they lie, with line numbers and "
-        f"reasons, below {rejects}.",
+        f"{totals.rows_rejected} of {totals.rows_read} records are rejected{unlabelled}; they lie, with line "
+        f"numbers and reasons, below {rejects}.",
     )
 
 
@@ -104,9 +104,9 @@ def _check(totals: Totals, max_reject_share: float, rejects: str | None) -> None
     faulty = totals.rows_rejected - totals.rows_unlabelled
     if faulty > max_reject_share * totals.rows_read or not totals.rows_kept:
         allowed = f", more than the share of {max_reject_share:g} that is let through"
+        rejected = faulty if totals.rows_kept else totals.rows_rejected
         raise BadInput(
-            f"{faulty if totals.rows_kept else totals.rows_rejected} of {totals.rows_read} records are rejected"
-            f"{allowed if totals.rows_kept else ''}",
+            f"{rejected} of {totals.rows_read} records are rejected{allowed if totals.rows_kept else ''}",
             code="too-many-rejects",
             where=rejects or "",
             remedy="Each reject there says its line and its reason; correct the file, or raise the stack's "
