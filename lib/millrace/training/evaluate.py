@@ -146,8 +146,8 @@ def _confusion(schema: Schema, truth: NDArray[Any], probabilities: Floats) -> di
     """Return the matrix (rows: actual) of the most frequent classes, in the schema's order."""
     classes = len(schema.classes)
     predicted = probabilities.argmax(axis=1)
-    matrix = np.bincount(truth.astype(np.int64) * classes + predicted, minlength=classes * classes)
-    matrix = matrix.reshape(classes, classes)
+    flat = np.bincount(truth.astype(np.int64) * classes + predicted, minlength=classes * classes)
+    matrix = flat.reshape(classes, classes)
     shown = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MOST_LABELS])
     return {
         "labels": [schema.classes[code] for code in shown],

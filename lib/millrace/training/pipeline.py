@@ -234,12 +234,9 @@ def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
     trees = plan.family == "boosted"
     limit = max((e.limit for e in plan.encodings if e.kind == kind), default=0)
     if kind in ("native", "code"):
-        # Boosted trees take NaN, and a negative native code, for missing; forests get a number.
+        # None is a category of its own; one never seen becomes -1, a missing value to boosted trees.
         return OrdinalEncoder(
-            handle_unknown="use_encoded_value",
-            unknown_value=-1,
-            encoded_missing_value=np.nan if trees else -1,
-            max_categories=limit or None,
+            handle_unknown="use_encoded_value", unknown_value=-1, max_categories=limit or None
         )
     if kind == "one-hot":
         return OneHotEncoder(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from millrace import __version__
+from millrace.compiler import certified
 from millrace.contracts import Budget, Schema
 from millrace.errors import BadInput
 from millrace.training.evaluate import curves, importance, naive_prediction
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
-Floats = NDArray[np.float64]
+MOST_CLASS_NOTES = 5
+"""Notes about single classes; with more of them one sentence sums them up."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Certified:
-    name: str
+    """A fitted candidate whose plan agrees with it."""
+
+    result: CandidateResult
     pipeline: Pipeline
     plan: bytes
     parity: Mapping[str, Any]
     trained: int
+    notes: tuple[str, ...]
 
 
 def select(
@@ -98,29 +105,26 @@ def select(
     """
     sides = split(table, schema, seed=seed)
     frame = to_frame(table, schema)
-    notes = [*_class_notes(table, schema, sides)]
-    best, others = _certified(
-        table, schema, results, frame, sides, notes, model=model, budget=budget, seed=seed
-    )
-    held = sides.held_out
-    held_frame, truth, record = frame.iloc[held], table.target[held], table.record[held]
-    prediction = predict(best.pipeline, held_frame, schema)
+    best = _first_certified(table, schema, frame, sides, results, model=model, budget=budget, seed=seed)
+    held = frame.iloc[sides.held_out]
+    truth, record = table.target[sides.held_out], table.record[sides.held_out]
+    prediction = predict(best.pipeline, held, schema)
     naive = naive_prediction(schema, table.target[sides.training], len(held))
-    metric = next(result.metric for result in results if result.name == best.name)
     metrics = evaluate(schema.task, truth, prediction)
+    metric = metric_for(schema.task, best.result.metric, truth)
+    columns = importance(best.pipeline, held, truth, record, schema, metric=metric, seed=seed)
+    notes = [*best.result.notes, *best.notes, *_class_notes(table, schema, sides)]
     notes += [
         f"{name} is not defined on the held-out rows and is left out."
         for name, value in metrics.items()
         if value is None
     ]
-    ranked_by = metric_for(schema.task, metric, truth)
-    columns = importance(best.pipeline, held_frame, truth, record, schema, metric=ranked_by, seed=seed)
     if not columns:
-        notes.append("The table is too wide to measure the importance of each column within the bound.")
+        notes.append("The table is too wide to measure each column's importance within its bound.")
     evaluation = {
         "task": schema.task,
         "target": schema.target,
-        "metric": metric,
+        "metric": best.result.metric,
         "classes": list(schema.classes),
         "rows": {"trained": best.trained, "holdout": len(held)},
         "candidates": [
@@ -134,15 +138,120 @@ def select(
             }
             for result in results
         ],
-        "chosen": best.name,
+        "chosen": best.result.name,
         "metrics": _defined(metrics),
         "baseline": _defined(evaluate(schema.task, truth, naive)),
         "parity": dict(best.parity),
         "curves": curves(schema, truth, prediction, record, seed=seed),
         "importance": columns,
-        "notes": list(dict.fromkeys(notes + others)),
+        "notes": list(dict.fromkeys(notes)),
         "libraries": _libraries(),
         "plan_bytes": len(best.plan),
         "seed": seed,
     }
     return Selection(best.plan, evaluation)
+
+
+def _first_certified(
+    table: Table,
+    schema: Schema,
+    frame: pd.DataFrame,
+    sides: Sides,
+    results: Sequence[CandidateResult],
+    *,
+    model: str,
+    budget: Budget,
+    seed: int,
+) -> _Certified:
+    """Return the best candidate that compiles faithfully."""
+    by_name = {result.name: result for result in results if result.cv_score is not None}
+    if not by_name:
+        errors = "; ".join(f"{result.name}: {result.error}" for result in results)
+        raise BadInput(
+            f"No candidate could be trained ({errors or 'there were none'})",
+            code="no-candidate",
+            remedy="Correct the file; if the candidates ran out of time or memory, give the functions more "
+            "memory or the spec the budget 'quick'.",
+        )
+    limits = LIMITS[budget]
+    rows = sides.training[_fitted_rows(table, schema, sides, limits.rows, seed)]
+    time = None if schema.time_column is None else table.columns[schema.time_column][rows]
+    refused: list[str] = []
+    metric = next(iter(by_name.values())).metric
+    for name in best_first(metric, {name: _score(result) for name, result in by_name.items()}):
+        learner = Learner(name, schema, limits, seed)
+        result = by_name[name]
+        about = {"candidate": name, "trained_rows": len(rows), "seed": seed}
+        try:
+            fitted = learner.fit(
+                frame.iloc[rows], table.target[rows], table.record[rows], time=time, rounds=result.rounds
+            )
+            plan, parity = certified(
+                fitted.pipeline,
+                schema=schema,
+                model=model,
+                frame=frame.iloc[sides.held_out],
+                extra_header=about,
+            )
+        except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may
+            refused.append(f"The candidate {name} was better in cross-validation but is left out: {error}")
+            continue
+        return _Certified(result, fitted.pipeline, plan, asdict(parity), len(rows), tuple(refused))
+    raise BadInput(
+        "No candidate can be compiled to a faithful scoring plan",
+        code="no-plan",
+        where=" ".join(refused),
+        remedy="Report this: candidates are chosen so that they can be compiled.",
+    )
+
+
+def _fitted_rows(table: Table, schema: Schema, sides: Sides, most: int, seed: int) -> NDArray[np.intp]:
+    codes = None if schema.task == "regression" else table.target[sides.training].astype(np.int32)
+    return sample(table.record[sides.training], most, codes=codes, seed=seed)
+
+
+def _score(result: CandidateResult) -> float:
+    if result.cv_score is None:
+        raise ValueError(f"the candidate {result.name} has no score")
+    return result.cv_score
+
+
+def _class_notes(table: Table, schema: Schema, sides: Sides) -> list[str]:
+    """Say which classes the evaluation knows nothing of."""
+    if schema.task == "regression":
+        return []
+    count = len(schema.classes)
+    trained = np.bincount(table.target[sides.training], minlength=count)
+    held = np.bincount(table.target[sides.held_out], minlength=count)
+    notes = []
+    for code, label in enumerate(schema.classes):
+        if trained[code] == 0:
+            notes.append(f"The class {label!r} has no row to train on: the model never answers it.")
+        elif trained[code] == 1 and held[code] == 0:
+            notes.append(f"The class {label!r} has one row: the model knows it, but no score tells how well.")
+        elif held[code] == 0:
+            notes.append(
+                f"The class {label!r} has no held-out row: no hold-out score tells how well it does."
+            )
+    return notes if len(notes) <= MOST_CLASS_NOTES else [_summary(trained, held)]
+
+
+def _summary(trained: NDArray[np.int64], held: NDArray[np.int64]) -> str:
+    return (
+        f"{int((held == 0).sum())} of {len(held)} classes have no held-out row, "
+        f"{int((trained == 1).sum())} have one row to train on: no score tells how well they are learned."
+    )
+
+
+def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _libraries() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "millrace": __version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+    }

@@ -127,7 +127,8 @@ def train_candidate(
     Raises
     ------
     BadInput
-        There is no such candidate, the metric does not fit the task, or there are too few rows.
+        There is no such candidate, the metric does not fit the task, there are too few rows, or the
+        predictions are no finite numbers.
     """
     limits = LIMITS[budget]
     training = split(table, schema, seed=seed).training
@@ -161,6 +162,13 @@ def train_candidate(
         if fitted.rounds is not None:
             rounds.append(fitted.rounds)
     metric, mean, std, notes = _cv_score(schema, target, of_chosen, parts)
+    if not np.isfinite(mean):
+        raise BadInput(
+            f"The predictions of {name} are no finite numbers",
+            code="score-not-finite",
+            where=f"{metric} in cross-validation",
+            remedy="Look for values of extreme size in the number columns.",
+        )
     if len(chosen) < len(training):
         notes = (
             *notes,

@@ -1,0 +1,19 @@
+"""select: the best candidate, evaluated on the held-out rows and compiled to a scoring plan."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from millrace.edge.handler import Job, stage
+from millrace.edge.settings import SelectSettings
+from millrace.training.threads import pin_threads
+
+
+@stage("select", SelectSettings, state="SELECTING")
+def handler(event: dict[str, Any], job: Job[SelectSettings]) -> dict[str, Any]:
+    """Choose, evaluate and compile; store the plan and the evaluation."""
+    pin_threads(os.environ, int(job.context.memory_limit_in_mb))
+    from millrace.training.stages import select_model
+
+    return select_model(job.run_id, job.ports.artifacts, job.ports.runs)

@@ -1,0 +1,140 @@
+"""The use cases of ``train`` and ``select``: read what the run has, decide, write what was decided."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from millrace import keys
+from millrace.contracts import ObjectStore, RunStore, Schema, decode, encode
+from millrace.errors import BadInput, MillraceError, NotFound
+from millrace.features.blocks import Table, read_blocks
+from millrace.features.candidates import candidate_names
+from millrace.training.select import select
+from millrace.training.train import CandidateResult, failed, train_candidate
+
+__all__ = ["select_model", "train"]
+
+
+def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
+    """Cross-validate one candidate and store its result and its out-of-fold predictions.
+
+    A candidate that fails for good stores its error, counts as done, and raises.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    candidate : str
+        One of ``candidate_names(schema, budget)``; its index there is its part of the pass ``train``.
+    artifacts, runs
+        The artifact bucket and the run records.
+
+    Returns
+    -------
+    dict
+        ``candidate``, ``cv_score`` and the key of the ``result``.
+
+    Raises
+    ------
+    BadInput
+        The run has no such candidate, or see :func:`millrace.training.train.train_candidate`.
+    """
+    spec = runs.get(run_id).spec
+    schema = _schema(run_id, artifacts)
+    names = candidate_names(schema, spec.budget)
+    if candidate not in names:
+        raise BadInput(
+            f"The run has no candidate {candidate!r}",
+            code="candidate-unknown",
+            remedy=f"Its candidates are {', '.join(names)}.",
+        )
+    key = keys.candidate(run_id, candidate)
+    try:
+        table = _table(run_id, schema, artifacts)
+        result, predictions = train_candidate(table, schema, candidate, budget=spec.budget, seed=spec.seed)
+    except Exception as error:
+        if not (isinstance(error, MillraceError) and error.retry):
+            _put_json(artifacts, key, encode(failed(candidate, error)))
+            runs.complete_part(run_id, "train", names.index(candidate))
+        raise
+    buffer = io.BytesIO()
+    np.save(buffer, predictions, allow_pickle=False)
+    artifacts.put(keys.candidate_predictions(run_id, candidate), buffer.getvalue())
+    _put_json(artifacts, key, encode(result))
+    runs.complete_part(run_id, "train", names.index(candidate))
+    return {"candidate": candidate, "cv_score": result.cv_score, "result": key}
+
+
+def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
+    """Choose, fit, compile and evaluate; store the plan and ``evaluation.json``.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    artifacts, runs
+        The artifact bucket and the run records.
+
+    Returns
+    -------
+    dict
+        ``chosen``, and the keys of ``plan`` and ``evaluation``.
+    """
+    run = runs.get(run_id)
+    schema = _schema(run_id, artifacts)
+    names = candidate_names(schema, run.spec.budget)
+    results = [_result(run_id, name, artifacts) for name in names]
+    selection = select(
+        _table(run_id, schema, artifacts),
+        schema,
+        results,
+        model=run.dataset,
+        budget=run.spec.budget,
+        seed=run.spec.seed,
+    )
+    rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
+    evaluation = {
+        "run_id": run_id,
+        "model": run.dataset,
+        **selection.evaluation,
+        "rows": {**rows, **selection.evaluation["rows"]},
+    }
+    plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
+    artifacts.put(plan_key, selection.plan)
+    _put_json(artifacts, evaluation_key, evaluation)
+    runs.update(
+        run_id,
+        rows_trained=evaluation["rows"]["trained"],
+        metrics=evaluation["metrics"],
+        baseline=evaluation["baseline"],
+        warnings=tuple(dict.fromkeys([*run.warnings, *evaluation["notes"]])),
+    )
+    return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
+
+
+def _schema(run_id: str, artifacts: ObjectStore) -> Schema:
+    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
+
+
+def _table(run_id: str, schema: Schema, artifacts: ObjectStore) -> Table:
+    """Return the run's rows; blocks are read one after the other, so that no second copy is held."""
+    return read_blocks((artifacts.get(key) for key in artifacts.list(keys.blocks(run_id))), schema)
+
+
+def _result(run_id: str, name: str, artifacts: ObjectStore) -> CandidateResult:
+    try:
+        data = artifacts.get(keys.candidate(run_id, name))
+    except NotFound:
+        return CandidateResult(
+            name, "failed", error="It left no result: it ran out of time or memory, or could not start."
+        )
+    return decode(CandidateResult, json.loads(data))
+
+
+def _put_json(artifacts: ObjectStore, key: str, value: Any) -> None:
+    data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    artifacts.put(key, data, content_type="application/json")
