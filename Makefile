@@ -18,7 +18,7 @@ SAM := .tools/sam/bin/sam
 TOOLS := sam ministack runtime
 LAYERS := core columnar science plotting
 
-.PHONY: help setup demo test test-fast lint lint-python lint-template build layers size up down invoke deploy \
+.PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
         destroy bench lock clean
 
 help: ## list the targets
@@ -67,11 +67,8 @@ lint-template: setup
 	@.venv/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(SAM) validate --lint --template template.yaml
 
-layers: setup
-	@UV=$(UV) $(PYTHON) layers/build.py
-
-build: layers ## layers and functions, ready to deploy
-	@$(SAM) build --cached --parallel
+build: setup ## layers and functions, ready to deploy
+	@UV=$(UV) $(PYTHON) layers/build.py $(SAM) build --cached --parallel
 
 size: build ## unzipped size of each function with its layers, against the limits
 	@$(PYTHON) layers/size.py

@@ -9,13 +9,15 @@ Byte code is compiled with unchecked hashes: a zip keeps time stamps of two seco
 time-stamped ``.pyc`` stale. ``science`` carries byte code only for the modules that its use imported, which
 keeps ``train`` and ``select`` below Lambda's 250 MB.
 
-Run by ``make layers``; ``UV`` names the uv to install with.
+Usage: ``build.py [COMMAND …]``; the command, ``sam build``, runs afterwards under the same lock, so that two
+builds in one folder wait for each other. ``UV`` names the uv to install with.
 """
 
 from __future__ import annotations
 
 import compileall
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -58,14 +60,22 @@ KEEP = frozenset({"numpy/_core/tests/__init__.py", "numpy/_core/tests/_natype.py
 """Files below a trimmed folder that the library itself imports."""
 
 
-def main() -> int:
-    """Build what is out of date; return the exit code."""
+def main(*command: str) -> int:
+    """Build what is out of date, then run the command; return the exit code."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_all()
+        return subprocess.run(command, cwd=ROOT, check=False).returncode if command else 0
+
+
+def build_all() -> None:
+    """Build the layers and ``predict``, as many at once as there are processors."""
     jobs: list[Callable[[], None]] = [lambda name=name: build_layer(name) for name in LAYERS]  # type: ignore[misc]
     jobs.append(build_predict)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for done in [pool.submit(job) for job in jobs]:
             done.result()
-    return 0
 
 
 def build_layer(name: str) -> None:
@@ -227,4 +237,4 @@ def run(*command: object, cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
