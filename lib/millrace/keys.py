@@ -23,15 +23,15 @@ SPEC = "spec.json"
 def dataset_of(key: str) -> str | None:
     """Return the dataset that an uploaded file belongs to: the folder after ``datasets/``.
 
-    ``None`` when the key names no file of a dataset: another prefix, a folder's own marker, or
-    ``spec.json``. The name is not checked here.
+    Empty when the file lies in no folder; ``None`` when the key names no file of a dataset: another
+    prefix, a folder's own marker, or ``spec.json``. The name is not checked here.
     """
-    if not key.startswith(DATASETS):
+    if not key.startswith(DATASETS) or key.endswith("/"):
         return None
     dataset, slash, file = key[len(DATASETS) :].partition("/")
-    if not slash or not file or file.endswith("/") or file == SPEC:
+    if file == SPEC:
         return None
-    return dataset
+    return dataset if slash else ""
 
 
 def upload(dataset: str, file: str) -> str:

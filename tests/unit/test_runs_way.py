@@ -1,0 +1,412 @@
+"""The way of a run up to the candidates, on the real rooms, over fakes; what breaks on the way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from millrace import keys
+from millrace.contracts import RunError, decode
+from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
+from millrace.fanout import decode_descriptor
+from millrace.features.blocks import read_blocks
+from millrace.runs.collect import add_up
+from millrace.runs.fan_out import chunk_bytes
+from tests.fakes import MemoryObjectStore, MemoryRunStore, MemoryStream
+from tests.world import CARS, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def artifacts(world: World) -> MemoryObjectStore:
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    return world.artifacts
+
+
+def stream(world: World) -> MemoryStream:
+    assert isinstance(world.stream, MemoryStream)
+    return world.stream
+
+
+def begun(world: World, data: bytes = CARS) -> str:
+    run_id = world.upload(data).run_id
+    world.fan_out(run_id, "profile", "t1")
+    return run_id
+
+
+def test_a_file_walks_up_to_the_candidates(world: World) -> None:
+    run_id = world.prepare(CARS)
+    run = world.runs.get(run_id)
+    assert (run.state, run.target, run.task) == ("CONVERTING", "price", "regression")
+    assert (run.rows_read, run.rows_kept, run.rows_rejected, run.rejects) == (120, 120, 0, None)
+    assert any("price" in warning for warning in run.warnings), "the run says how the target was found"
+    assert {name: (p.done, p.total) for name, p in run.progress.items()} == {
+        "profile": (1, 1),
+        "convert": (1, 1),
+        "train": (0, 4),
+    }
+    assert world.tasks.answers["token-profile"][0] == world.tasks.answers["token-convert"][0] == "success"
+    assert set(artifacts(world).list(keys.run(run_id))) == {
+        keys.layout(run_id),
+        keys.part(run_id, "profile", 0),
+        keys.part(run_id, "convert", 0),
+        keys.profile(run_id),
+        keys.schema(run_id),
+        keys.block(run_id, 0),
+        keys.parquet(run_id, 0),
+    }
+
+
+@pytest.mark.parametrize("width", [2, 7, 64])
+def test_the_outcome_does_not_depend_on_the_cut(width: int) -> None:
+    whole, cut = World(), World(width=width)
+    one, many = whole.prepare(CARS), cut.prepare(CARS)
+    assert len(list(cut.artifacts.list(keys.blocks(many)))) > 1
+    for key in (keys.profile, keys.schema):
+        assert whole.artifacts.get(key(one)) == cut.artifacts.get(key(many))
+    schema = cut.decide(many)
+    tables = [
+        read_blocks([w.artifacts.get(key) for key in w.artifacts.list(keys.blocks(r))], schema)
+        for w, r in ((whole, one), (cut, many))
+    ]
+    assert tables[0].record.tolist() == tables[1].record.tolist() == list(range(120))
+    assert tables[0].target.tolist() == tables[1].target.tolist()
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        gzip.compress(CARS),
+        CARS.decode().encode("utf-16"),
+        gzip.compress(CARS.decode().encode("utf-16")),
+    ],
+    ids=["gzip", "utf-16", "utf-16 in gzip"],
+)
+def test_a_file_that_cannot_be_cut_is_rewritten_once(world: World, encoded: bytes) -> None:
+    world.width = 3
+    run_id = world.prepare(encoded)
+    run = world.runs.get(run_id)
+    assert (run.rows_kept, run.target) == (120, "price")
+    assert artifacts(world).get(keys.source(run_id)) == CARS
+    layout = artifacts(world).json(keys.layout(run_id))
+    assert (layout["bucket"], layout["key"]) == ("artifacts", keys.source(run_id))
+    assert len(layout["chunks"]) == 3
+
+
+def test_a_file_in_another_encoding_is_read_where_it_lies(world: World) -> None:
+    text = "name,age\n" + "".join(f"Zoë {n},{n * 7}\n" for n in range(50))
+    run_id = world.prepare(text.encode("cp1252"))
+    run = world.runs.get(run_id)
+    assert run.rows_kept == 50
+    assert any("Windows-1252" in warning for warning in run.warnings)
+    assert keys.source(run_id) not in set(artifacts(world).list(""))
+
+
+BAD_FILES = {
+    "header only": (b"a,b\n", "no-rows", "rows"),
+    "one column": (b"a\n" + b"1\n2\n" * 30, "no-features", "column"),
+    "binary": (bytes(range(256)) * 40, "file-binary", "CSV"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(400), "file-binary", "PNG"),
+    "wrong encoding": (("имя,возраст\n" + "Анна,5\n" * 60).encode("cp1251"), "encoding-unknown", "UTF-8"),
+    "damaged gzip": (gzip.compress(CARS)[:-40] + bytes(40), "gzip-", "gzip"),
+    "truncated gzip": (gzip.compress(CARS)[:200], "gzip-truncated", "again"),
+    "gzip of nothing": (gzip.compress(b""), "file-empty", "empty"),
+    "blank lines": (b"\n\n\n", "file-empty", "empty"),
+    "constant target": (b"a,target\n" + b"".join(b"%d,7\n" % n for n in range(60)), "", "target"),
+    "missing target": (b"a,target\n" + b"".join(b"%d,\n" % n for n in range(60)), "", "target"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_fails_the_run_with_a_sentence(world: World, name: str) -> None:
+    data, code, says = BAD_FILES[name]
+    run_id = world.upload(data).run_id
+    with pytest.raises(BadInput) as caught:
+        world.fan_out(run_id, "profile", "t1")
+        world.work_all()
+        world.decide(run_id)
+    assert caught.value.code.startswith(code)
+    assert says in str(caught.value)
+    assert caught.value.remedy
+    assert world.data.get("datasets/cars/cars.csv") == data, "the upload stays"
+
+
+RAGGED = CARS + b"red\nred,3,4,5\n" + b'green,4,"open\n' + b"blue,2,77\n"
+
+
+def test_ragged_records_are_kept_apart_with_their_lines(world: World) -> None:
+    world.width = 3
+    run_id = world.prepare(RAGGED)
+    run = world.runs.get(run_id)
+    assert (run.rows_read, run.rows_kept, run.rows_rejected) == (124, 121, 3)
+    assert run.rejects == f"s3://artifacts/{keys.rejects_prefix(run_id)}"
+    assert any("3 of 124 records are rejected" in warning for warning in run.warnings)
+    lines = [
+        json.loads(line)
+        for key in artifacts(world).list(keys.rejects_prefix(run_id))
+        for line in artifacts(world).text(key).splitlines()
+    ]
+    assert [(reject["line"], reject["record"]) for reject in lines] == [
+        (122, "red\n"),
+        (123, "red,3,4,5\n"),
+        (124, 'green,4,"open\n'),
+    ]
+
+
+def test_too_many_rejects_stop_the_run_and_are_kept(world: World) -> None:
+    world.max_reject_share = 0.02
+    with pytest.raises(BadInput) as caught:
+        world.prepare(RAGGED)
+    assert caught.value.code == "too-many-rejects"
+    assert "3 of 124" in str(caught.value)
+    run = world.runs.list()[0][0]
+    assert run.rows_rejected == 3
+    assert run.rejects is not None
+    assert run.rejects in str(caught.value)
+    assert "train" not in world.runs.get(run.run_id).progress
+
+
+def test_a_lost_record_is_a_fault_and_never_silent() -> None:
+    from millrace.contracts import ChunkOutcome
+
+    with pytest.raises(RuntimeError, match="5 read, 3 are kept and 1 rejected"):
+        add_up([ChunkOutcome(0, 2, 2, 0), ChunkOutcome(1, 3, 1, 1)])
+
+
+def test_cleared_cells_are_listed(world: World) -> None:
+    weights = b"".join(b"%d.5,%d\n" % (number * 3, number * 7) for number in range(400))
+    run_id = world.prepare(b"weight,price\n" + weights + b"heavy,5000\n")
+    assert [outcome.cells_cleared for outcome in world.outcomes(run_id)] == [1]
+    (key,) = artifacts(world).list(keys.run(run_id, "cleared/"))
+    assert json.loads(artifacts(world).get(key)) == {"line": 402, "column": "weight", "value": "heavy"}
+
+
+def test_two_fan_outs_have_the_same_chunks(world: World) -> None:
+    world.width = 4
+    run_id = begun(world)
+    world.width = 1  # the stack's shards were changed in between
+    layout = world.fan_out(run_id, "profile", "t2")
+    assert len(layout.chunks) == 4
+
+
+def test_a_repeated_fan_out_goes_on_under_the_new_token(world: World) -> None:
+    world.width = 3
+    run_id = begun(world)
+    old = stream(world).take()
+    assert world.work(old[0]) == "done"
+    world.fan_out(run_id, "profile", "t2")
+    assert sorted(world.work_all()) == ["done", "done", "replayed"]
+    assert list(world.tasks.answers) == ["t2"]
+
+
+def test_a_fan_out_that_the_stream_refuses_can_be_repeated(world: World) -> None:
+    run_id = world.upload(CARS).run_id
+    stream(world).failures.append(TransientError("full", code="stream-throttled"))
+    with pytest.raises(TransientError):
+        world.fan_out(run_id, "profile", "t1")
+    world.fan_out(run_id, "profile", "t2")
+    assert world.work_all() == ["done"]
+    assert world.tasks.answers["t2"][0] == "success"
+
+
+def test_fan_out_says_which_pass_the_run_is_in(world: World) -> None:
+    run_id = begun(world)
+    assert world.runs.get(run_id).state == "PROFILING"
+
+
+def test_each_record_twice_is_each_record_once(world: World) -> None:
+    world.width = 3
+    run_id = begun(world)
+    records = stream(world).take()
+    answers = [world.work(record) for record in [*records, *records]]
+    # The task has its answer after the third; from then on nobody waits.
+    assert answers == ["done"] * 3 + ["unwanted"] * 3
+    assert world.runs.get(run_id).progress["profile"].done == 3
+    assert world.tasks.late == []
+
+
+def test_a_record_delivered_twice_in_a_row_is_worked_on_once(world: World) -> None:
+    world.width = 3
+    run_id = begun(world)
+    records = stream(world).take()
+    answers = [
+        world.work(record) for record in itertools.chain.from_iterable(zip(records, records, strict=True))
+    ]
+    assert answers == ["done", "replayed", "done", "replayed", "done", "unwanted"]
+    assert world.runs.get(run_id).progress["profile"].done == 3
+
+
+def test_a_worker_that_dies_before_it_counts_is_no_loss(world: World) -> None:
+    begun(world)
+    (record,) = stream(world).take()
+    assert isinstance(world.runs, MemoryRunStore)
+    world.runs.failures.append(TransientError("throttled", code="service-unavailable"))
+    with pytest.raises(TransientError):
+        world.work(record)
+    assert world.work(record) == "replayed"
+    assert world.tasks.answers["t1"][0] == "success"
+
+
+def test_a_worker_that_dies_before_it_answers_is_no_loss(world: World) -> None:
+    begun(world)
+    (record,) = stream(world).take()
+    world.tasks.failures.append(TransientError("throttled", code="service-unavailable"))
+    with pytest.raises(TransientError):
+        world.work(record)
+    assert "t1" not in world.tasks.answers
+    assert world.work(record) == "replayed"
+    assert world.tasks.answers["t1"][0] == "success"
+
+
+def test_two_workers_on_one_chunk_agree(world: World) -> None:
+    run_id = begun(world)
+    (record,) = stream(world).take()
+    # The other worker's result is there by the time that ours is written.
+    store = artifacts(world)
+    key = keys.part(run_id, "profile", 0)
+    looked = store.head
+
+    def head(name: str, *, version_id: str | None = None) -> object:
+        if name == key:
+            raise NotFound("not yet", code="not-found")
+        return looked(name, version_id=version_id)
+
+    store.add(key, b'{"theirs": true}')
+    store.head = head  # type: ignore[assignment, method-assign]
+    assert world.work(record) == "done"
+    assert store.get(key) == b'{"theirs": true}'
+    assert world.tasks.answers["t1"][0] == "success"
+
+
+def test_nobody_works_on_a_pass_that_is_over(world: World) -> None:
+    world.width = 3
+    run_id = begun(world)
+    first, *others = stream(world).take()
+    world.tasks.fail("t1", "States.Timeout", "")
+    assert [world.work(record) for record in (first, *others)] == ["unwanted"] * 3
+    assert world.runs.get(run_id).progress["profile"].done == 0
+
+
+def test_input_that_is_wrong_fails_the_task_at_once(world: World) -> None:
+    run_id = begun(world)
+    (record,) = stream(world).take()
+    layout = artifacts(world).json(keys.layout(run_id))
+    artifacts(world).put(keys.layout(run_id), json.dumps(layout | {"names": 3}).encode())
+    assert world.work(record) == "refused"
+    kind, error, cause = world.tasks.answers["t1"]
+    assert (kind, error) == ("failure", "BadInput")
+    assert json.loads(cause)["code"] == "field-type"
+    stored = decode(RunError, artifacts(world).json(keys.chunk_error(run_id, "profile", 0)))
+    assert stored.message == json.loads(cause)["errorMessage"]
+
+
+def test_a_source_that_is_gone_fails_the_task_at_once(world: World) -> None:
+    begun(world)
+    (record,) = stream(world).take()
+    world.data.delete("datasets/cars/cars.csv")
+    assert world.work(record) == "refused"
+    assert world.tasks.answers["t1"][1] == "NotFound"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TransientError("busy", code="service-unavailable"), TransientError),
+        (ZeroDivisionError("division by zero"), ZeroDivisionError),
+    ],
+    ids=["transient", "unforeseen"],
+)
+def test_what_may_succeed_later_is_stored_and_raised(
+    world: World, error: Exception, kind: type[Exception]
+) -> None:
+    run_id = begun(world)
+    (record,) = stream(world).take()
+
+    class Failing(MemoryObjectStore):
+        def get(self, *_: object, **__: object) -> bytes:
+            raise error
+
+    working, world.data = world.data, Failing("data")
+    with pytest.raises(kind):
+        world.work(record)
+    stored = artifacts(world).json(keys.chunk_error(run_id, "profile", 0))
+    assert stored["type"] == kind.__name__
+    assert stored["stage"] == "profile"
+    assert world.tasks.answers == {}
+    world.data = working
+    assert world.work(record) == "done"
+
+
+def test_an_error_that_cannot_be_stored_is_still_raised(world: World) -> None:
+    begun(world)
+    (record,) = stream(world).take()
+    artifacts(world).failures += [
+        TransientError("first", code="service-unavailable"),
+        TransientError("second", code="service-unavailable"),
+    ]
+    with pytest.raises(TransientError, match="first") as caught:
+        world.work(record)
+    assert "second" in caught.value.__notes__[0]
+
+
+def test_a_misconfigured_worker_does_not_retry(world: World) -> None:
+    begun(world)
+    (record,) = stream(world).take()
+    artifacts(world).failures.append(Misconfigured("no access", code="aws-refused"))
+    assert world.work(record) == "refused"
+    assert world.tasks.answers["t1"][1] == "Misconfigured"
+
+
+def test_heartbeats_are_sent_by_fan_out_and_by_workers(world: World) -> None:
+    begun(world)
+    world.work_all()
+    assert world.tasks.heartbeats == ["t1", "t1"]
+
+
+def test_workers_read_their_range_only(world: World) -> None:
+    world.width = 4
+    run_id = begun(world)
+    assert isinstance(world.data, MemoryObjectStore)
+    world.data.reads.clear()
+    records = stream(world).take()
+    for record in records:
+        world.work(record)
+    chunks = artifacts(world).json(keys.layout(run_id))["chunks"]
+    assert [(start, end) for _, start, end in world.data.reads] == [(c["start"], c["end"]) for c in chunks]
+    assert [decode_descriptor(record).chunk for record in records] == [0, 1, 2, 3]
+    assert chunks[-1]["end"] == len(CARS)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "minimum", "maximum", "expected"),
+    [
+        (1000, 4, 1, 10_000, 250),
+        (1001, 4, 1, 10_000, 251),
+        (1000, 4, 400, 10_000, 400),
+        (1000, 4, 1, 100, 84),
+        (1, 4, 1, 100, 1),
+        (10**9, 10, 2**20, 2**26, 50_000_000),
+    ],
+)
+def test_chunks_fill_the_workers_rounds(
+    size: int, width: int, minimum: int, maximum: int, expected: int
+) -> None:
+    assert chunk_bytes(size, width, minimum, maximum) == expected
+
+
+@pytest.mark.parametrize("name", ["iris", "attrition", "chile_vote"])
+def test_a_real_table_keeps_every_row(shared_data: Path, name: str) -> None:
+    (path,) = (shared_data / "ml" / name).glob("train.csv*")
+    data = path.read_bytes()
+    world = World(width=5, max_file_bytes=1 << 30)
+    run_id = world.prepare(data)
+    run = world.runs.get(run_id)
+    plain = gzip.decompress(data) if path.suffix == ".gz" else data
+    assert run.rows_read == len(plain.splitlines()) - 1
+    assert (run.rows_kept or 0) + (run.rows_rejected or 0) == run.rows_read
