@@ -23,10 +23,11 @@ _BOMS = (
 )
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{2,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
-_UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
-"""Bytes that Windows-1252 leaves without a character."""
+_RARE = re.compile(rb"[\x81-\x84\x86-\x89\x8b-\x8d\x8f\x90\x98\x9b\x9d]")
+"""Bytes that Windows-1252 leaves without a character, or gives to one that tables hardly ever hold, such
+as daggers and low quotes; in Shift JIS they begin every other character."""
 _DAMAGE = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")
-"""The same, and the letter ÿ, which text hardly ever has and damaged files often do."""
+"""Bytes without a character, and the letter ÿ, which text hardly ever has and damaged files often do."""
 
 
 def byte_order_mark(head: bytes) -> tuple[str, int]:
@@ -72,7 +73,7 @@ class Evidence:
         self.first_line = 0
         self._high = 0
         self._in_runs = 0
-        self._undefined = 0
+        self._rare = 0
         self._damage = 0
         self._line_feeds = 0
         self._returns = 0
@@ -85,7 +86,7 @@ class Evidence:
         if self.invalid:
             self._high += len(_HIGH.findall(block))
             self._in_runs += sum(map(len, _HIGH_RUN.findall(block)))
-            self._undefined += len(_UNDEFINED.findall(block))
+            self._rare += len(_RARE.findall(block))
             self._damage += len(_DAMAGE.findall(block))
         else:
             self._line_feeds += block.count(b"\n")
@@ -121,7 +122,7 @@ class Evidence:
         if not self.invalid:
             return "utf-8", ""
         # Accents stand alone among ASCII letters; the letters of other scripts stand side by side.
-        elsewhere = self._in_runs > 0.5 * self._high or self._undefined > 0.1 * self._high
+        elsewhere = self._in_runs > 0.5 * self._high or self._rare > 0.2 * self._high
         if self.valid < self.invalid and self._high >= 4 and elsewhere:
             raise BadInput(
                 "The file is neither UTF-8 nor Windows-1252; perhaps GB 18030, Shift JIS, Big5 or a Cyrillic "
