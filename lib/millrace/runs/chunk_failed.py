@@ -38,7 +38,7 @@ def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tupl
     BadInput
         The object is no discarded batch of the stream.
     """
-    record = json.loads(artifacts.get(key))
+    record = _parse(artifacts.get(key))
     failed: list[Descriptor] = []
     foreign: BadInput | None = None
     for data in discarded_records(record, key):
@@ -67,7 +67,7 @@ def discarded_records(record: Any, where: str) -> Iterator[bytes]:
     """
     payload = record.get("payload") if isinstance(record, dict) else None
     if isinstance(payload, str):
-        payload = json.loads(payload)
+        payload = _parse(payload)
     if not isinstance(payload, dict) or "Records" not in payload:
         raise BadInput(
             "The object is no discarded batch: it carries no records",
@@ -77,6 +77,14 @@ def discarded_records(record: Any, where: str) -> Iterator[bytes]:
         )
     for item in payload["Records"]:
         yield base64.b64decode(item["kinesis"]["data"])
+
+
+def _parse(text: bytes | str) -> Any:
+    """Return the JSON value, or None for what is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: ObjectStore) -> RunError:

@@ -96,7 +96,7 @@ def explain(name: str, cause: str, stage: str) -> RunError:
     detail = _parse(cause)
     kind = str(detail.get("errorType") or name)
     message = str(detail.get("errorMessage") or "" if detail else cause)
-    if kind in _OURS and message:
+    if message and (kind in _OURS or "code" in detail):
         return RunError(kind, str(detail.get("code") or _default_code(kind)), message, stage)
     foreign = _FOREIGN.get(kind) or _FOREIGN.get(name) or _by_text(message)
     if foreign is not None:
