@@ -44,6 +44,9 @@ class Limits:
         about twice that for the splits.
     tree_rows : int
         Most rows that one tree of a forest sees.
+    forest_cells : int
+        Most rows x columns x trees that one fit of a forest goes through, counting the columns that a
+        split looks at.
     """
 
     rows: int
@@ -54,13 +57,14 @@ class Limits:
     trees: int
     leaf_values: int
     tree_rows: int
+    forest_cells: int
 
 
 LIMITS: Mapping[Budget, Limits] = types.MappingProxyType(
     {
-        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000),
-        "standard": Limits(200_000, 5, 400, 1_000, 500_000_000, 200, 160_000, 16_000),
-        "thorough": Limits(1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000),
+        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000, 4_000_000),
+        "standard": Limits(200_000, 5, 400, 1_000, 500_000_000, 200, 160_000, 16_000, 8_000_000),
+        "thorough": Limits(1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000, 100_000_000),
     }
 )
 """Bounds by budget."""
@@ -77,13 +81,23 @@ def boosting_rounds(limits: Limits, rows: int, columns: int, outputs: int) -> in
     return min(limits.rounds, max(FEWEST_ROUNDS, affordable), max(1, limits.boosted_trees // outputs))
 
 
-def forest_size(limits: Limits, rows: int, outputs: int) -> tuple[int, int]:
+def forest_size(limits: Limits, rows: int, columns: int, outputs: int) -> tuple[int, int]:
     """Return the trees of a forest and the most leaves of each.
 
     A full tree on r rows has about r / 2 leaves, so small tables afford all their trees and large ones
     fewer, each cut at its share of the leaves.
+
+    Parameters
+    ----------
+    limits : Limits
+        Bounds of the budget.
+    rows, columns : int
+        Rows to fit to, and columns that a split looks at.
+    outputs : int
+        Values of a leaf: classes, or 1.
     """
-    leaves = max(FEWEST_TREES * 2, limits.leaf_values // outputs)
-    full = max(2, min(rows, limits.tree_rows) // 2)
-    trees = max(FEWEST_TREES, min(limits.trees, leaves // full))
+    seen = min(rows, limits.tree_rows)
+    leaves = limits.leaf_values // outputs
+    affordable = min(leaves // max(1, seen // 2), limits.forest_cells // (seen * columns))
+    trees = max(FEWEST_TREES, min(limits.trees, affordable))
     return trees, max(2, leaves // trees)

@@ -47,7 +47,7 @@ Floats = NDArray[np.float64]
 EARLY_STOPPING_EVERY = 7
 """One row in seven tells a boosted model when to stop."""
 SMALL_TABLE = 5_000
-FOREST_FEATURES = 60
+FOREST_FEATURES = 40
 """Most columns that a split of a regression forest looks at."""
 PATIENCE = 20
 """Rounds without a better loss after which boosting stops."""
@@ -161,23 +161,24 @@ class Learner:
     def _forest(self, shape: tuple[int, int]) -> BaseEstimator:
         rows, columns = shape
         regression = self.schema.task == "regression"
-        trees, leaves = forest_size(self.limits, rows, 1 if regression else len(self.schema.classes))
+        looked_at = min(round(0.6 * columns), FOREST_FEATURES) if regression else round(columns**0.5)
+        outputs = 1 if regression else len(self.schema.classes)
+        trees, leaves = forest_size(self.limits, rows, max(1, looked_at), outputs)
+        sampled = rows > self.limits.tree_rows
         settings: dict[str, Any] = {
             "n_estimators": trees,
             "max_leaf_nodes": leaves,
-            "max_samples": min(rows, self.limits.tree_rows) if rows > self.limits.tree_rows else None,
+            "min_samples_leaf": 2,
+            "max_features": max(1, looked_at),
+            "max_samples": self.limits.tree_rows if sampled else None,
             "random_state": self.seed,
             "n_jobs": 1,
         }
         if self.name == "extra_trees":
-            settings["bootstrap"] = rows > self.limits.tree_rows
             kind = ExtraTreesRegressor if regression else ExtraTreesClassifier
-        else:
-            kind = RandomForestRegressor if regression else RandomForestClassifier
-        if regression:
-            features = max(1, min(round(0.6 * columns), FOREST_FEATURES))
-            return kind(min_samples_leaf=2, max_features=features, **settings)
-        return kind(max_features="sqrt", **settings)
+            return kind(bootstrap=sampled, **settings)
+        kind = RandomForestRegressor if regression else RandomForestClassifier
+        return kind(**settings)
 
     def _boosted(self, shape: tuple[int, int], native: int, rounds: int) -> BaseEstimator:
         rows, columns = shape
