@@ -20,6 +20,8 @@ What is put in place, and why (MiniStack 1.5.33):
 ``stepfunctions._invoke_with_callback``          task token, then hang; ignore ``HeartbeatSeconds``
 ``apigateway._match_route``                      refuses an unsigned call of a route with IAM
                                                  authorization; on the loopback it is open
+``app.pin_request_origin``                       notes that a request came without TLS, which the
+                                                 buckets' policies refuse; the loopback needs none
 ``iam_evaluator.enforce``                        decides without a record of what it decided
 ===============================================  ==================================================
 
@@ -38,7 +40,9 @@ Environment
          "role": "<role>", "action": "s3:GetObject", "resource": "arn:aws:s3:::bucket/key",
          "allowed": true}
 
-    Only the decisions about roles are recorded, and only with ``AUTH=true`` are there any.
+    Only the decisions about roles are recorded, and only with ``AUTH=true`` are there any. The session is
+    the function's name, or ``event-source-mapping`` for what the poller does with the function's role:
+    reading the stream and writing to the on-failure destination.
 
 The process ends when its standard input does, so that it never outlives who started it, and leaves
 its state on disk first.
@@ -72,6 +76,9 @@ EXIT_CHANGED = 4
 SYNCHRONOUS_LIMIT_BYTES = 6 * 1024 * 1024
 ASYNCHRONOUS_LIMIT_BYTES = 1024 * 1024
 HTTP_API_LIMIT_BYTES = 10 * 1024 * 1024
+
+EVENT_SOURCE = "event-source-mapping"
+"""Session name of what the poller does with a function's role."""
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -192,6 +199,7 @@ def put_in_place(runtime: Runtime) -> None:
     _put_limits()
     _put_callbacks()
     _open_routes()
+    _trust_loopback()
     record = os.environ.get("MILLRACE_IAM_LOG")
     if record:
         _put_record(Path(record))
@@ -316,7 +324,7 @@ def _put_poller(runtime: Runtime) -> None:
                         "start": starts.get(mapping["UUID"], {}),
                         "region": region,
                         "role": config.get("Role", ""),
-                        "credentials": credentials(config),
+                        "credentials": credentials(_as_event_source(config)),
                         "tips": tips(stream),
                     }
                 )
@@ -342,6 +350,11 @@ def _put_poller(runtime: Runtime) -> None:
 
     replace(lambdas, "_poll_kinesis", lambda original: announce)
     replace(lambdas, "_init_stream_position", note_start)
+
+
+def _as_event_source(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a function's configuration under another name: the same role, but a session of its own."""
+    return {**config, "FunctionName": EVENT_SOURCE, "FunctionArn": f"{config['FunctionArn']}:{EVENT_SOURCE}"}
 
 
 def _put_limits() -> None:
@@ -465,6 +478,18 @@ def _open_routes() -> None:
         return match_route
 
     replace(gateway, "_match_route", without_iam)
+
+
+def _trust_loopback() -> None:
+    app = module("app")
+
+    def as_if_over_tls(original: Any) -> Any:
+        def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
+            original(source_ip, True)
+
+        return pin_request_origin
+
+    replace(app, "pin_request_origin", as_if_over_tls)
 
 
 def _put_record(path: Path) -> None:

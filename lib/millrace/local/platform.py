@@ -191,7 +191,12 @@ class Platform:
         done = subprocess.run(
             command,
             cwd=self.state,
-            env={**_plain_environment(), **self.environment(), "SAM_CLI_TELEMETRY": "0", "CI": "1"},
+            env={
+                **_plain_environment(),
+                **self.environment(),
+                "SAM_CLI_TELEMETRY": "0",
+                "SAM_CLI_POLL_DELAY": "0.2",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
