@@ -18,6 +18,8 @@ What is put in place, and why (MiniStack 1.5.33):
 ``lambda_svc.lambda_execute_result_to_api_…``    tells the caller of an API what broke in a handler
 ``stepfunctions._call_lambda``, and              swallow the failure of an invoke that waits for a
 ``stepfunctions._invoke_with_callback``          task token, then hang; ignore ``HeartbeatSeconds``
+``s3._get_object``                               sends all of an object's version when a range of it
+                                                 is asked for
 ``apigateway._match_route``                      refuses an unsigned call of a route with IAM
                                                  authorization; on the loopback it is open
 ``app.pin_request_origin``                       notes that a request came without TLS, which the
@@ -198,6 +200,7 @@ def put_in_place(runtime: Runtime) -> None:
     _put_poller(runtime)
     _put_limits()
     _put_callbacks()
+    _put_ranges()
     _open_routes()
     _trust_loopback()
     record = os.environ.get("MILLRACE_IAM_LOG")
@@ -463,6 +466,35 @@ def _put_callbacks() -> None:
 
     replace(states, "_call_lambda", report_failure)
     replace(states, "_invoke_with_callback", wait_for_answer)
+
+
+def _put_ranges() -> None:
+    """Cut the range that was asked for out of an object's version; MiniStack sends the whole version."""
+    s3 = module("services.s3")
+
+    def cut(original: Any) -> Any:
+        def get_object(bucket: str, key: str, headers: dict[str, str], query: Any = None) -> Answer:
+            answer: Answer = original(bucket, key, headers, query)
+            status, said, body = answer
+            wanted = headers.get("range", "")
+            if status != 200 or not wanted:
+                return answer
+            span = s3._parse_range(wanted, len(body))
+            if span is None:
+                said = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
+                return 416, said, s3._xml_body(s3._range_error_xml(bucket, key))
+            first, last = span
+            # A checksum of the whole would not fit the part.
+            said = {name: text for name, text in said.items() if "checksum" not in name.lower()}
+            said |= {
+                "Content-Length": str(last + 1 - first),
+                "Content-Range": f"bytes {first}-{last}/{len(body)}",
+            }
+            return 206, said, body[first : last + 1]
+
+        return get_object
+
+    replace(s3, "_get_object", cut)
 
 
 def _open_routes() -> None:
