@@ -143,7 +143,7 @@ def test_every_error_of_ours_is_passed_on_in_its_own_words(kind: type[MillraceEr
 
 
 def test_every_running_state_is_a_stage() -> None:
-    states = (
+    states: tuple[RunState, ...] = (
         "QUEUED",
         "PROFILING",
         "DECIDING",
