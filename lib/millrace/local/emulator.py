@@ -306,10 +306,11 @@ def _put_poller(runtime: Runtime) -> None:
 
     def announce() -> bool:
         """Tell the poller which mappings there are and how far their streams go, when that changed."""
-        mappings = []
+        known, served = [], []
         for account, region, mapping in lambdas._iter_all_esms():
             if ":kinesis:" not in mapping.get("EventSourceArn", ""):
                 continue
+            known.append(mapping["UUID"])
             scope = [
                 (responses._request_account_id, responses._request_account_id.set(account)),
                 (responses._request_region, responses._request_region.set(region)),
@@ -321,7 +322,7 @@ def _put_poller(runtime: Runtime) -> None:
                 )
                 if stream is None or config is None:
                     continue
-                mappings.append(
+                served.append(
                     {
                         "mapping": {key: value for key, value in mapping.items() if key != "Tags"},
                         "start": starts.get(mapping["UUID"], {}),
@@ -334,7 +335,7 @@ def _put_poller(runtime: Runtime) -> None:
             finally:
                 for variable, token in scope:
                     variable.reset(token)
-        text = json.dumps(mappings, sort_keys=True)
+        text = json.dumps({"known": known, "served": served}, sort_keys=True)
         if text != announced[0]:
             runtime.post("/mappings", text.encode())
             announced[0] = text

@@ -122,6 +122,9 @@ class Platform:
                 remedy=said.get("remedy", "Run `make setup` and try again."),
             )
         self.about = said
+        if not lifeline:
+            self._process.stdout.close()
+            self._process.stderr.close()
 
     def stop(self) -> None:
         """Stop all processes; what is to last has been written when this returns."""

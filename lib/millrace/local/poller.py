@@ -456,7 +456,7 @@ class _Worker:
             moved = shard.finish(records)
             checkpoint = shard.checkpoint
             self._wake.notify()
-        if moved:
+        if moved and not self._stopped.is_set():
             self._poller.checkpoint(self.mapping.uuid, shard.name, checkpoint)
 
     def _discard(self, shard: _Shard, batch: Batch, condition: str) -> None:

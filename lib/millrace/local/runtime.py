@@ -106,6 +106,7 @@ class Pool:
         self._idle: dict[str, list[Sandbox]] = {}
         self._all: set[Sandbox] = set()
         self._lock = threading.Lock()
+        self._given_back = threading.Condition(self._lock)
         self._closed = threading.Event()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -121,20 +122,27 @@ class Pool:
             self._give_back(sandbox)
 
     def close(self) -> None:
-        """End all sandboxes."""
+        """End all sandboxes; an invocation that is under way ends as if its process had crashed."""
         self._closed.set()
         with self._lock:
-            sandboxes = list(self._all)
-            self._all.clear()
+            idle = [one for group in self._idle.values() for one in group]
             self._idle.clear()
-        for sandbox in sandboxes:
+            self._all.difference_update(idle)
+            busy = list(self._all)
+        for sandbox in idle:
             sandbox.close()
+        for sandbox in busy:
+            sandbox.kill()
+        with self._given_back:
+            self._given_back.wait_for(lambda: not self._all, timeout=5.0)
         os.close(self._hold)
         os.close(self._lifeline)
 
     def _take(self, call: Call) -> Sandbox:
         kind = call.kind
         with self._lock:
+            if self._closed.is_set():
+                raise Misconfigured("The platform is stopping", code="platform-stopping")
             while self._idle.get(kind):
                 sandbox = self._idle[kind].pop()
                 if sandbox.alive:
@@ -156,13 +164,13 @@ class Pool:
 
     def _give_back(self, sandbox: Sandbox) -> None:
         with self._lock:
-            if sandbox not in self._all:
-                return
             if sandbox.alive and not self._closed.is_set():
                 self._idle.setdefault(sandbox.kind, []).append(sandbox)
                 return
-            self._all.discard(sandbox)
         sandbox.close()
+        with self._given_back:
+            self._all.discard(sandbox)
+            self._given_back.notify_all()
 
     def _reap(self) -> None:
         while not self._closed.wait(min(5.0, self._idle_s)):
@@ -192,7 +200,7 @@ class RuntimeServer:
     """
 
     def __init__(
-        self, invoke: Callable[[Call, bytes], Outcome], announce: Callable[[list[dict[str, Any]]], None]
+        self, invoke: Callable[[Call, bytes], Outcome], announce: Callable[[dict[str, Any]], None]
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

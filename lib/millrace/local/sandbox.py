@@ -209,8 +209,13 @@ class Sandbox:
         log = self._report(call, payload, error, duration_s, fresh)
         return Outcome(payload, error, log, round(duration_s * 1000))
 
+    def kill(self) -> None:
+        """End the process; an invocation that is under way in another thread learns of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     def close(self) -> None:
-        """End the process and remove its folder."""
+        """End the process and remove its folder; not during an invocation."""
         self._kill()
         for connection in self._conversations:
             connection.close()
@@ -304,8 +309,7 @@ class Sandbox:
         self._alive = False
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
         self._process.wait()
 
     def _report(self, call: Call, payload: bytes, error: bool, duration_s: float, fresh: bool) -> str:
@@ -359,7 +363,7 @@ class Sandbox:
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
             **platform,
             **call.environment,
-            **call.credentials,
+            **{name: value for name, value in call.credentials.items() if value},
             "PYTHONPATH": os.pathsep.join(map(str, python_path)),
             "TMPDIR": str(temporary),
             "LAMBDA_TASK_ROOT": str(code),

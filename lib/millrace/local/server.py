@@ -8,6 +8,7 @@ if it was started with ``--lifeline``; the emulator then writes its state and th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import logging
@@ -29,6 +30,7 @@ from millrace.local.runtime import Packages, Pool, RuntimeServer, free_socket
 _EMULATOR = Path(__file__).with_name("emulator.py")
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
+_PATIENCE_S = 1.0
 
 
 class Supervisor:
@@ -137,13 +139,18 @@ class Supervisor:
         self._poller.close()
         if self._emulator is not None:
             self._emulator.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._emulator.wait(_PATIENCE_S)
+        # The emulator waits for the functions that it has running: they end here.
+        self._pool.close()
+        if self._emulator is not None:
             try:
                 self._emulator.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
+                logging.error("The emulator does not stop; what it had not written yet is lost")
                 self._emulator.kill()
                 self._emulator.wait()
         self._server.close()
-        self._pool.close()
 
     def emulator_gone(self) -> bool:
         """Whether the emulator has ended without being asked to."""
@@ -172,12 +179,13 @@ class Supervisor:
             remedy="Run `make setup` and try again.",
         )
 
-    def _announce(self, announced: list[dict[str, Any]]) -> None:
-        for one in announced:
+    def _announce(self, announced: dict[str, Any]) -> None:
+        """Take note of the mappings; one whose function or stream is away is known but not served."""
+        for one in announced["served"]:
             mapping = Mapping.load(one["mapping"], role=one["role"], region=one["region"])
             self._credentials[mapping.uuid] = one["credentials"]
             self._poller.update(mapping, one["start"], one["tips"])
-        self._poller.retain(one["mapping"]["UUID"] for one in announced)
+        self._poller.retain(announced["known"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -207,13 +215,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         about = supervisor.start()
         (state / "platform.json").write_text(json.dumps(about, indent=2))
-        _say(about)
+        _say(about, state / "server.log")
         while not stop.wait(0.5):
             if supervisor.emulator_gone():
                 logging.error("The emulator has ended; see %s", state / "emulator.log")
                 return 1
     except Misconfigured as error:
-        _say({"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy})
+        _say({"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy}, None)
         return 1
     finally:
         supervisor.stop()
@@ -227,12 +235,13 @@ def _watch(stop: threading.Event) -> None:
     stop.set()
 
 
-def _say(line: dict[str, Any]) -> None:
-    """Write the one line; then leave standard output, which may be a pipe that nobody reads any more."""
+def _say(line: dict[str, Any], log: Path | None) -> None:
+    """Write the one line; then leave the pipes, which nobody may read any more, for the log."""
     print(json.dumps(line), flush=True)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)
+    if log is not None:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), sys.stdout.fileno())
+            os.dup2(file.fileno(), sys.stderr.fileno())
 
 
 if __name__ == "__main__":

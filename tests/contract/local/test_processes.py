@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,18 +116,22 @@ def test_it_listens_on_the_loopback_only(workshop: Workshop) -> None:
 
 
 @needs_proc
-def test_stopping_leaves_no_process_even_when_functions_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["Event", "RequestResponse"])
+def test_stopping_leaves_no_process_even_when_functions_run(tmp_path: Path, kind: str) -> None:
+    with ThreadPoolExecutor() as callers:
+        with Platform(tmp_path / "state") as platform:
+            workshop = Workshop(platform, tmp_path)
+            function = workshop.function(WAITS, timeout_s=60)
+            client = platform.client("lambda")
+            for _ in range(2):
+                arguments = {"FunctionName": function.name, "InvocationType": kind, "Payload": b"60"}
+                callers.submit(client.invoke, **arguments)
+            eventually(lambda: len(function.events()) == 2)
+            pids = family(int(platform.about["pid"]))
+            assert set(function.events()) <= pids
+        assert running(pids) == set()
     with Platform(tmp_path / "state") as platform:
-        workshop = Workshop(platform, tmp_path)
-        function = workshop.function(WAITS, timeout_s=60)
-        for _ in range(2):
-            platform.client("lambda").invoke(
-                FunctionName=function.name, InvocationType="Event", Payload=b"60"
-            )
-        eventually(lambda: len(function.events()) == 2)
-        pids = family(int(platform.about["pid"]))
-        assert set(function.events()) <= pids
-    assert running(pids) == set()
+        assert platform.client("lambda").get_function(FunctionName=function.name)["Configuration"]
 
 
 @needs_proc

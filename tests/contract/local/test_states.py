@@ -117,16 +117,20 @@ def test_heartbeats_keep_a_task_alive(workshop: Workshop) -> None:
         """
         import boto3
 
+        states = boto3.client("stepfunctions")
+
         def handler(event, context):
-            states = boto3.client("stepfunctions")
-            for _ in range(5):
+            if event == "warm up":
+                return
+            for _ in range(8):
                 time.sleep(0.5)
                 states.send_task_heartbeat(taskToken=event["token"])
             states.send_task_success(taskToken=event["token"], output='"done"')
         """
     )
+    function.invoke("warm up")
     state = task(
-        function, wait=True, payload={"token.$": "$$.Task.Token"}, HeartbeatSeconds=2, TimeoutSeconds=60
+        function, wait=True, payload={"token.$": "$$.Task.Token"}, HeartbeatSeconds=3, TimeoutSeconds=60
     )
     assert run(workshop, {"Task": state}, "Task")["status"] == "SUCCEEDED"
 
