@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -245,13 +245,8 @@ def test_a_network_that_breaks_while_streaming_is_transient(s3: Any) -> None:
 def test_our_own_errors_pass_untouched() -> None:
     from millrace.aws.errors import translated
 
-    raise_it: Callable[[], None]
-
-    def raise_it() -> None:
-        raise NotFound("mine", code="mine")
-
     with pytest.raises(NotFound, match="mine"), translated("anywhere"):
-        raise_it()
+        raise NotFound("mine", code="mine")
 
 
 def test_a_presigned_post_bounds_the_size(s3: Any) -> None:

@@ -69,7 +69,8 @@ def test_sends_more_than_one_request_takes(kinesis: Any) -> None:
 
 
 def test_sends_again_only_what_failed() -> None:
-    flaky, waits = Flaky(refusals=2), []
+    flaky = Flaky(refusals=2)
+    waits: list[float] = []
     KinesisStream("chunks", flaky, sleep=waits.append).put([(b"%d" % n, "k", "0") for n in range(8)])
     assert flaky.requests == [8, 4, 2]
     assert sorted(flaky.accepted) == [b"%d" % n for n in range(8)]
@@ -78,7 +79,8 @@ def test_sends_again_only_what_failed() -> None:
 
 
 def test_gives_up_as_transient() -> None:
-    flaky, waits = Flaky(refusals=10**6), []
+    flaky = Flaky(refusals=10**6)
+    waits: list[float] = []
     with pytest.raises(TransientError, match="refuses 1 records"):
         KinesisStream("chunks", flaky, sleep=waits.append).put([(b"a", "k", "0")])
     assert len(flaky.requests) == TRIES

@@ -1,0 +1,156 @@
+"""The definition of a run: what is retried, what is caught, what may take how long; and no data in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.template import template
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "statemachines" / "run.asl.json").read_text("utf-8")
+DEFINITION: dict[str, Any] = json.loads(TEXT)
+STATES: dict[str, dict[str, Any]] = DEFINITION["States"]
+TRAIN: dict[str, dict[str, Any]] = STATES["Train"]["ItemProcessor"]["States"]
+TASKS = {name: state for name, state in (STATES | TRAIN).items() if state["Type"] == "Task"}
+TRANSIENT = {
+    "TransientError",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+}
+
+
+def follow(start: str) -> list[str]:
+    """Return the states from ``start`` to the end when nothing fails."""
+    names = [start]
+    while "Next" in STATES[names[-1]]:
+        names.append(STATES[names[-1]]["Next"])
+    return names
+
+
+def substitutions() -> dict[str, Any]:
+    properties = template()["Resources"]["RunStateMachine"]["Properties"]
+    result: dict[str, Any] = properties["DefinitionSubstitutions"]
+    return result
+
+
+def test_a_run_walks_through_its_stages() -> None:
+    assert follow(DEFINITION["StartAt"]) == [
+        "FanOutProfile",
+        "Decide",
+        "FanOutConvert",
+        "Collect",
+        "Train",
+        "Select",
+        "Report",
+        "Register",
+        "Finish",
+    ]
+    assert STATES["Finish"]["End"] is True
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_retries_what_is_transient_and_nothing_else(name: str) -> None:
+    (retry,) = TASKS[name]["Retry"]
+    assert set(retry["ErrorEquals"]) == TRANSIENT
+    assert retry["JitterStrategy"] == "FULL"
+    assert 1 <= retry["MaxAttempts"] <= 6
+    assert retry["BackoffRate"] > 1
+    assert retry["MaxDelaySeconds"] <= 60
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_catches_everything(name: str) -> None:
+    (catch,) = TASKS[name]["Catch"]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    expected = {"TrainCandidate": "CandidateFailed", "RecordFailure": "Failed"}
+    assert catch["Next"] == expected.get(name, "RecordFailure")
+    # The reason goes on to where it is recorded; beside that, the state stays as it is.
+    assert catch["ResultPath"] == ("$.error" if catch["Next"] == "RecordFailure" else None)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_task_waits_for_ever(name: str) -> None:
+    state = TASKS[name]
+    function = re.fullmatch(r"\$\{(\w+Function)Arn\}", state["Parameters"]["FunctionName"])
+    assert function is not None
+    timeout = template()["Resources"][function[1]]["Properties"]["Timeout"]
+    assert state["TimeoutSeconds"] > timeout, "the function's own time-out comes first, and says more"
+    assert state["TimeoutSeconds"] < DEFINITION["TimeoutSeconds"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_only_tasks_with_a_token_have_heartbeats(name: str) -> None:
+    state = TASKS[name]
+    waits = state["Resource"].endswith(".waitForTaskToken")
+    assert waits is name.startswith("FanOut")
+    assert waits is ("HeartbeatSeconds" in state)
+    assert waits is ("token.$" in state["Parameters"]["Payload"])
+
+
+def test_silence_is_longer_than_a_few_heartbeats() -> None:
+    workers = template()["Resources"]["PreprocessFunction"]["Properties"]["Environment"]["Variables"]
+    every_s = int(workers["MILLRACE_HEARTBEAT_S"])
+    for name in ("FanOutProfile", "FanOutConvert"):
+        assert STATES[name]["HeartbeatSeconds"] >= 3 * every_s
+
+
+def test_the_fan_outs_name_their_pass() -> None:
+    assert STATES["FanOutProfile"]["Parameters"]["Payload"]["pass_name"] == "profile"
+    assert STATES["FanOutConvert"]["Parameters"]["Payload"]["pass_name"] == "convert"
+
+
+def test_a_failed_candidate_does_not_sink_the_run() -> None:
+    assert TRAIN["CandidateFailed"] == {
+        "Type": "Pass",
+        "Comment": TRAIN["CandidateFailed"]["Comment"],
+        "Result": {},
+        "End": True,
+    }
+    assert TRAIN["TrainCandidate"]["End"] is True
+    assert "ToleratedFailurePercentage" not in STATES["Train"]
+
+
+def test_only_the_candidates_names_travel() -> None:
+    kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
+    assert kept - {"Collect"} == {"Failed", "CandidateFailed"}
+    assert STATES["Collect"]["ResultSelector"] == {"candidates.$": "$.Payload.candidates"}
+    assert STATES["Train"]["ItemsPath"] == "$.collected.candidates"
+    payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]
+    assert set().union(*payloads) == {"run_id.$", "candidate.$", "error.$", "pass_name", "token.$"}
+
+
+def test_a_failure_is_recorded_and_then_fails_the_execution() -> None:
+    state = STATES["RecordFailure"]
+    assert state["Parameters"]["Payload"] == {"run_id.$": "$.run_id", "error.$": "$.error"}
+    assert state["Next"] == "Failed"
+    assert STATES["Failed"] == {
+        "Type": "Fail",
+        "ErrorPath": "$.error.Error",
+        "CausePath": "$.error.Cause",
+    }
+
+
+def test_the_template_fills_every_placeholder() -> None:
+    assert set(re.findall(r"\$\{(\w+)\}", TEXT)) == set(substitutions())
+
+
+def test_the_role_may_invoke_what_the_definition_names() -> None:
+    policies = template()["Resources"]["RunStateMachineRole"]["Properties"]["Policies"]
+    (statement,) = [
+        statement
+        for statement in policies[0]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "lambda:InvokeFunction"
+    ]
+    allowed = {resource["Fn::GetAtt"][0] for resource in statement["Resource"]}
+    assert allowed == {name.removesuffix("Arn") for name in substitutions() if name.endswith("Arn")}
+
+
+def test_nothing_belongs_to_one_account_region_or_partition() -> None:
+    assert not re.search(r"\d{12}|us-east|eu-west|arn:aws", TEXT)
