@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from moto import mock_aws
-from tests.fakes import MemoryObjectStore
 
 from millrace.aws.objects import PART_BYTES, S3Store
 from millrace.aws.uploads import S3Uploads
 from millrace.contracts import ObjectStore
 from millrace.errors import Conflict, MillraceError, Misconfigured, NotFound, TransientError
+from tests.fakes import MemoryObjectStore
 
 BUCKET = "millrace-test"
 

@@ -9,11 +9,11 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from tests.fakes import MemoryRunStore
 
 from millrace.aws.runs import INDEX, DynamoRunStore
 from millrace.contracts import PassProgress, Run, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
+from tests.fakes import MemoryRunStore
 
 TABLE = "runs"
 
