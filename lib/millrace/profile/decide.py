@@ -165,8 +165,18 @@ def _role(column: ColumnProfile, decided: _Decided, rows: int, target: str, spec
     if decided.type == "number":
         return _number_role(column, decided)
     if decided.type == "text" and not _is_text(column, rows):
+        if _mostly_numbers(column):
+            share = f"{FIT_SHARE:.1%}".replace("%", " %")
+            return (
+                "identifier",
+                f"fewer than {share} of its values are numbers, yet nearly every row has its own",
+            )
         return "identifier", "nearly every row has a value of its own, of a single word"
     return "feature", ""
+
+
+def _mostly_numbers(column: ColumnProfile) -> bool:
+    return column.plain.count - column.plain.codes >= 0.5 * column.count
 
 
 def _one_value(column: ColumnProfile, decided: _Decided) -> bool:
@@ -499,6 +509,11 @@ def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
                     + (f", for example {found.example!r}" if found.example is not None else "")
                     + ("." if column.role == "target" else ", and become missing.")
                 )
+        elif _mostly_numbers(found) and found.example is not None and column.type != "boolean":
+            warnings.append(
+                f"{column.name!r} is taken for words: {found.plain.count} of its {found.count} values are "
+                f"numbers, but others are not, for example {found.example!r}."
+            )
         elif words:
             kept.append(f"{column.name!r} {words}")
     if kept:
