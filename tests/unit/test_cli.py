@@ -55,6 +55,7 @@ class Millrace:
         self.requests: list[tuple[str, str, Any]] = []
         self.run = dict(RUN)
         self.states = ["QUEUED", "TRAINING", "SUCCEEDED"]
+        self.live: int | None = 3
         self.refuse_row: str | None = None
         handler = type("Handler", (_Handler,), {"millrace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -63,7 +64,7 @@ class Millrace:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if path == "/uploads":
-            key = f"datasets/{body['dataset']}/{body['file']}"
+            key = f"datasets/{body['dataset']}/{body['filename']}"
             fields = {"key": key, "x-amz-meta-force": str(body.get("force", False)).lower()}
             return 200, {"url": f"{self.url}/bucket/", "fields": fields, "bucket": "data", "key": key}
         if path.startswith("/runs/"):
@@ -77,7 +78,7 @@ class Millrace:
             return 200, {"models": [{"model": "birds", "live": 3}]}
         if path == "/models/birds":
             versions = [{"version": 3, "created_at": "2026-11-20", "metrics": {"accuracy": 0.9}}]
-            return 200, {"model": "birds", "live": 3, "versions": versions}
+            return 200, {"model": "birds", "live": self.live, "versions": versions}
         if path == "/models/birds/versions/3":
             fields = [("mass", "number"), ("note", "text"), ("island", "category")]
             return 200, {"version": 3, "signature": [{"name": n, "type": t} for n, t in fields]}
@@ -255,6 +256,20 @@ def test_predict_sends_blocks_and_keeps_the_order(
     assert [line[0] for line in lines[1:]] == [f"b{n}" for n in range(1234)]
     sizes = [len(body["rows"]) for _, path, body in millrace.requests if path == "/predict"]
     assert sizes == [500, 500, 234]
+
+
+def test_predict_pins_the_version_that_was_live(millrace: Millrace, birds: Path) -> None:
+    assert main(["predict", "birds", "--csv", str(birds), "--endpoint", millrace.url]) == 0
+    sent = next(body for _, path, body in millrace.requests if path == "/predict")
+    assert (sent["model"], sent["version"]) == ("birds", 3)
+
+
+def test_predict_without_a_live_version_says_what_to_do(
+    millrace: Millrace, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    millrace.live = None
+    assert main(["predict", "birds", "--csv", str(birds), "--endpoint", millrace.url]) == 1
+    assert "millrace promote birds" in capsys.readouterr().err
 
 
 def test_predict_inline_json(millrace: Millrace, birds: Path, capsys: pytest.CaptureFixture[str]) -> None:

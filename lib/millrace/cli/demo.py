@@ -71,9 +71,10 @@ def demo(console: Console) -> int:
         console.say(f"uploaded {' and '.join(DATASETS)}; following their runs")
         runs = follow(api, [run["run"] for run in started], display_for(console))
         answers = [_ask(api, root, run) for run in runs]
+        reports = [_save_report(api, run, platform.state_folder() / "reports") for run in runs]
         seconds = time.perf_counter() - uploaded
         console.answer(
-            None, "\n\n".join(_describe(run, answer) for run, answer in zip(runs, answers, strict=True))
+            None, "\n\n".join(_describe(*each) for each in zip(runs, answers, reports, strict=True))
         )
     finally:
         if not was_running:
@@ -164,7 +165,17 @@ def _ask(api: Api, root: Path, run: dict[str, Any]) -> Answer:
     return Answer(rows, truth, body)
 
 
-def _describe(run: dict[str, Any], answer: Answer) -> str:
+def _save_report(api: Api, run: dict[str, Any], folder: Path) -> Path:
+    """Fetch the version's report, so that it can be read when the platform has stopped."""
+    page = api.page(f"/models/{quote(run['model'])}/versions/{run['version']}/report")
+    _expect(page.startswith(b"<!DOCTYPE html>"), "there is no report", run)
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{run['model']}-{run['version']}.html"
+    file.write_bytes(page)
+    return file
+
+
+def _describe(run: dict[str, Any], answer: Answer, report: Path) -> str:
     lines = [
         f"{run['model']}, version {run['version']}: {run['target']} ({run['task']}, "
         f"{run['rows_trained']:,} of {run['rows_read']:,} rows trained on)",
@@ -183,7 +194,12 @@ def _describe(run: dict[str, Any], answer: Answer) -> str:
             heads[3:] = [f"p({_short(name, 14)})" for name, _ in shares]
         rows.append(row)
     lines += _indent(table(heads, rows))
-    lines += ["", f"  report  {run['report']}", f"  cost    {usd(run['cost']['usd'])} at AWS's prices"]
+    lines += [
+        "",
+        f"  report  {run['report']}",
+        f"          {report}",
+        f"  cost    {usd(run['cost']['usd'])} at AWS's prices",
+    ]
     return "\n".join(lines)
 
 

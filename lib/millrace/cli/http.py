@@ -63,15 +63,29 @@ class Api:
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
         """Return the JSON at ``path``."""
         kept = {name: value for name, value in query.items() if value is not None}
-        return self._request("GET", path + (f"?{urllib.parse.urlencode(kept)}" if kept else ""), None)
+        return self._json("GET", path + (f"?{urllib.parse.urlencode(kept)}" if kept else ""), None)
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
         """Send ``body`` as JSON to ``path`` and return the JSON of the answer."""
-        return self._request("POST", path, json.dumps(body, allow_nan=False).encode())
+        return self._json("POST", path, json.dumps(body, allow_nan=False).encode())
 
-    def _request(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    def page(self, path: str) -> bytes:
+        """Return the page at ``path``."""
+        return self._send("GET", path, None, "text/html")
+
+    def _json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        answer = _object(self._send(method, path, body, "application/json"))
+        if answer is None:
+            raise Misconfigured(
+                f"What answers at {self.url}{path} is no Millrace",
+                code="endpoint-foreign",
+                remedy="Correct the address.",
+            )
+        return answer
+
+    def _send(self, method: str, path: str, body: bytes | None, accept: str) -> bytes:
         url = self.url + path
-        headers: Mapping[str, str] = {"accept": "application/json"}
+        headers: Mapping[str, str] = {"accept": accept}
         if body is not None:
             headers = {**headers, "content-type": "application/json"}
         if self._token:
@@ -81,7 +95,7 @@ class Api:
         request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-                data = response.read()
+                data: bytes = response.read()
         except urllib.error.HTTPError as error:
             raise _problem(error.code, error.read(), url) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
@@ -91,14 +105,7 @@ class Api:
                 code="endpoint-unreachable",
                 remedy="Is the platform running? `make up` starts the local one.",
             ) from None
-        answer = _object(data)
-        if answer is None:
-            raise Misconfigured(
-                f"What answers at {url} is no Millrace",
-                code="endpoint-foreign",
-                remedy="Correct the address.",
-            )
-        return answer
+        return data
 
 
 def quote(name: str) -> str:

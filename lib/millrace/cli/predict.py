@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from millrace.cli.console import Console
 from millrace.cli.http import Api, quote
 from millrace.cli.rows import read_rows
-from millrace.errors import Unprocessable
+from millrace.errors import NotFound, Unprocessable
 from millrace.values import is_missing, is_missing_word
 
 BLOCK_ROWS = 500
@@ -29,7 +29,7 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
 
     A file that could not be predicted to its end leaves no output behind.
     """
-    signature = _signature(api, model)
+    version, signature = _live(api, model)
     names, rows = read_rows(file)
     unused = [name for name in names if name not in signature]
     absent = [name for name in signature if name not in names]
@@ -39,7 +39,7 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
         console.say(
             f"taken as missing in every row, because the file has no such column: {', '.join(absent)}"
         )
-    answers = _ask(api, console, model, file, _rows(names, rows, signature))
+    answers = _ask(api, console, {"model": model, "version": version}, file, _rows(names, rows, signature))
     if output is not None:
         part = output.with_name(output.name + ".part")
         try:
@@ -52,27 +52,31 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
         summary = _collect(answers)
     else:
         summary = _write(answers, console.out)
-    summary = {"model": model, **summary, "unused": unused, "absent": absent}
+    summary = {"model": model, "version": version, **summary, "unused": unused, "absent": absent}
     if output is not None:
         summary["output"] = str(output)
     for warning in summary["warnings"]:
         console.say(
             f"{warning['code']}, {warning['field']}: {warning['rows']} rows, e.g. {warning['message']}"
         )
-    if len(summary["versions"]) > 1:
-        console.say(f"the live version changed while predicting: {summary['versions']} answered")
     if console.as_json:
         console.answer(summary, "")
     elif output is not None:
-        console.say(f"{summary['rows']} rows predicted by version {summary['version']}: {output}")
+        console.say(f"{summary['rows']} rows predicted by version {version}: {output}")
     return 0
 
 
-def _signature(api: Api, model: str) -> dict[str, str]:
-    """Return the fields of the live version and their types."""
-    live = api.get(f"/models/{quote(model)}")["live"]
-    version = api.get(f"/models/{quote(model)}/versions/{live}")
-    return {field["name"]: field["type"] for field in version["signature"]}
+def _live(api: Api, model: str) -> tuple[int, dict[str, str]]:
+    """Return the live version, which is to answer all blocks, with its fields and their types."""
+    number = api.get(f"/models/{quote(model)}")["live"]
+    if number is None:
+        raise NotFound(
+            f"No version of {model!r} is live",
+            code="model-unknown",
+            remedy=f"Promote one: millrace promote {model} VERSION.",
+        )
+    version = api.get(f"/models/{quote(model)}/versions/{number}")
+    return number, {field["name"]: field["type"] for field in version["signature"]}
 
 
 def _rows(
@@ -112,17 +116,18 @@ def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[list[int], list[R
 
 
 def _ask(
-    api: Api, console: Console, model: str, file: Path, rows: Iterable[tuple[int, Row]]
+    api: Api, console: Console, target: Mapping[str, Any], file: Path, rows: Iterable[tuple[int, Row]]
 ) -> Iterator[dict[str, Any]]:
     """Send block by block and yield the answers."""
     done = 0
     for lines, block in _blocks(rows):
         try:
-            answer = api.post("/predict", {"model": model, "rows": block})
+            answer = api.post("/predict", {**target, "rows": block})
         except Unprocessable as error:
             # The answer counts the rows of the request; people count the lines of their file.
-            if error.values:
-                error.where = f"{file.name}, line {lines[int(str(error.values[0]['row']))]}"
+            row = error.values[0]["row"] if error.values else None
+            if isinstance(row, int):
+                error.where = f"{file.name}, line {lines[row]}"
             raise
         done += len(block)
         if console.err.isatty():
@@ -137,23 +142,18 @@ class _Summary:
 
     def __init__(self) -> None:
         self.rows = 0
-        self.versions: dict[int, None] = {}
         self.warnings: Counter[tuple[str, str]] = Counter()
         self.examples: dict[tuple[str, str], str] = {}
 
     def add(self, answer: Mapping[str, Any]) -> None:
         self.rows += len(answer["predictions"])
-        self.versions[answer["version"]] = None
         for warning in answer.get("warnings", []):
             kind = (warning["code"], warning["field"])
             self.warnings[kind] += 1
             self.examples.setdefault(kind, warning["message"])
 
     def result(self) -> dict[str, Any]:
-        versions = list(self.versions)
         return {
-            "version": versions[-1] if versions else None,
-            "versions": versions,
             "rows": self.rows,
             "warnings": [
                 {"code": code, "field": field, "rows": count, "message": self.examples[code, field]}

@@ -97,7 +97,9 @@ def _upload(
     api: Api, content: Path | bytes, dataset: str, name: str, *, force: bool = False
 ) -> tuple[str, str, str]:
     """Upload to the place that the deployment offers; return bucket, key and version id."""
-    offer = api.post("/uploads", {"dataset": dataset, "file": name, "force": force})
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    wanted = {"dataset": dataset, "filename": name, "size_bytes": size, "force": force}
+    offer = api.post("/uploads", wanted)
     version_id = post_file(offer["url"], offer["fields"], content, name)
     if version_id is None:
         raise Misconfigured(
