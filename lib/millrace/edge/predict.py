@@ -102,7 +102,7 @@ class Predict:
         failure: MillraceError | None = None
         try:
             reader = self._reader()
-            request = _body(event, self._max_body_bytes) if is_http else event
+            request = http.body(event, self._max_body_bytes) if is_http else event
             answer = self.score(reader, request, told, context.get_remaining_time_in_millis)
             text = _text(answer)
             return http.reply(200, text) if is_http else answer
@@ -343,53 +343,6 @@ def _malformed(what: str, code: str, where: str) -> BadInput:
         where=where,
         remedy='Send {"model": "<name>", "rows": [{"<field>": <value>, …}, …]}.',
     )
-
-
-def _body(event: Mapping[str, Any], max_bytes: int) -> Any:
-    """Return the JSON value of an HTTP request's body."""
-    body = event.get("body") or ""
-    if event.get("isBase64Encoded"):
-        import base64
-
-        try:
-            data = base64.b64decode(body, validate=True)
-        except ValueError:
-            raise _malformed(
-                "The body is not base64, as the gateway says", "body-not-json", "the body"
-            ) from None
-    else:
-        data = body.encode("utf-8", "surrogatepass")
-    if len(data) > max_bytes:
-        raise TooLarge(
-            f"The body has {len(data)} bytes and may have {max_bytes}",
-            code="body-too-large",
-            where="the body",
-            remedy="Send fewer rows in a request, or upload a file.",
-        )
-    try:
-        return _DECODER.decode(data.decode())
-    except RecursionError:
-        raise _malformed("The body is nested too deeply", "body-not-json", "the body") from None
-    except ValueError as error:
-        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise _malformed(f"The body is not JSON: {reason}", "body-not-json", "the body") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON value; send null for a missing number")
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r:.80} stands twice in an object")
-    return members
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_members)
-"""What is not JSON (RFC 8259) is not read, and no member of an object twice."""
 
 
 def _text(answer: Mapping[str, Any]) -> str:

@@ -1,0 +1,457 @@
+"""Every route but ``POST /predict``: runs, models, versions, promotion, uploads, and the interface itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+
+from millrace import __version__, keys
+from millrace.edge import http
+from millrace.edge.openapi import (
+    ModelList,
+    ModelSummary,
+    ModelView,
+    MoveView,
+    PredictAnswer,
+    PredictRequest,
+    PromoteRequest,
+    RollbackRequest,
+    RunList,
+    RunSummary,
+    RunView,
+    UploadRequest,
+    UploadView,
+    VersionSummary,
+    VersionView,
+    problems,
+)
+from millrace.errors import BadInput, MillraceError, Misconfigured, NotFound, TooLarge, Unprocessable
+from millrace.registry.registry import Registry
+from millrace.registry.versions import Alias
+from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from millrace.aws.uploads import S3Uploads
+    from millrace.contracts import ObjectStore, RunStore
+
+__all__ = ["Manage", "logger"]
+
+MAX_BODY_BYTES = 1 << 20
+UPLOAD_S = 3600
+"""How long a form to upload with is good for."""
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
+
+Name = Annotated[str, Path(description="The model, which bears its dataset's name.")]
+Number = Annotated[int, Path(ge=1, le=2**31, description="The version.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Entries of a page.")]
+
+
+class Manage:
+    """The HTTP interface over the registry and the runs.
+
+    Parameters
+    ----------
+    artifacts : ObjectStore
+        The artifact bucket.
+    runs : RunStore
+        Run records.
+    uploads : S3Uploads
+        Signs forms.
+    data_bucket : str
+        Where uploads go.
+    max_file_bytes : int
+        Largest file that is accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        artifacts: ObjectStore,
+        runs: RunStore,
+        uploads: S3Uploads,
+        data_bucket: str,
+        max_file_bytes: int,
+    ) -> None:
+        self._artifacts = artifacts
+        self._registry = Registry(artifacts)
+        self._runs = runs
+        self._uploads = uploads
+        self._data_bucket = data_bucket
+        self._max_file_bytes = max_file_bytes
+        self._app = _app(self)
+
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer a request in API Gateway's format 2.0, whatever happens."""
+        began = time.perf_counter()
+        request = event["requestContext"]
+        log = logger()
+        log.clear_state()
+        log.append_keys(correlation_id=request.get("requestId"), request_id=context.aws_request_id)
+        try:
+            answer: dict[str, Any] = self._app.resolve(event, context)
+        except Exception:
+            log.exception("failed unexpectedly")
+            answer = http.reply_problem(http.internal(), event.get("rawPath", ""))
+        done = {
+            "method": request["http"]["method"],
+            "path": event.get("rawPath", ""),
+            "status": answer["statusCode"],
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        log.info("request", extra=done)
+        return answer
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def list_runs(
+        self,
+        limit: Limit = 20,
+        cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    ) -> RunList:
+        """List runs, newest first."""
+        runs, following = self._runs.list(limit=limit, cursor=cursor)
+        return RunList(runs=[RunSummary.of(run) for run in runs], next=following)
+
+    def get_run(self, run_id: Annotated[str, Path()]) -> RunView:
+        """Show a run: its state, progress, rows, metrics, error and cost."""
+        return RunView.of(self._runs.get(run_id))
+
+    # --- models --------------------------------------------------------------------------------
+
+    def list_models(self) -> ModelList:
+        """List models with what is live of each."""
+        models = []
+        for name in self._registry.models():
+            alias = self._registry.live(name)
+            version = self._registry.version(name, alias.version) if alias else None
+            models.append(
+                ModelSummary(
+                    model=name,
+                    live=alias.version if alias else None,
+                    version=VersionSummary.of(version) if version else None,
+                )
+            )
+        return ModelList(models=models)
+
+    def get_model(self, name: Name, limit: Limit = 20) -> ModelView:
+        """Show a model: its newest versions, and every decision about what is live."""
+        numbers = self._numbers(name)
+        alias = self._registry.live(name)
+        versions = [self._registry.version(name, number) for number in numbers[:limit]]
+        return ModelView(
+            model=name,
+            live=alias.version if alias else None,
+            versions=[VersionSummary.of(version) for version in versions],
+            versions_total=len(numbers),
+            history=[MoveView.of(name, move) for move in alias.history] if alias else [],
+        )
+
+    def get_version(self, name: Name, version: Number) -> VersionView:
+        """Show a version: what it was trained on, how good it is, and the fields that it takes."""
+        self._numbers(name)
+        found = self._registry.version(name, version)
+        return VersionView.of_version(found, self._artifacts.bucket, self._registry.live(name))
+
+    def get_report(self, name: Name, version: Number) -> Response[str]:
+        """Show a version's report as a page."""
+        self._numbers(name)
+        if not self._registry.version(name, version).report:
+            raise NotFound(
+                f"Version {version} has no report", code="report-absent", remedy="Look at its run instead."
+            )
+        page = self._artifacts.get(keys.version(name, version, "report.html"))
+        return Response(200, "text/html; charset=utf-8", page.decode(), compress=True)
+
+    def promote(self, name: Name, body: PromoteRequest) -> MoveView:
+        """Make a version live, whatever the gate decided."""
+        self._numbers(name)
+        alias = self._registry.promote(name, body.version, by=self._caller(), why=body.reason or "By hand.")
+        return _last_move(alias)
+
+    def rollback(self, name: Name, body: RollbackRequest | None = None) -> MoveView:
+        """Make the version live that was so before the present one was promoted."""
+        reason = body.reason if body else ""
+        return _last_move(
+            self._registry.rollback(_model(name), by=self._caller(), why=reason or "Rolled back by hand.")
+        )
+
+    # --- uploads -------------------------------------------------------------------------------
+
+    def offer_upload(self, body: UploadRequest) -> UploadView:
+        """Offer a form that uploads one file of a dataset, within the limit, for one hour."""
+        if not DATASET.fullmatch(body.dataset):
+            raise _refused(
+                "dataset",
+                "dataset-name",
+                "A dataset's name begins with a letter or digit and has at most 63 letters, digits, '.', "
+                "'_' and '-'",
+            )
+        if not _FILENAME.fullmatch(body.filename) or body.filename in (".", ".."):
+            raise _refused(
+                "filename",
+                "filename",
+                "A file's name has 1 to 255 characters and no slash or control character",
+            )
+        key = keys.upload(body.dataset, body.filename)
+        max_bytes = MAX_SPEC_BYTES if body.filename == keys.SPEC else self._max_file_bytes
+        if body.size_bytes is not None and body.size_bytes > max_bytes:
+            raise TooLarge(
+                f"The file has {body.size_bytes} bytes and may have {max_bytes}",
+                code="file-too-large",
+                where="field 'size_bytes'",
+                remedy="Split the file, or raise the stack's MaxFileBytes.",
+            )
+        metadata = {"force": "true"} if body.force else None
+        form = self._uploads.presign(key, max_bytes=max_bytes, expires_s=UPLOAD_S, metadata=metadata)
+        return UploadView(
+            url=form.url,
+            fields=dict(form.fields),
+            bucket=self._data_bucket,
+            key=key,
+            max_bytes=max_bytes,
+            expires_s=UPLOAD_S,
+        )
+
+    # --- the interface itself --------------------------------------------------------------------
+
+    def predict(self, body: PredictRequest) -> PredictAnswer:
+        """Score rows. Another function answers it; here it is described."""
+        raise Misconfigured(
+            "POST /predict has reached the function of the other routes",
+            code="route-misplaced",
+            remedy="Deploy the HTTP API from template.yaml.",
+        )
+
+    def show_openapi(self) -> Response[str]:
+        """Return this description as OpenAPI 3.1."""
+        return Response(200, http.JSON, json.dumps(self.document()), compress=True)
+
+    def show_docs(self) -> Response[str]:
+        """Show this description as a page that loads nothing from elsewhere."""
+        return Response(200, "text/html; charset=utf-8", _page(self.document()), compress=True)
+
+    def document(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        text = self._app.get_openapi_json_schema(
+            title="Millrace",
+            version=__version__,
+            description="A CSV in a bucket becomes a tested model. Every error is answered as problem "
+            "details (RFC 9457) with a stable code.",
+        )
+        document: dict[str, Any] = json.loads(text)
+        for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)  # Powertools' own shapes, which we do not use
+        return document
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _numbers(self, name: str) -> list[int]:
+        numbers = self._registry.numbers(_model(name))
+        if not numbers:
+            raise _unknown(name)
+        return numbers
+
+    def _caller(self) -> str:
+        """Return who asks, as the gateway's authorizer knows them."""
+        authorizer = self._app.current_event.request_context.get("authorizer") or {}
+        claims = (authorizer.get("jwt") or {}).get("claims") or {}
+        return str(
+            (authorizer.get("iam") or {}).get("userArn")
+            or claims.get("email")
+            or claims.get("sub")
+            or "anonymous"
+        )
+
+
+def _app(manage: Manage) -> APIGatewayHttpResolver:
+    app = APIGatewayHttpResolver(enable_validation=True, debug=False, json_body_deserializer=_deserialize)
+    routes: list[tuple[str, str, Callable[..., Any], str, Mapping[int, Any]]] = [
+        ("POST", "/predict", manage.predict, "predict", problems(400, 404, 413, 422, 500, 503)),
+        ("GET", "/models", manage.list_models, "models", problems(503)),
+        ("GET", "/models/<name>", manage.get_model, "models", problems(404, 422, 503)),
+        ("GET", "/models/<name>/versions/<version>", manage.get_version, "models", problems(404, 422, 503)),
+        (
+            "GET",
+            "/models/<name>/versions/<version>/report",
+            manage.get_report,
+            "models",
+            {200: {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}}
+            | dict(problems(404, 422, 503)),
+        ),
+        ("POST", "/models/<name>/promote", manage.promote, "models", problems(400, 404, 409, 422, 503)),
+        ("POST", "/models/<name>/rollback", manage.rollback, "models", problems(400, 404, 409, 422, 503)),
+        ("GET", "/runs", manage.list_runs, "runs", problems(400, 422, 503)),
+        ("GET", "/runs/<run_id>", manage.get_run, "runs", problems(404, 503)),
+        ("POST", "/uploads", manage.offer_upload, "uploads", problems(400, 413, 422)),
+    ]
+    allowed: dict[str, list[str]] = {}
+    for method, rule, function, tag, failures in routes:
+        described = {200: {"description": "Success"}, **failures, 422: problems(422)[422]}
+        summary, _, _ = (function.__doc__ or "").partition("\n")
+        app.route(
+            rule,
+            method,
+            summary=summary.rstrip("."),
+            operation_id=function.__name__,
+            tags=[tag],
+            responses=described,
+        )(function)
+        allowed.setdefault(rule, []).append(method)
+    for rule, function in (("/openapi.json", manage.show_openapi), ("/docs", manage.show_docs)):
+        app.get(rule, include_in_schema=False)(function)
+        allowed[rule] = ["GET"]
+
+    def answer(error: MillraceError, **options: Any) -> Response[str]:
+        if error.status >= 500:
+            logger().error("failed", extra={"code": error.code, "reason": str(error)}, exc_info=True)
+        reply = http.reply_problem(error, app.current_event.path, **options)
+        return Response(reply["statusCode"], body=reply["body"], headers=reply["headers"])
+
+    def refuser(methods: list[str]) -> Callable[[], Response[str]]:
+        def refuse() -> Response[str]:
+            return answer(_wrong_method(methods), status=405, headers={"allow": ", ".join(methods)})
+
+        return refuse
+
+    for rule, methods in allowed.items():
+        others = [method for method in METHODS if method not in methods]
+        app.route(rule, others, include_in_schema=False)(refuser(methods))
+    app.not_found(lambda _: answer(_no_route(app.current_event.path)))
+    app.exception_handler(MillraceError)(answer)
+    app.exception_handler(RequestValidationError)(lambda invalid: answer(_invalid(invalid.errors())))
+    app.exception_handler(RequestUnsupportedContentType)(lambda _: answer(_no_json_type(), status=415))
+    return app
+
+
+def _wrong_method(allowed: Sequence[str]) -> BadInput:
+    return BadInput(
+        "This path does not take that method",
+        code="method-not-allowed",
+        remedy=f"Use {' or '.join(allowed)}.",
+    )
+
+
+def _no_route(path: str) -> NotFound:
+    return NotFound(
+        f"There is nothing at {path[:200]!r}",
+        code="route-unknown",
+        remedy="GET /openapi.json lists the routes.",
+    )
+
+
+def _no_json_type() -> BadInput:
+    return BadInput(
+        "The body is not declared as JSON",
+        code="content-type",
+        where="the header 'content-type'",
+        remedy="Send application/json.",
+    )
+
+
+def _invalid(found: Sequence[Mapping[str, Any]]) -> Unprocessable:
+    """Return what Powertools' validation found, as one error with every refused value."""
+    values = []
+    for item in found:
+        place = [str(part) for part in item["loc"][1:]]  # without "body", "path" or "query"
+        code = "field-missing" if item["type"] == "missing" else "field-invalid"
+        if item["type"] == "extra_forbidden":
+            code = "field-unknown"
+        values.append({"row": None, "field": ".".join(place) or None, "code": code, "message": item["msg"]})
+    first = values[0]
+    error = Unprocessable(
+        f"A value is refused: {first['message']}",
+        code=str(first["code"]),
+        where=f"field {first['field']!r}" if first["field"] else "the body",
+        remedy="Correct what 'errors' lists.",
+    )
+    error.values = tuple(values)
+    return error
+
+
+def _refused(field: str, code: str, what: str) -> Unprocessable:
+    error = Unprocessable(what, code=code, where=f"field {field!r}", remedy="Choose another name.")
+    error.values = ({"row": None, "field": field, "code": code, "message": f"{what}."},)
+    return error
+
+
+def _deserialize(text: str) -> Any:
+    if len(text) > MAX_BODY_BYTES:
+        raise TooLarge(
+            f"The body has {len(text)} characters and may have {MAX_BODY_BYTES}",
+            code="body-too-large",
+            where="the body",
+            remedy="Send less.",
+        )
+    return http.parse(text)
+
+
+def _model(name: str) -> str:
+    """Return ``name`` if a model can be called so; nothing else may become part of a key."""
+    if not DATASET.fullmatch(name):
+        raise _unknown(name)
+    return name
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(
+        f"There is no model {name[:64]!r}",
+        code="model-unknown",
+        where="the path",
+        remedy="GET /models lists the models.",
+    )
+
+
+def _last_move(alias: Alias) -> MoveView:
+    """Return the decision by which the present version is live."""
+    moves = [move for move in alias.history if move.action != "held"]
+    return MoveView.of(alias.model, moves[0])
+
+
+def _page(document: Mapping[str, Any]) -> str:
+    """Return the page of the interface: Swagger UI as Powertools carries it, script and style inside."""
+    from importlib import resources
+
+    home = resources.files("aws_lambda_powertools.event_handler.openapi.swagger_ui")
+    script = home.joinpath("swagger-ui-bundle.min.js").read_text("utf-8")
+    style = home.joinpath("swagger-ui.min.css").read_text("utf-8")
+    spec = json.dumps(document).replace("</", "<\\/")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Millrace: HTTP interface</title>
+<style>{style}</style>
+</head>
+<body>
+<div id="interface"></div>
+<script>{script}</script>
+<script>
+SwaggerUIBundle({{dom_id: "#interface", spec: {spec}, deepLinking: true, validatorUrl: null}});
+</script>
+</body>
+</html>
+"""
+
+
+@functools.cache
+def logger() -> Logger:
+    """Return the function's log."""
+    from aws_lambda_powertools import Logger
+
+    return Logger(service="manage")

@@ -1,0 +1,353 @@
+"""The shapes of the HTTP interface, as ``manage`` checks them and ``/openapi.json`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from millrace import keys
+from millrace.contracts import Run
+from millrace.edge.cost import run_cost
+from millrace.registry.versions import Alias, Move, Version
+
+__all__ = [
+    "ModelList",
+    "ModelView",
+    "MoveView",
+    "PredictAnswer",
+    "PredictRequest",
+    "Problem",
+    "PromoteRequest",
+    "RollbackRequest",
+    "RunList",
+    "RunView",
+    "UploadRequest",
+    "UploadView",
+    "VersionView",
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Progress(BaseModel):
+    """How far a pass is."""
+
+    done: int
+    total: int
+
+
+class RunErrorView(BaseModel):
+    """Why a run failed."""
+
+    code: str
+    message: str
+    stage: str
+
+
+class RunSummary(BaseModel):
+    """A run, without what takes further reads."""
+
+    run: str
+    state: str
+    dataset: str
+    model: str | None
+    version: int | None
+    promoted: bool | None
+    created_at: str
+    updated_at: str
+    file: str
+    target: str | None
+    task: str | None
+    rows_read: int | None
+    rows_kept: int | None
+    rows_rejected: int | None
+    rows_trained: int | None
+    rejects: str | None = Field(description="URI prefix of the rejected records.")
+    metrics: dict[str, float] = Field(description="On the hold-out.")
+    baseline: dict[str, float] = Field(description="The same for the naive prediction.")
+    report: str | None
+    warnings: list[str]
+    error: RunErrorView | None
+
+    @classmethod
+    def fields_of(cls, run: Run) -> dict[str, Any]:
+        """Return the fields of a run as JSON types."""
+        error = run.error
+        return {
+            "run": run.run_id,
+            "state": run.state,
+            "dataset": run.dataset,
+            "model": run.model,
+            "version": run.version,
+            "promoted": run.promoted,
+            "created_at": run.created_at,
+            "updated_at": run.updated_at,
+            "file": f"s3://{run.bucket}/{run.key}",
+            "target": run.target,
+            "task": run.task,
+            "rows_read": run.rows_read,
+            "rows_kept": run.rows_kept,
+            "rows_rejected": run.rows_rejected,
+            "rows_trained": run.rows_trained,
+            "rejects": run.rejects,
+            "metrics": dict(run.metrics),
+            "baseline": dict(run.baseline),
+            "report": run.report,
+            "warnings": list(run.warnings),
+            "error": error and {"code": error.code, "message": error.message, "stage": error.stage},
+        }
+
+    @classmethod
+    def of(cls, run: Run) -> RunSummary:
+        """Show a run."""
+        return cls.model_validate(cls.fields_of(run))
+
+
+class RunView(RunSummary):
+    """A run."""
+
+    progress: dict[str, Progress] = Field(description="Chunks of a pass, or candidates, done of all.")
+    cost: dict[str, Any] = Field(description="What it would have cost on AWS: `usd`, and of what.")
+
+    @classmethod
+    def of(cls, run: Run) -> RunView:
+        """Show a run with its progress and cost."""
+        progress = {name: {"done": made.done, "total": made.total} for name, made in run.progress.items()}
+        return cls.model_validate(cls.fields_of(run) | {"progress": progress, "cost": run_cost(run)})
+
+
+class RunList(BaseModel):
+    """Runs, newest first; ``next`` is the cursor of the next page."""
+
+    runs: list[RunSummary]
+    next: str | None
+
+
+class MoveView(BaseModel):
+    """A decision about what is live."""
+
+    model: str
+    action: str = Field(description="`promoted`, `held` or `rolled-back`.")
+    version: int
+    previous: int | None = Field(description="What was live before.")
+    at: str
+    by: str
+    why: str
+
+    @classmethod
+    def of(cls, model: str, move: Move) -> MoveView:
+        """Show a move."""
+        return cls.model_validate(
+            {
+                "model": model,
+                "action": move.action,
+                "version": move.version,
+                "previous": move.previous,
+                "at": move.at,
+                "by": move.by,
+                "why": move.why,
+            }
+        )
+
+
+class VersionSummary(BaseModel):
+    """A version in a list."""
+
+    version: int
+    run: str
+    created_at: str
+    task: str
+    target: str
+    metric: str = Field(description="The metric that the gate compares.")
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+
+    @classmethod
+    def of(cls, version: Version) -> VersionSummary:
+        """Show a version."""
+        return cls.model_validate(_summary(version))
+
+
+class VersionView(VersionSummary):
+    """A version."""
+
+    model: str
+    live: bool
+    classes: list[str]
+    signature: list[dict[str, Any]] = Field(description="The fields that a row of `POST /predict` may have.")
+    chosen: str = Field(description="The candidate that won.")
+    rows: dict[str, int]
+    parity: dict[str, Any] = Field(description="The plan against the pipeline that it was compiled from.")
+    libraries: dict[str, str]
+    seed: int
+    plan: str
+    plan_bytes: int
+    plan_sha256: str
+    report: str | None = Field(description="Path of its report in this interface.")
+
+    @classmethod
+    def of_version(cls, version: Version, bucket: str, live: Alias | None) -> VersionView:
+        """Show a version of the artifact bucket ``bucket``."""
+        key = keys.version(version.model, version.version, "model.plan")
+        path = f"/models/{version.model}/versions/{version.version}/report"
+        return cls.model_validate(
+            _summary(version)
+            | {
+                "model": version.model,
+                "live": live is not None and live.version == version.version,
+                "classes": list(version.classes),
+                "signature": list(version.signature),
+                "chosen": version.chosen,
+                "rows": version.rows,
+                "parity": version.parity,
+                "libraries": version.libraries,
+                "seed": version.seed,
+                "plan": f"s3://{bucket}/{key}",
+                "plan_bytes": version.plan_bytes,
+                "plan_sha256": version.plan_sha256,
+                "report": path if version.report else None,
+            }
+        )
+
+
+def _summary(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "run": version.run_id,
+        "created_at": version.created_at,
+        "task": version.task,
+        "target": version.target,
+        "metric": version.metric,
+        "metrics": version.metrics,
+        "baseline": version.baseline,
+    }
+
+
+class ModelSummary(BaseModel):
+    """A model and what is live of it."""
+
+    model: str
+    live: int | None
+    version: VersionSummary | None = Field(description="The live version.")
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    models: list[ModelSummary]
+
+
+class ModelView(BaseModel):
+    """A model: what is live, its newest versions, and every decision about what is live, newest first."""
+
+    model: str
+    live: int | None
+    versions: list[VersionSummary]
+    versions_total: int
+    history: list[MoveView]
+
+
+class PromoteRequest(_Request):
+    """Which version to make live, and why."""
+
+    version: Annotated[int, Field(ge=1)]
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class RollbackRequest(_Request):
+    """Why to go back."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class UploadRequest(_Request):
+    """What is to be uploaded."""
+
+    dataset: str = Field(description="Its model will bear this name.")
+    filename: str = Field(description="Name of the file without folders; `spec.json` is the dataset's spec.")
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    force: bool = Field(default=False, description="Train even if the file did not change.")
+
+
+class UploadView(BaseModel):
+    """Where to post the form, and the fields that come before its field ``file``."""
+
+    url: str
+    fields: dict[str, str]
+    bucket: str
+    key: str
+    max_bytes: int
+    expires_s: int
+
+
+class PredictRequest(_Request):
+    """Rows to score."""
+
+    model: str | None = Field(default=None, description="May be left out when one model is live.")
+    rows: list[dict[str, Any]] = Field(
+        min_length=1, description="Objects of field and value, as the version's `signature` names them."
+    )
+    strict: bool = Field(default=False, description="Refuse what would otherwise be a warning.")
+    version: int | None = Field(default=None, ge=1, description="A version other than the live one.")
+
+
+class PredictWarning(BaseModel):
+    """Something about a row that was scored all the same."""
+
+    row: int | None = Field(description="Counts from 0.")
+    field: str | None
+    code: str = Field(
+        description="`missing`, `unseen`, `unknown-field`, `not-finite`; "
+        "`warnings-cut` says how many more there are."
+    )
+    message: str
+
+
+class PredictAnswer(BaseModel):
+    """One prediction for each row, in the order of the rows."""
+
+    model: str
+    version: int
+    predictions: list[str | float | None] = Field(description="Class labels, or numbers.")
+    probabilities: list[dict[str, float | None]] | None = Field(
+        description="By class; null for a regression."
+    )
+    warnings: list[PredictWarning]
+
+
+class ProblemValue(BaseModel):
+    """A refused value."""
+
+    row: int | None = None
+    field: str | None = None
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """Problem details, RFC 9457."""
+
+    type: str = Field(description="`urn:millrace:problem:<code>`")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable: programs may compare it.")
+    instance: str | None = None
+    where: str | None = None
+    row: int | None = None
+    field: str | None = None
+    errors: list[ProblemValue] | None = None
+
+
+def problems(*statuses: int) -> Mapping[int, Any]:
+    """Return the answers that a route gives when it fails, for its ``responses``."""
+    from millrace.edge.http import PROBLEM_JSON, TITLES
+
+    return {
+        status: {"description": TITLES[status], "content": {PROBLEM_JSON: {"model": Problem}}}
+        for status in statuses
+    }

@@ -1,0 +1,585 @@
+"""manage: every route and every way in which it refuses; on fakes, and the real handler on moto."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import json
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from millrace import keys
+from millrace.aws.clients import client
+from millrace.aws.objects import S3Store
+from millrace.aws.runs import INDEX, DynamoRunStore
+from millrace.aws.uploads import S3Uploads
+from millrace.contracts import Run, RunError, Usage
+from millrace.edge.manage import Manage
+from millrace.registry.registry import Registry
+from tests import plans
+from tests.fakes import Context, MemoryObjectStore, MemoryRunStore
+from tests.unit.test_registry import draft
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_FILE_BYTES = 1_000_000
+PLAN = plans.binary()
+RUN = Run(
+    run_id="cars-0123456789ab",
+    dataset="cars",
+    bucket="data",
+    key="datasets/cars/ä b.csv",
+    version_id="v1",
+    etag="e",
+    size_bytes=10,
+    state="FAILED",
+    created_at="2026-11-20T10:00:00.000Z",
+    updated_at="2026-11-20T10:00:09.000Z",
+    target="price",
+    task="regression",
+    rows_read=10,
+    rows_kept=9,
+    rows_rejected=1,
+    rejects="s3://artifacts/runs/cars-0123456789ab/rejects/",
+    warnings=("The target is the last column.",),
+    error=RunError("BadInput", "target-constant", "The target has one value.", "decide"),
+)
+RUN_FIELDS = {
+    *("run", "state", "dataset", "model", "version", "promoted", "created_at", "updated_at", "file"),
+    *("target", "task", "rows_read", "rows_kept", "rows_rejected", "rows_trained", "rejects", "progress"),
+    *("metrics", "baseline", "report", "warnings", "error", "cost"),
+}
+
+
+def load(verb: str) -> ModuleType:
+    """Import ``functions/<verb>/app.py`` anew."""
+    spec = importlib.util.spec_from_file_location(f"{verb}_app", ROOT / "functions" / verb / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    environ = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MILLRACE_ARTIFACT_BUCKET": "artifacts",
+        "MILLRACE_DATA_BUCKET": "data",
+        "MILLRACE_TABLE": "runs",
+        "MILLRACE_STAGE": "test",
+        "MILLRACE_MAX_FILE_BYTES": str(MAX_FILE_BYTES),
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    client.cache_clear()
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="artifacts")
+        s3.create_bucket(Bucket="data")
+        names = ("pk", "sk", "gsi_pk", "gsi_sk")
+        boto3.client("dynamodb").create_table(
+            TableName="runs",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": INDEX,
+                    "KeySchema": [
+                        {"AttributeName": "gsi_pk", "KeyType": "HASH"},
+                        {"AttributeName": "gsi_sk", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield
+    client.cache_clear()
+
+
+class Browser:
+    """Sends requests to a handler as the gateway does."""
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self.handler = handler
+        self.event = json.loads((ROOT / "events/manage.models.json").read_text())
+
+    def send(self, method: str, path: str, body: Any = None, **extra: Any) -> dict[str, Any]:
+        path, _, query = path.partition("?")
+        event = json.loads(json.dumps(self.event))
+        event["rawPath"], event["rawQueryString"] = path, query
+        event["requestContext"]["http"] |= {"method": method, "path": path}
+        if query:
+            event["queryStringParameters"] = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if body is not None:
+            event["body"] = body if isinstance(body, str) else json.dumps(body)
+        event |= extra
+        answer: dict[str, Any] = self.handler(event, Context())
+        return answer
+
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.send(method, path, body)
+        assert answer["statusCode"] == 200, answer["body"]
+        return json.loads(answer["body"])
+
+    def get(self, path: str) -> Any:
+        return self.json("GET", path)
+
+    def problem(self, method: str, path: str, status: int, code: str, body: Any = None, **extra: Any) -> Any:
+        answer = self.send(method, path, body, **extra)
+        details = json.loads(answer["body"])
+        assert (answer["statusCode"], details["code"]) == (status, code), details
+        assert answer["headers"]["content-type"] == "application/problem+json"
+        assert (details["status"], details["instance"]) == (status, path.partition("?")[0])
+        assert details["type"] == f"urn:millrace:problem:{code}"
+        assert details["title"]
+        assert details["detail"]
+        return details
+
+
+@pytest.fixture
+def deployed(aws: None) -> Browser:
+    """The function as it is deployed, on moto."""
+    return Browser(load("manage").handler)
+
+
+@pytest.fixture(scope="session")
+def signer() -> Any:
+    """Signs uploads; makes no request."""
+    return boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@pytest.fixture
+def artifacts() -> MemoryObjectStore:
+    return MemoryObjectStore("artifacts")
+
+
+@pytest.fixture
+def browser(artifacts: MemoryObjectStore, signer: Any) -> Browser:
+    """The same routes on fakes."""
+    manage = Manage(
+        artifacts=artifacts,
+        runs=MemoryRunStore(),
+        uploads=S3Uploads("data", signer),
+        data_bucket="data",
+        max_file_bytes=MAX_FILE_BYTES,
+    )
+    return Browser(manage)
+
+
+@pytest.fixture
+def registry(artifacts: MemoryObjectStore) -> Registry:
+    return with_versions(Registry(artifacts))
+
+
+def with_versions(registry: Registry) -> Registry:
+    """Register three versions, of which the second is live."""
+    for number, auc in enumerate((0.7, 0.8, 0.6), start=1):
+        made = draft(
+            f"demo-{number}", metrics={"roc_auc": auc}, baseline={"roc_auc": 0.5}, classes=("no", "yes")
+        )
+        version = registry.register(made, PLAN, b"<html>\xc3\xa4</html>")
+        registry.decide(version, by=f"run demo-{number}")
+    return registry
+
+
+# --- runs -------------------------------------------------------------------------------------------
+
+
+def test_a_run(deployed: Browser) -> None:
+    runs = DynamoRunStore("runs")
+    runs.open(RUN)
+    runs.start_pass(RUN.run_id, "profile", total=3, token="secret-token")
+    runs.complete_part(RUN.run_id, "profile", 0)
+    runs.add_usage(RUN.run_id, Usage("decide", 1, 100, 512))
+    run = deployed.get(f"/runs/{RUN.run_id}")
+    assert set(run) == RUN_FIELDS
+    assert run["run"] == RUN.run_id
+    assert run["file"] == "s3://data/datasets/cars/ä b.csv"
+    assert run["progress"] == {"profile": {"done": 1, "total": 3}}
+    assert run["error"] == {
+        "code": "target-constant",
+        "message": "The target has one value.",
+        "stage": "decide",
+    }
+    assert run["cost"]["usd"] > 0
+    assert (run["rows_read"], run["model"], run["metrics"]) == (10, None, {})
+    assert "secret-token" not in json.dumps(run)
+
+
+def test_runs_newest_first_page_by_page(deployed: Browser) -> None:
+    runs = DynamoRunStore("runs")
+    for number in range(5):
+        runs.open(
+            replace(RUN, run_id=f"cars-{number}", created_at=f"2026-11-20T10:00:0{number}.000Z", error=None)
+        )
+    seen, path = [], "/runs?limit=2"
+    while True:
+        page = deployed.get(path)
+        assert set(page) == {"runs", "next"}
+        assert set(page["runs"][0]) == RUN_FIELDS - {"progress", "cost"}
+        seen.append([run["run"] for run in page["runs"]])
+        if page["next"] is None:
+            break
+        path = f"/runs?limit=2&cursor={urllib.parse.quote(page['next'])}"
+    assert seen == [["cars-4", "cars-3"], ["cars-2", "cars-1"], ["cars-0"]]
+    assert [run["run"] for run in deployed.get("/runs")["runs"]] == [f"cars-{n}" for n in (4, 3, 2, 1, 0)]
+
+
+def test_what_runs_refuse(browser: Browser) -> None:
+    browser.problem("GET", "/runs/nope", 404, "run-not-found")
+    browser.problem("GET", "/runs?cursor=nonsense", 400, "cursor-invalid")
+    for query in ("limit=0", "limit=101", "limit=many"):
+        details = browser.problem("GET", f"/runs?{query}", 422, "field-invalid")
+        assert details["field"] == "limit"
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+def test_models(browser: Browser, registry: Registry) -> None:
+    assert browser.get("/models") == {
+        "models": [
+            {
+                "model": "demo",
+                "live": 2,
+                "version": {
+                    "version": 2,
+                    "run": "demo-2",
+                    "created_at": registry.version("demo", 2).created_at,
+                    "task": "binary",
+                    "target": "survived",
+                    "metric": "roc_auc",
+                    "metrics": {"roc_auc": 0.8},
+                    "baseline": {"roc_auc": 0.5},
+                },
+            }
+        ]
+    }
+
+
+def test_no_models_yet(browser: Browser) -> None:
+    assert browser.get("/models") == {"models": []}
+
+
+def test_a_model(browser: Browser, registry: Registry) -> None:
+    model = browser.get("/models/demo")
+    assert (model["model"], model["live"], model["versions_total"]) == ("demo", 2, 3)
+    assert [version["version"] for version in model["versions"]] == [3, 2, 1]
+    assert [(move["action"], move["version"]) for move in model["history"]] == [
+        ("held", 3),
+        ("promoted", 2),
+        ("promoted", 1),
+    ]
+    assert [version["version"] for version in browser.get("/models/demo?limit=1")["versions"]] == [3]
+
+
+def test_a_version(browser: Browser, registry: Registry) -> None:
+    version = browser.get("/models/demo/versions/2")
+    assert (version["model"], version["version"], version["live"]) == ("demo", 2, True)
+    assert version["classes"] == ["no", "yes"]
+    assert version["plan"] == "s3://artifacts/models/demo/versions/2/model.plan"
+    assert version["plan_bytes"] == len(PLAN)
+    assert browser.get("/models/demo/versions/3")["live"] is False
+    page = browser.send("GET", version["report"])
+    assert (page["statusCode"], page["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert page["body"] == "<html>ä</html>"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/models/other", 404, "model-unknown"),
+        ("GET", "/models/..", 404, "model-unknown"),
+        ("GET", "/models/%2e%2e%2fruns", 404, "model-unknown"),
+        ("GET", "/models/other/versions/1", 404, "model-unknown"),
+        ("GET", "/models/demo/versions/9", 404, "version-unknown"),
+        ("GET", "/models/demo/versions/9/report", 404, "version-unknown"),
+        ("GET", "/models/demo/versions/two", 422, "field-invalid"),
+        ("GET", "/models/demo/versions/0", 422, "field-invalid"),
+        ("POST", "/models/other/rollback", 404, "model-unknown"),
+        ("GET", "/", 404, "route-unknown"),
+        ("GET", "/model", 404, "route-unknown"),
+        ("GET", "/models/demo/versions", 404, "route-unknown"),
+        ("GET", "/models/demo/versions/1/report/x", 404, "route-unknown"),
+    ],
+)
+def test_what_is_not_there(
+    browser: Browser, registry: Registry, method: str, path: str, status: int, code: str
+) -> None:
+    browser.problem(method, path, status, code)
+
+
+def test_promote_and_rollback(browser: Browser, registry: Registry) -> None:
+    moved = browser.json("POST", "/models/demo/promote", {"version": 3, "reason": "It is faster."})
+    assert (moved["model"], moved["action"], moved["version"], moved["previous"]) == (
+        "demo",
+        "promoted",
+        3,
+        2,
+    )
+    assert (moved["by"], moved["why"]) == ("arn:aws:iam::000000000000:user/ada", "It is faster.")
+    back = browser.json("POST", "/models/demo/rollback", {"reason": "It was not."})
+    assert (back["action"], back["version"], back["why"]) == ("rolled-back", 2, "It was not.")
+    assert browser.json("POST", "/models/demo/rollback", {})["version"] == 1
+    alias = registry.live("demo")
+    assert alias is not None
+    assert alias.version == 1
+    for body in (None, "", "{}", "null"):
+        browser.problem("POST", "/models/demo/rollback", 400, "rollback-impossible", body)
+
+
+def test_registry_as_deployed(deployed: Browser) -> None:
+    with_versions(Registry(S3Store("artifacts")))
+    assert deployed.get("/models/demo")["live"] == 2
+    assert deployed.json("POST", "/models/demo/promote", {"version": 3})["version"] == 3
+    assert deployed.json("POST", "/models/demo/rollback")["version"] == 2
+    assert deployed.send("GET", "/models/demo/versions/1/report")["body"] == "<html>ä</html>"
+    offer = deployed.json("POST", "/uploads", {"dataset": "cars", "filename": "a.csv"})
+    assert (offer["bucket"], offer["key"]) == ("data", "datasets/cars/a.csv")
+
+
+def test_promoting_what_is_live_answers_how_it_became_so(browser: Browser, registry: Registry) -> None:
+    moved = browser.json("POST", "/models/demo/promote", {"version": 2})
+    assert (moved["version"], moved["by"]) == (2, "run demo-2")
+
+
+def test_callers_behind_jwt_are_named(browser: Browser, registry: Registry) -> None:
+    del browser.event["requestContext"]["authorizer"]
+    assert browser.json("POST", "/models/demo/promote", {"version": 1})["by"] == "anonymous"
+    browser.event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "42"}, "scopes": None}}
+    assert browser.json("POST", "/models/demo/promote", {"version": 3})["by"] == "42"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        (None, 422, "field-missing", None),
+        ("{", 400, "body-not-json", None),
+        ('{"version": NaN}', 400, "body-not-json", None),
+        ('{"version": 1, "version": 2}', 400, "body-not-json", None),
+        ("[]", 422, "field-invalid", None),
+        ({}, 422, "field-missing", "version"),
+        ({"version": "1"}, 422, "field-invalid", "version"),
+        ({"version": True}, 422, "field-invalid", "version"),
+        ({"version": 0}, 422, "field-invalid", "version"),
+        ({"version": 1, "why": "?"}, 422, "field-unknown", "why"),
+        ({"version": 1, "reason": "x" * 501}, 422, "field-invalid", "reason"),
+        ('"' + "x" * (1 << 20) + '"', 413, "body-too-large", None),
+    ],
+)
+def test_bodies_that_promote_refuses(
+    browser: Browser, registry: Registry, body: Any, status: int, code: str, field: str | None
+) -> None:
+    details = browser.problem("POST", "/models/demo/promote", status, code, body)
+    assert details.get("field") == field
+
+
+def test_base64_body_and_content_types(browser: Browser, registry: Registry) -> None:
+    encoded = base64.b64encode(b'{"version": 1}').decode()
+    assert browser.send("POST", "/models/demo/promote", encoded, isBase64Encoded=True)["statusCode"] == 200
+    browser.problem(
+        "POST",
+        "/models/demo/promote",
+        415,
+        "content-type",
+        "version: 1",
+        headers={"content-type": "text/yaml"},
+    )
+
+
+# --- uploads ----------------------------------------------------------------------------------------
+
+
+def test_an_upload_is_bounded_and_lands_in_its_dataset(browser: Browser) -> None:
+    offer = browser.json("POST", "/uploads", {"dataset": "cars", "filename": "ä b+c.csv", "size_bytes": 5})
+    assert (offer["bucket"], offer["key"], offer["max_bytes"]) == (
+        "data",
+        "datasets/cars/ä b+c.csv",
+        MAX_FILE_BYTES,
+    )
+    assert offer["fields"]["key"] == offer["key"]
+    policy = json.loads(base64.b64decode(offer["fields"]["policy"]))
+    assert ["content-length-range", 0, MAX_FILE_BYTES] in policy["conditions"]
+    assert {"key": offer["key"]} in policy["conditions"]
+    assert not any("force" in name for name in offer["fields"])
+
+
+def test_an_upload_may_be_forced(browser: Browser) -> None:
+    offer = browser.json("POST", "/uploads", {"dataset": "cars", "filename": "a.csv", "force": True})
+    assert offer["fields"]["x-amz-meta-force"] == "true"
+
+
+def test_a_spec_is_small(browser: Browser) -> None:
+    offer = browser.json("POST", "/uploads", {"dataset": "cars", "filename": "spec.json"})
+    assert (offer["key"], offer["max_bytes"]) == (keys.spec("cars"), 65536)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        ({"dataset": "../x", "filename": "a.csv"}, 422, "dataset-name", "dataset"),
+        ({"dataset": "a/b", "filename": "a.csv"}, 422, "dataset-name", "dataset"),
+        ({"dataset": "", "filename": "a.csv"}, 422, "dataset-name", "dataset"),
+        ({"dataset": "x" * 64, "filename": "a.csv"}, 422, "dataset-name", "dataset"),
+        ({"dataset": "cars\n", "filename": "a.csv"}, 422, "dataset-name", "dataset"),
+        ({"dataset": "cars", "filename": ""}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": "../spec.json"}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": "x/spec.json"}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": "a\\b.csv"}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": ".."}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": "a\x00.csv"}, 422, "filename", "filename"),
+        ({"dataset": "cars", "filename": "x" * 256}, 422, "filename", "filename"),
+        ({"dataset": "cars"}, 422, "field-missing", "filename"),
+        ({"dataset": "cars", "filename": "a.csv", "size_bytes": -1}, 422, "field-invalid", "size_bytes"),
+        ({"dataset": "cars", "filename": "a.csv", "spec": {}}, 422, "field-unknown", "spec"),
+        (
+            {"dataset": "cars", "filename": "a.csv", "size_bytes": MAX_FILE_BYTES + 1},
+            413,
+            "file-too-large",
+            None,
+        ),
+    ],
+)
+def test_uploads_that_are_refused(
+    browser: Browser, body: Any, status: int, code: str, field: str | None
+) -> None:
+    assert browser.problem("POST", "/uploads", status, code, body).get("field") == field
+
+
+# --- the interface itself ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", "POST"),
+        ("DELETE", "/models", "GET"),
+        ("PUT", "/models/demo", "GET"),
+        ("GET", "/models/demo/promote", "POST"),
+        ("POST", "/models/demo/versions/1", "GET"),
+        ("PATCH", "/runs/x", "GET"),
+        ("POST", "/openapi.json", "GET"),
+        ("POST", "/docs", "GET"),
+    ],
+)
+def test_wrong_method(browser: Browser, method: str, path: str, allowed: str) -> None:
+    browser.problem(method, path, 405, "method-not-allowed")
+    assert browser.send(method, path)["headers"]["allow"] == allowed
+
+
+def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None:
+    document = browser.get("/openapi.json")
+    assert document["openapi"].startswith("3.1")
+    operations = {
+        (method, path)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if method != "parameters"
+    }
+    assert operations == {
+        ("post", "/predict"),
+        ("get", "/models"),
+        ("get", "/models/{name}"),
+        ("get", "/models/{name}/versions/{version}"),
+        ("get", "/models/{name}/versions/{version}/report"),
+        ("post", "/models/{name}/promote"),
+        ("post", "/models/{name}/rollback"),
+        ("get", "/runs"),
+        ("get", "/runs/{run_id}"),
+        ("post", "/uploads"),
+    }
+    schemas = document["components"]["schemas"]
+    assert set(schemas["PredictRequest"]["properties"]) == {"model", "rows", "strict", "version"}
+    assert set(schemas["PredictAnswer"]["properties"]) == {
+        *("model", "version", "predictions", "probabilities", "warnings"),
+    }
+    assert set(schemas["RunView"]["properties"]) == RUN_FIELDS
+    predict = document["paths"]["/predict"]["post"]
+    assert predict["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
+        "PredictAnswer"
+    )
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            refused = operation["responses"]["422"]["content"]
+            assert refused["application/problem+json"]["schema"]["$ref"].endswith("/Problem")
+            assert operation["summary"]
+    text = json.dumps(document)
+    for reference in set(text.split('"$ref": "')[1:]):
+        name = reference.split('"')[0].removeprefix("#/components/schemas/")
+        assert name in schemas
+    assert "HTTPValidationError" not in text
+
+
+def test_what_predict_answers_is_what_openapi_says(browser: Browser) -> None:
+    from millrace.edge.openapi import PredictAnswer, Problem
+    from tests.handlers.test_predict import ROW, Caller, publish
+    from tests.s3_stub import S3Stub
+
+    with S3Stub() as s3:
+        publish(s3, "demo", 1, plans.binary())
+        caller = Caller(s3)
+        good = caller.post({"rows": [ROW, {}]})
+        bad = caller.problem({"rows": [{"age": []}]}, 422, "value-type")
+    assert PredictAnswer.model_validate(good, strict=True, extra="forbid").model_dump() == good
+    assert Problem.model_validate(bad, strict=True, extra="forbid").row == 0
+
+
+def test_docs_load_nothing_from_elsewhere(browser: Browser) -> None:
+    answer = browser.send("GET", "/docs")
+    assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
+    page = answer["body"]
+    assert "SwaggerUIBundle" in page
+    assert '"openapi": "3.1' in page
+    head = page.split("<script>")[0]
+    assert "<link" not in head
+    assert " src=" not in page.replace("<script>", "").split("<body>")[1][:200]
+    assert "unpkg.com" not in page
+    assert "cdn.jsdelivr" not in page
+    zipped = browser.send("GET", "/docs", headers={"accept-encoding": "gzip"})
+    assert zipped["isBase64Encoded"] is True
+    assert gzip.decompress(base64.b64decode(zipped["body"])).decode() == page
+
+
+def test_predict_does_not_belong_here(browser: Browser) -> None:
+    browser.problem("POST", "/predict", 500, "route-misplaced", {"rows": [{}]})
+
+
+def test_faults_are_answered(
+    deployed: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    boto3.client("dynamodb").delete_table(TableName="runs")
+    deployed.problem("GET", "/runs", 500, "aws-refused")
+
+    def broken(self: Registry) -> list[str]:
+        raise ZeroDivisionError("a secret of the inside")
+
+    monkeypatch.setattr(Registry, "models", broken)
+    details = deployed.problem("GET", "/models", 500, "internal")
+    assert "secret" not in json.dumps(details)
+    assert "a secret of the inside" in caplog.text
+    last = vars(caplog.records[-1])
+    assert (last["msg"], last["method"], last["path"], last["status"]) == ("request", "GET", "/models", 500)
+
+
+def test_wrong_settings_are_answered(deployed: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MILLRACE_TABLE")
+    deployed.problem("GET", "/runs", 500, "setting-missing")
