@@ -169,19 +169,17 @@ def _one_hot_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
 def _ordinal_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
     _expect(encoder, handle_unknown=("use_encoded_value",))
     categories = _categories(encoder)
+    # Only NaN counts as missing here, has a code of its own and no place among the categories. None is a
+    # category like any other to scikit-learn.
+    placed = [[item for item in fitted.tolist() if item == item] for fitted in encoder.categories_]
     codes: list[list[float | None] | None] = []
-    for items, positions, fitted in zip(
-        categories, _positions(encoder, categories), encoder.categories_, strict=True
-    ):
-        # Only NaN counts as missing here: None is a category like any other to scikit-learn.
-        if positions is None and not any(item != item for item in fitted.tolist()):
+    for items, known, positions in zip(categories, placed, _positions(encoder, placed), strict=True):
+        if positions is None and len(known) == len(items):
             codes.append(None)
             continue
-        numbers: list[float | None] = list(range(len(items)) if positions is None else positions)
-        for i, item in enumerate(fitted.tolist()):
-            if item != item:
-                numbers[i] = _number(encoder.encoded_missing_value)
-        codes.append(numbers)
+        numbers: list[float | None] = list(range(len(known)) if positions is None else positions)
+        # NaN is always the last category.
+        codes.append(numbers + [_number(encoder.encoded_missing_value)] * (len(items) - len(known)))
     return [
         {
             "kind": "ordinal",

@@ -40,14 +40,11 @@ first, as scikit-learn's forests do.
 
 from __future__ import annotations
 
-import itertools
-import operator
-
 from millrace.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = ["ENCODERS", "ESTIMATORS", "LINKS", "MASK_BITS", "TIME_PARTS", "WORD_PATTERN", "check"]
@@ -76,7 +73,7 @@ def check(header: dict[str, Any], arrays: Sequence[memoryview]) -> None:
     try:
         flow = _steps(header["features"], flow, arrays)
         _estimator(header, flow, arrays)
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise BadInput(
             f"The scoring plan's computation is malformed: {type(error).__name__} at {error}"[:200],
             code="plan-header",
@@ -138,7 +135,7 @@ def _impute(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> st
     _indices(step["indicators"], len(flow), "impute.indicators")
     for value, letter in zip(fill, flow, strict=True):
         _fits(value is None or isinstance(value, str) == (letter == "s"), "impute.fill")
-        _fits(value is None or isinstance(value, (str, int, float)), "impute.fill")
+        _fits(value is None or isinstance(value, str) or _is_number(value), "impute.fill")
     kept = "".join(letter for value, letter in zip(fill, flow, strict=True) if value is not None)
     return kept + "n" * len(step["indicators"])
 
@@ -176,7 +173,7 @@ def _one_hot(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> s
 def _ordinal(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
     _categories(step, flow, "ordinal")
     numbers = [step["unknown"], *(code for codes in step["codes"] for code in codes or ())]
-    _fits(all(number is None or isinstance(number, (int, float)) for number in numbers), "ordinal.codes")
+    _fits(all(number is None or _is_number(number) for number in numbers), "ordinal.codes")
     return "n" * len(flow)
 
 
@@ -244,7 +241,7 @@ def _trees(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> in
     if spec["values"] is not None:
         values = _array(arrays, spec["values"], "d", -1, "trees.values")
         _fits(len(values) % outputs == 0, "trees.values")
-        leaves = itertools.compress(number, map(operator.not_, skip))
+        leaves = [leaf for leaf, step in zip(number, skip, strict=True) if not step]
         _fits(_below(leaves, len(values) // outputs), "trees.number")
     masks = 0
     if spec["masks"] is not None:
@@ -256,14 +253,18 @@ def _trees(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> in
     return outputs
 
 
+def _is_number(value: object) -> bool:
+    # float() raises OverflowError for an integer that no float can hold.
+    return isinstance(value, (int, float)) and float(value) == value
+
+
 def _not_negative(array: memoryview) -> bool:
     return array.format != "i" or min(array) >= 0
 
 
-def _below(values: Iterable[float], limit: int) -> bool:
-    # Written so that a NaN does not pass; no loop in Python, for a forest has a million leaves.
-    chosen = list(values)
-    return all(map(float(limit).__gt__, chosen)) and all(map((-1.0).__lt__, chosen))
+def _below(values: Sequence[float], limit: int) -> bool:
+    # A NaN anywhere makes the sum one; and no loop in Python, for a forest may have a million leaves.
+    return not values or (min(values) >= 0 and max(values) < limit and sum(values) >= 0)
 
 
 ENCODERS = {

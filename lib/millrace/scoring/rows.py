@@ -312,10 +312,13 @@ class Trees:
         if spec["values"] is not None:
             flat, k = arrays[spec["values"]].tolist(), self._outputs
             self._values = [flat[i : i + k] for i in range(0, len(flat), k)]
-        self._masks: list[int] = []
+        # By float, as the nodes name them; as text, because a text's items are the quickest to look up.
+        self._masks: dict[float, str] = {}
         if spec["masks"] is not None:
             masks = bytes(arrays[spec["masks"]])
-            self._masks = [int.from_bytes(masks[i : i + 32], "little") for i in range(0, len(masks), 32)]
+            for i in range(0, len(masks), 32):
+                bits = int.from_bytes(masks[i : i + 32], "little")
+                self._masks[i / 32] = f"{bits:0256b}"[::-1]
 
     def __call__(self, row: list[float]) -> list[float]:
         inputs = self._inputs(row)
@@ -367,10 +370,14 @@ class Trees:
             while step := skip[node]:
                 chosen = feature[node]
                 if chosen < first_set:
-                    left = inputs[chosen] <= number[node]
+                    if inputs[chosen] <= number[node]:
+                        node += 1
+                    else:
+                        node += step
+                elif masks[number[node]][inputs[chosen]] == "1":
+                    node += 1
                 else:
-                    left = masks[int(number[node])] >> inputs[chosen] & 1
-                node += 1 if left else step
+                    node += step
             leaves.append(number[node])
         return leaves
 

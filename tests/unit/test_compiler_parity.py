@@ -1,0 +1,241 @@
+"""The plan equals its pipeline: every covered class with every other, found in the compiler's tables."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from millrace import compiler, plan
+from millrace.compiler.encoders import ENCODERS
+from millrace.compiler.estimators import ESTIMATORS
+from millrace.contracts import Task
+from millrace.scoring import blocks, rows
+from tests import pipelines
+
+pytestmark = pytest.mark.filterwarnings(
+    # What scikit-learn says of columns without values, of unseen categories, and of a solver cut short.
+    "ignore:Skipping features:UserWarning",
+    "ignore:Found unknown categories:UserWarning",
+    "ignore:.*failed to converge:Warning",
+    "ignore:An ill-conditioned matrix:Warning",
+)
+
+FEATURES = [
+    pytest.param(name, case, id=f"{name}-{case}")
+    for name, cases in pipelines.ENCODERS.items()
+    for case in cases
+]
+MODELS = [
+    pytest.param(name, case, id=f"{name}-{case}")
+    for name, cases in pipelines.ESTIMATORS.items()
+    for case in cases
+]
+CLASSIFIERS = [name for name in ESTIMATORS if name.endswith(("Classifier", "LogisticRegression"))]
+
+
+def with_full(frame: pd.DataFrame) -> pd.DataFrame:
+    full = [note or "" for note in frame["note"]]
+    return frame.assign(full=pd.Series(full, dtype=object))
+
+
+@functools.cache
+def training() -> pd.DataFrame:
+    return with_full(pipelines.table(300, 0))
+
+
+@functools.cache
+def holdout() -> pd.DataFrame:
+    return with_full(pipelines.held_out())
+
+
+def text_schema(task: Task) -> Any:
+    schema = pipelines.schema(task, training())
+    # The last feature column is a text, which its name alone does not tell.
+    columns = [c for c in schema.columns if c.name != "full"]
+    full = schema.column("full")
+    return type(schema)(
+        (*columns, type(full)("full", full.index, "text", "feature")), "y", task, "", schema.classes
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small fits on several threads spend their time waiting for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+@functools.cache
+def encoded(name: str, case: str) -> tuple[Any, Any]:
+    features = clone(pipelines.ENCODERS[name][case])
+    return features, features.fit_transform(training())
+
+
+def joined(name: str, case: str, model: Any, task: Task) -> Pipeline:
+    """Fitted features, an imputer where the estimator needs one, and the estimator, in one pipeline."""
+    features, matrix = encoded(name, case)
+    parts = list(model.steps) if isinstance(model, Pipeline) else [("estimator", model)]
+    model.fit(matrix, pipelines.target(training(), task))
+    return Pipeline([("features", features), *parts])
+
+
+def differs(estimator: str, pipeline: Pipeline, task: Task) -> float:
+    """Return the difference on the held-out rows, or fail when it is more than the estimator may have."""
+    data = compiler.compile(pipeline, schema=text_schema(task), model="m")
+    outcome = compiler.parity(pipeline, data, holdout())
+    assert outcome.passed and outcome.rows == len(holdout())
+    assert outcome.max_difference <= (0.0 if "Trees" in estimator or "Forest" in estimator else 1e-12)
+    return outcome.max_difference
+
+
+def test_every_class_of_the_tables_has_a_case() -> None:
+    assert set(pipelines.ENCODERS) == set(ENCODERS)
+    assert set(pipelines.ESTIMATORS) == set(ESTIMATORS)
+
+
+def test_every_kind_is_checked_and_scored_in_both_paths() -> None:
+    for checked, by_row, by_block in (
+        (plan.kinds.ENCODERS, rows.ENCODERS, blocks.ENCODERS),
+        (plan.kinds.ESTIMATORS, rows.ESTIMATORS, blocks.ESTIMATORS),
+        (dict.fromkeys(plan.kinds.LINKS), rows.LINKS, blocks.LINKS),
+    ):
+        assert set(checked) == set(by_row) == set(by_block)
+
+
+@pytest.mark.parametrize(("name", "case"), FEATURES)
+def test_every_transformer_with_every_estimator(name: str, case: str) -> None:
+    for number, (estimator, makers) in enumerate(pipelines.ESTIMATORS.items()):
+        task: Task = "regression"
+        if estimator in CLASSIFIERS:
+            task = "multiclass" if number % 2 else "binary"
+        differs(estimator, joined(name, case, next(iter(makers.values()))(), task), task)
+
+
+@pytest.mark.parametrize(("estimator", "case"), MODELS)
+def test_every_way_of_every_estimator(estimator: str, case: str) -> None:
+    tasks: tuple[Task, ...] = ("binary", "multiclass") if estimator in CLASSIFIERS else ("regression",)
+    for task in tasks:
+        model = pipelines.ESTIMATORS[estimator][case]()
+        differs(estimator, joined("ColumnTransformer", "mixed", model, task), task)
+
+
+@pytest.mark.parametrize("case", pipelines.ENCODERS["OrdinalEncoder"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_native_categories(case: str, task: Task) -> None:
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    model = kind(max_iter=8, min_samples_leaf=5, categorical_features=[1, 0], random_state=0)
+    pipeline = joined("OrdinalEncoder", case, model, task)
+    data = compiler.compile(pipeline, schema=text_schema(task), model="m")
+    assert plan.read(data).header["estimator"]["masks"] is not None
+    assert compiler.parity(pipeline, data, holdout()).max_difference <= 1e-15
+
+
+def numbers() -> st.SearchStrategy[float]:
+    # Sums of numbers that cancel lose their last digits in any order, so these stay within 1e12.
+    return st.floats(-1e12, 1e12) | st.sampled_from([np.nan, 0.0, -0.0, 5e-324, 1e-300])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    size = draw(st.integers(1, 12))
+    texts = st.none() | st.sampled_from(["red", "green", "s1", "s2", "rare"]) | st.text(max_size=12)
+    columns: dict[str, Any] = {
+        name: np.asarray(draw(st.lists(numbers(), min_size=size, max_size=size)))
+        for name in ("small", "large", "sparse", "flag", "when", "void")
+    }
+    for name in ("colour", "shop", "note"):
+        columns[name] = pd.Series(draw(st.lists(texts, min_size=size, max_size=size)), dtype=object)
+    return with_full(pd.DataFrame(columns)[list(training().columns[:-1])])
+
+
+@functools.cache
+def generated(estimator: str, case: str, task: Task) -> tuple[Pipeline, bytes]:
+    pipeline = joined("ColumnTransformer", "mixed", pipelines.ESTIMATORS[estimator][case](), task)
+    return pipeline, compiler.compile(pipeline, schema=text_schema(task), model="m")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(frame=tables(), data=st.data())
+def test_any_table_scores_alike(frame: pd.DataFrame, data: st.DataObject) -> None:
+    estimator = data.draw(st.sampled_from(sorted(ESTIMATORS)))
+    task: Task = "regression"
+    if estimator in CLASSIFIERS:
+        task = data.draw(st.sampled_from(["binary", "multiclass"]))
+    pipeline, compiled = generated(estimator, next(iter(pipelines.ESTIMATORS[estimator])), task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = compiler.parity(pipeline, compiled, frame)
+    assert outcome.passed, outcome
+
+
+@pytest.mark.parametrize("estimator", ["LogisticRegression", "ExtraTreesClassifier"])
+def test_a_sparse_matrix_of_features(estimator: str) -> None:
+    encoder = pipelines.OneHotEncoder(handle_unknown="ignore")
+    features = pipelines.ColumnTransformer([("c", encoder, pipelines.CATEGORIES)], sparse_threshold=1.0)
+    matrix = features.fit_transform(training())
+    model = {"LogisticRegression": pipelines.LogisticRegression, "ExtraTreesClassifier": ExtraTreesClassifier}
+    fitted = model[estimator]().fit(matrix, pipelines.target(training(), "binary"))
+    assert hasattr(matrix, "indptr")
+    differs(estimator, Pipeline([("features", features), ("estimator", fitted)]), "binary")
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "quantile"])
+def test_links_of_boosted_regression(loss: str) -> None:
+    frame, y = training(), np.exp(pipelines.target(training(), "regression") / 10.0)
+    model = HistGradientBoostingRegressor(loss=loss, quantile=0.3 if loss == "quantile" else None, max_iter=5)
+    features = pipelines.ENCODERS["StandardScaler"]["missing"]
+    pipeline = Pipeline([("features", features), ("estimator", model)]).fit(frame, y)
+    data, outcome = compiler.certified(pipeline, schema=text_schema("regression"), model="m", frame=holdout())
+    assert outcome.max_difference <= 1e-15
+    assert plan.read(data).header["certificate"]["passed"] is True
+
+
+def test_many_native_categories_and_an_unknown_code() -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 250, 4000).astype(float)
+    codes[rng.random(4000) < 0.1] = np.nan
+    frame = pd.DataFrame({"small": codes, "large": rng.normal(size=4000)})
+    y = np.nan_to_num(codes) % 7 + frame["large"].to_numpy()
+    features = pipelines.ColumnTransformer([("all", "passthrough", ["large", "small"])])
+    model = HistGradientBoostingRegressor(max_iter=20, categorical_features=[1], random_state=0)
+    pipeline = Pipeline([("features", features), ("estimator", model)]).fit(frame, y)
+    data = compiler.compile(pipeline, schema=pipelines.schema("regression"), model="m")
+    test = pd.DataFrame({"small": [*range(-2, 300), np.nan, 1e9, 0.5], "large": 0.1}, dtype=float)
+    outcome = compiler.parity(pipeline, data, test)
+    assert plan.read(data).header["estimator"]["masks"] is not None
+    assert outcome.max_difference == 0.0
+
+
+def test_a_pipeline_may_be_bare_and_labels_may_be_texts() -> None:
+    frame = training()[["small", "flag"]].fillna(0.0)
+    labels = np.array(["no", "yes"])[pipelines.target(training(), "binary")]
+    model = pipelines.RandomForestClassifier(n_estimators=3, random_state=0).fit(frame, labels)
+    data = compiler.compile(model, schema=pipelines.schema("binary"), model="m")
+    assert plan.read(data).classes == ("no", "yes")
+    assert compiler.parity(model, data, frame).max_difference == 0.0
+
+
+def test_a_frame_that_holds_missing_texts_as_nan_is_compared_too() -> None:
+    features = pipelines.ColumnTransformer([("t", pipelines.TimeParts(), ["when"])])
+    pipeline = Pipeline([("features", features), ("estimator", pipelines.DummyRegressor())])
+    frame = training().drop(columns="void")
+    pipeline.fit(frame, pipelines.target(frame, "regression"))
+    data = compiler.compile(pipeline, schema=text_schema("regression"), model="m")
+    as_nan = frame.assign(colour=frame["colour"].where(frame["colour"].notna(), np.nan))
+    assert compiler.parity(pipeline, data, as_nan).max_difference == 0.0
