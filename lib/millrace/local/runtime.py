@@ -61,6 +61,7 @@ class Packages:
                 )
             part = self.folder / f"{name}.unpacking"
             shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
             with zipfile.ZipFile(archive) as file:
                 for member in file.infolist():
                     path = Path(file.extract(member, part))

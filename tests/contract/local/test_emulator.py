@@ -43,6 +43,18 @@ def test_s3_writes_on_a_condition(platform: Platform, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"3"
 
 
+def test_s3_answers_a_range_of_a_version(platform: Platform, bucket: str) -> None:
+    s3 = platform.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"new")
+    part = s3.get_object(Bucket=bucket, Key="k", VersionId=old, Range="bytes=2-4")
+    assert (part["Body"].read(), part["ContentRange"]) == (b"234", "bytes 2-4/10")
+    with pytest.raises(ClientError) as beyond:
+        s3.get_object(Bucket=bucket, Key="k", VersionId=old, Range="bytes=10-20")
+    assert code(beyond) == "InvalidRange"
+
+
 def test_s3_takes_a_form_within_its_size(platform: Platform, bucket: str) -> None:
     conditions = [["content-length-range", 1, 10]]
     form = platform.client("s3").generate_presigned_post(bucket, "datasets/x/a b.csv", Conditions=conditions)

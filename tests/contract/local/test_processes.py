@@ -104,6 +104,12 @@ def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Platform(tmp_path / "state").start(lifeline=True)
 
 
+def test_two_platforms_do_not_share_a_state(platform: Platform) -> None:
+    with pytest.raises(Misconfigured, match=r"Another platform runs on .*make down"):
+        Platform(platform.state).start(lifeline=True)
+    assert platform.client("s3").list_buckets()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
 @needs_proc
 def test_it_listens_on_the_loopback_only(workshop: Workshop) -> None:
     function = workshop.function("def handler(event, context): return os.getpid()")
