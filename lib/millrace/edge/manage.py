@@ -197,15 +197,15 @@ class Manage:
         if not DATASET.fullmatch(body.dataset):
             raise _refused(
                 "dataset",
-                "dataset-name",
                 "A dataset's name begins with a letter or digit and has at most 63 letters, digits, '.', "
                 "'_' and '-'",
+                code="dataset-name",
             )
         if not _FILENAME.fullmatch(body.filename) or body.filename in (".", ".."):
             raise _refused(
                 "filename",
-                "filename",
-                "A file's name has 1 to 255 characters and no slash or control character",
+                "A file's name has 1 to 255 characters, none of them a slash or a control character",
+                code="file-name",
             )
         key = keys.upload(body.dataset, body.filename)
         max_bytes = MAX_SPEC_BYTES if body.filename == keys.SPEC else self._max_file_bytes
@@ -383,7 +383,7 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Unprocessable:
     return error
 
 
-def _refused(field: str, code: str, what: str) -> Unprocessable:
+def _refused(field: str, what: str, *, code: str) -> Unprocessable:
     error = Unprocessable(what, code=code, where=f"field {field!r}", remedy="Choose another name.")
     error.values = ({"row": None, "field": field, "code": code, "message": f"{what}."},)
     return error

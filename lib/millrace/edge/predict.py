@@ -312,31 +312,39 @@ def _in_time(remaining_ms: Callable[[], int], done: int, rows: int) -> None:
 def _request(request: Any) -> tuple[str | None, list[dict[str, Any]], bool, int | None]:
     """Check a request and return its model, rows, strictness and version."""
     if not isinstance(request, dict):
-        raise _malformed("The body is not a JSON object", "body-not-an-object", "the body")
+        raise _malformed("The body is not a JSON object", code="body-not-an-object", where="the body")
     unknown = sorted(request.keys() - FIELDS)
     if unknown:
-        raise _malformed(f"Unknown field {unknown[0]!r:.80}", "field-unknown", "the body")
+        raise _malformed(f"Unknown field {unknown[0]!r:.80}", code="field-unknown", where="the body")
     if "rows" not in request:
-        raise _malformed("The field 'rows' is missing", "rows-missing", "the body")
+        raise _malformed("The field 'rows' is missing", code="rows-missing", where="the body")
     rows = request["rows"]
     if not isinstance(rows, list):
-        raise _malformed("'rows' is not a list of objects", "rows-not-a-list", "field 'rows'")
+        raise _malformed("'rows' is not a list of objects", code="rows-not-a-list", where="field 'rows'")
     if not rows:
-        raise _malformed("'rows' is empty: there is nothing to score", "rows-empty", "field 'rows'")
+        raise _malformed(
+            "'rows' is empty: there is nothing to score", code="rows-empty", where="field 'rows'"
+        )
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise _malformed(f"Row {number} is not an object", "row-not-an-object", f"row {number}")
+            raise _malformed(
+                f"Row {number} is not an object", code="row-not-an-object", where=f"row {number}"
+            )
     model, strict, version = request.get("model"), request.get("strict"), request.get("version")
     if model is not None and not isinstance(model, str):
-        raise _malformed("'model' is not a text", "model-not-a-text", "field 'model'")
+        raise _malformed("'model' is not a text", code="model-not-a-text", where="field 'model'")
     if strict is not None and not isinstance(strict, bool):
-        raise _malformed("'strict' is neither true nor false", "strict-not-a-boolean", "field 'strict'")
+        raise _malformed(
+            "'strict' is neither true nor false", code="strict-not-a-boolean", where="field 'strict'"
+        )
     if version is not None and (type(version) is not int or not 0 < version < 1 << 31):
-        raise _malformed("'version' is not a positive integer", "version-not-an-integer", "field 'version'")
+        raise _malformed(
+            "'version' is not a positive integer", code="version-not-an-integer", where="field 'version'"
+        )
     return model, rows, bool(strict), version
 
 
-def _malformed(what: str, code: str, where: str) -> BadInput:
+def _malformed(what: str, *, code: str, where: str) -> BadInput:
     return BadInput(
         what,
         code=code,
