@@ -12,6 +12,10 @@ from millrace.csvfile.records import RawRecord, physical_lines, split_records
 __all__ = ["Record", "Reject", "decode_raw", "read_records"]
 
 
+_BLOCK_BYTES = 1 << 20
+"""So that the lines of a chunk do not lie in memory all at once."""
+
+
 class Record(NamedTuple):
     """One record with as many cells as the file has columns.
 
@@ -70,7 +74,7 @@ def read_records(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Ite
     number = chunk.first_record
     encoding = dialect.encoding
     plain = data.isascii()
-    lines = physical_lines([data])
+    lines = physical_lines(data[at : at + _BLOCK_BYTES] for at in range(0, len(data), _BLOCK_BYTES))
     for raw in split_records(lines, dialect, line=chunk.first_line, offset=chunk.start):
         cells = raw.cells
         if cells == []:

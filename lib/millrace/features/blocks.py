@@ -12,6 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ __all__ = [
 MAX_CLEARED_LISTED = 1000
 """Cleared cells of a chunk that are listed one by one; all are counted."""
 
-_TARGET_MISSING = "the target is missing"
+_BATCH_ROWS = 8192
 _RAW_ERRORS = "surrogateescape"
 
 
@@ -117,6 +118,10 @@ class Converted:
     rows_unlabelled: int
 
 
+class _NoTarget(ValueError):
+    """The record's target is missing."""
+
+
 def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Converted:
     """Convert the records of a chunk.
 
@@ -134,42 +139,57 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
     """
     target = schema.column(schema.target)
     label = _label_reader(schema, target)
-    kept: list[Any] = []
-    labels: list[float | int] = []
+    encoding = layout.dialect.encoding
+    parts: list[Table] = []
     rejects: list[RejectedRecord] = []
-    rows_read = unlabelled = 0
-    for record in records:
-        rows_read += 1
-        if not hasattr(record, "cells"):
-            rejects.append(
-                RejectedRecord(record.line, record.offset, record.column, record.reason, record.raw)
-            )
-            continue
-        try:
-            labels.append(label(record.cells[target.index]))
-        except ValueError as error:
-            unlabelled += str(error) == _TARGET_MISSING
-            raw = record.raw.decode(layout.dialect.encoding, _RAW_ERRORS)
-            rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
-        else:
-            kept.append(record)
-    columns: dict[str, NDArray[Any]] = {}
     cleared: list[ClearedCell] = []
     counts: dict[str, int] = {}
-    for column in schema.features:
-        texts = [record.cells[column.index] for record in kept]
-        values, misfits = _convert(texts, column)
-        columns[column.name] = values
-        if misfits:
-            counts[column.name] = len(misfits)
-            room = MAX_CLEARED_LISTED - len(cleared)
-            cleared += [ClearedCell(kept[row].line, column.name, texts[row]) for row in misfits[:room]]
-    table = Table(
-        columns,
-        np.array(labels, dtype=np.int32 if schema.classes else np.float64),
-        np.array([record.number for record in kept], dtype=np.int64),
+    rows_read = unlabelled = 0
+    source = iter(records)
+    # In batches, because a record's cells take many times the memory of its converted values.
+    while batch := list(islice(source, _BATCH_ROWS)):
+        rows_read += len(batch)
+        kept: list[Any] = []
+        labels: list[float | int] = []
+        for record in batch:
+            if not hasattr(record, "cells"):
+                rejects.append(
+                    RejectedRecord(record.line, record.offset, record.column, record.reason, record.raw)
+                )
+                continue
+            try:
+                labels.append(label(record.cells[target.index]))
+            except ValueError as error:
+                unlabelled += isinstance(error, _NoTarget)
+                raw = record.raw.decode(encoding, _RAW_ERRORS)
+                rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
+            else:
+                kept.append(record)
+        columns: dict[str, NDArray[Any]] = {}
+        for column in schema.features:
+            texts = [record.cells[column.index] for record in kept]
+            columns[column.name], misfits = _convert(texts, column)
+            if misfits:
+                counts[column.name] = counts.get(column.name, 0) + len(misfits)
+                room = MAX_CLEARED_LISTED - len(cleared)
+                cleared += [ClearedCell(kept[row].line, column.name, texts[row]) for row in misfits[:room]]
+        numbers = np.array([record.number for record in kept], dtype=np.int64)
+        parts.append(Table(columns, np.array(labels, dtype=_target_type(schema)), numbers))
+    return Converted(_joined(parts, schema), tuple(rejects), tuple(cleared), counts, rows_read, unlabelled)
+
+
+def _target_type(schema: Schema) -> type[np.int32] | type[np.float64]:
+    return np.int32 if schema.classes else np.float64
+
+
+def _joined(parts: Sequence[Table], schema: Schema) -> Table:
+    """Return the tables one below the other; an empty one for none."""
+    parts = parts or [_empty(schema)]
+    return Table(
+        {c.name: np.concatenate([part.columns[c.name] for part in parts]) for c in schema.features},
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.record for part in parts]),
     )
-    return Converted(table, tuple(rejects), tuple(cleared), counts, rows_read, unlabelled)
 
 
 def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]:
@@ -178,7 +198,7 @@ def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int
     def number(text: str) -> float:
         value = parse_number(text, target.format)
         if value != value:
-            raise ValueError(_TARGET_MISSING)
+            raise _NoTarget("the target is missing")
         return value
 
     if not schema.classes:
@@ -197,7 +217,7 @@ def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int
 
     def of_word(text: str) -> int:
         if is_missing(text):
-            raise ValueError(_TARGET_MISSING)
+            raise _NoTarget("the target is missing")
         if text not in by_name:
             raise ValueError(f"the target {text[:40]!r} is none of the classes")
         return by_name[text]
@@ -209,15 +229,17 @@ def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[i
     """Return a column's values, and the rows whose cell did not fit and was cleared."""
     misfits: list[int] = []
     if column.type in ("category", "text"):
-        known = frozenset(column.categories)
+        known = {name: name for name in column.categories}
         words = np.empty(len(texts), dtype=object)
         for row, text in enumerate(texts):
             if is_missing(text):
                 continue
-            if known and text not in known:
-                misfits.append(row)
-            else:
+            if not known:
                 words[row] = text
+            elif text in known:
+                words[row] = known[text]  # one string for all rows, not one for each
+            else:
+                misfits.append(row)
         return words, misfits
     values = np.full(len(texts), np.nan)
     read = _reader(column)
@@ -285,17 +307,14 @@ def read_blocks(blocks: Iterable[bytes], schema: Schema) -> Table:
     """
     parts = [_read_block(block, schema) for block in blocks]
     parts.sort(key=lambda part: int(part.record[0]) if len(part.record) else -1)
-    dtype = np.int32 if schema.classes else np.float64
-    if not parts:
-        parts = [_empty(schema)]
-    record = np.concatenate([part.record for part in parts])
-    if np.any(np.diff(record) <= 0):
-        raise BadInput("Two training blocks hold the same records", code="blocks-overlap")
-    return Table(
-        {c.name: np.concatenate([part.columns[c.name] for part in parts]) for c in schema.features},
-        np.concatenate([part.target for part in parts]).astype(dtype, copy=False),
-        record,
-    )
+    table = _joined(parts, schema)
+    if np.any(np.diff(table.record) <= 0):
+        raise BadInput(
+            "Two training blocks hold the same records",
+            code="blocks-overlap",
+            remedy="Run the dataset again.",
+        )
+    return table
 
 
 def _empty(schema: Schema) -> Table:
@@ -303,7 +322,7 @@ def _empty(schema: Schema) -> Table:
         c.name: np.empty(0, dtype=object if c.type in ("category", "text") else np.float64)
         for c in schema.features
     }
-    return Table(columns, np.empty(0), np.empty(0, dtype=np.int64))
+    return Table(columns, np.empty(0, dtype=_target_type(schema)), np.empty(0, dtype=np.int64))
 
 
 def _read_block(block: bytes, schema: Schema) -> Table:
