@@ -6,6 +6,7 @@ It checks each request's signature with botocore's own signer, and can be told t
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,9 +23,13 @@ Fault = Callable[["_Handler"], None]
 class S3Stub:
     """One bucket: ``objects`` by key; ``faults`` answer the next requests instead of the bucket."""
 
-    def __init__(self, bucket: str = "artifacts", page: int = 1000) -> None:
+    def __init__(
+        self, bucket: str = "artifacts", page: int = 1000, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.bucket = bucket
         self.page = page
+        self.host = "localhost" if tls else "127.0.0.1"
+        self._scheme = "https" if tls else "http"
         self.objects: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
@@ -34,11 +39,13 @@ class S3Stub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.stub = self  # type: ignore[attr-defined]
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://{self.host}:{self._server.server_address[1]}"
 
     @property
     def environ(self) -> dict[str, str]:

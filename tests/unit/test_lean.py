@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.s3_stub import S3Stub, half_a_body, hang_up, no_http, status
 
 from millrace.aws import lean
 from millrace.errors import MillraceError, Misconfigured, NotFound, TransientError
+from tests.s3_stub import S3Stub, half_a_body, hang_up, no_http, status
 
 EMPTY = lean.EMPTY_SHA256
 WELCOME = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
@@ -266,6 +273,47 @@ def test_nobody_listens() -> None:
         environ = stub.environ
     with pytest.raises(TransientError):
         lean.Bucket("artifacts", environ, sleep=lambda _: None).get("k")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Key and certificate of a server called localhost, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "localhost.pem"
+    file.write_bytes(
+        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return file
+
+
+def test_tls_is_spoken_and_the_name_is_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with S3Stub(tls=context) as stub:
+        stub.objects["k"] = b"secret"
+        # Nobody vouches for the certificate.
+        with pytest.raises(TransientError) as unknown:
+            lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None).get("k")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        bucket = lean.Bucket(stub.bucket, stub.environ)
+        assert [bucket.get("k")[0] for _ in range(2)] == [b"secret"] * 2
+        bucket.close()
+        assert stub.connections == 1
+        # The certificate is another server's.
+        stub.host = "127.0.0.1"
+        with pytest.raises(TransientError) as foreign:
+            lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None).get("k")
+    assert "CERTIFICATE_VERIFY_FAILED" in unknown.value.what
+    assert "not valid for '127.0.0.1'" in foreign.value.what
 
 
 def test_no_credentials(s3: S3Stub) -> None:
