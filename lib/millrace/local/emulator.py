@@ -244,7 +244,10 @@ def _put_sandboxes(runtime: Runtime) -> None:
                 for layer in attached
             ],
         }
-        head, body = runtime.post("/invoke", json.dumps(call).encode() + b"\n" + payload)
+        try:
+            head, body = runtime.post("/invoke", json.dumps(call).encode() + b"\n" + payload)
+        except (OSError, http.client.HTTPException) as error:
+            return _failure("Lambda.ServiceException", str(error))
         result: dict[str, Any] = {"log": head["log"], "log_source": "rie"}
         if head["error"]:
             result |= {"error": True, "function_error": "Unhandled", "body": json.loads(body)}

@@ -29,6 +29,8 @@ __all__ = ["Packages", "Pool", "RuntimeServer", "free_socket"]
 
 _log = logging.getLogger(__name__)
 
+_KEPT_S = 3 * 24 * 3600
+
 
 class Packages:
     """Unzipped code and layers, by checksum.
@@ -43,14 +45,24 @@ class Packages:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove what no function has used for days; the emulator leaves it again when one does."""
+        oldest = time.time() - _KEPT_S
+        for path in self.folder.iterdir():
+            if path.stat().st_mtime < oldest:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def root(self, name: str) -> Path:
         """Return the folder with the package's files, unpacked on first use."""
         root = self.folder / name
-        if root.is_dir():
-            return root
         with self._lock:
             if root.is_dir():
+                os.utime(root)
                 return root
             archive = self.folder / f"{name}.zip"
             if not archive.is_file():
@@ -216,7 +228,8 @@ class RuntimeServer:
                 head, _, event = body.partition(b"\n")
                 try:
                     outcome = invoke(Call.load(json.loads(head)), event)
-                except Misconfigured as error:
+                except (Misconfigured, OSError, zipfile.BadZipFile) as error:
+                    _log.exception("A function could not be run")
                     self._answer(500, str(error).encode())
                     return
                 line = {"error": outcome.error, "log": outcome.log, "duration_ms": outcome.duration_ms}
