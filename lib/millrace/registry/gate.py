@@ -29,7 +29,7 @@ def judge(challenger: Version, live: Version | None) -> Verdict:
     two predict different things, because those who call the live version rely on what it predicts.
     """
     if live is None:
-        return Verdict(True, f"Version {challenger.version} is the first of {challenger.model!r}.")
+        return Verdict(True, f"Promoted: it is the first version of {challenger.model!r}.")
     for what, new, old in (
         ("target", challenger.target, live.target),
         ("task", challenger.task, live.task),
