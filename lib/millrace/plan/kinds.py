@@ -57,7 +57,7 @@ MASK_BITS = 256
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 WORD_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text. The pattern is not read from the file: one could be made that never ends."""
-MAX_WIDTH = 1 << 20
+MAX_WIDTH = 1 << 18
 """Most values that a row may become."""
 
 
@@ -167,6 +167,7 @@ def _one_hot(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> s
         _indices(codes or (), outputs, "one-hot.codes")
         _fits(codes is not None or len(categories) <= outputs, "one-hot.codes")
     width: int = sum(step["widths"])
+    _fits(width <= MAX_WIDTH, "width")
     return "n" * width
 
 
@@ -187,6 +188,7 @@ def _words(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str
 
 def _time_parts(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
     _fits("s" not in flow and all(part in TIME_PARTS for part in step["parts"]), "time-parts.parts")
+    _fits(len(flow) * len(step["parts"]) <= MAX_WIDTH, "width")
     return flow * len(step["parts"])
 
 
@@ -249,7 +251,7 @@ def _trees(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> in
     if nodes and highest >= 2 * width:
         splits = zip(feature, number, skip, strict=True)
         chosen = [value for f, value, step in splits if f >= 2 * width and step]
-        _fits(_below(chosen, masks), "trees.masks")
+        _fits(_below(chosen, masks) and all(map(float.is_integer, chosen)), "trees.masks")
     return outputs
 
 

@@ -1,0 +1,401 @@
+"""The plan's file format: what it refuses, and that what it accepts can be evaluated."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import struct
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace import plan
+from millrace.errors import BadInput, TooLarge
+from millrace.scoring.rows import RowScorer
+
+FIELDS = [
+    {"name": "x", "type": "number"},
+    {"name": "c", "type": "category", "categories": ["a", "b"]},
+    {"name": "w", "type": "text"},
+    {"name": "t", "type": "time", "format": "iso8601"},
+]
+ROWS: list[list[Any]] = [
+    [1.5, "a", "one two", 0.0],
+    [math.nan, None, None, math.nan],
+    [-1e300, "unseen", "", 1e18],
+]
+
+
+def document() -> tuple[dict[str, Any], list[Any]]:
+    """A plan that uses every kind of encoder, and trees with every kind of split."""
+    branches = [
+        {"inputs": [0], "steps": [{"kind": "impute", "fill": [0.5], "missing": "nan", "indicators": [0]}]},
+        {"inputs": [0], "steps": [{"kind": "scale", "mean": 0, "scale": 1}]},
+        {
+            "inputs": [1],
+            "steps": [
+                {
+                    "kind": "one-hot",
+                    "categories": [["a", "b", None]],
+                    "codes": [[0, 1, 1]],
+                    "widths": [2],
+                    "unknown": [-1],
+                }
+            ],
+        },
+        {
+            "inputs": [1],
+            "steps": [
+                {"kind": "ordinal", "categories": [["a", "b"]], "codes": [None], "unknown": None},
+            ],
+        },
+        {
+            "inputs": [2],
+            "steps": [
+                {
+                    "kind": "words",
+                    "terms": ["one", "two"],
+                    "idf": 2,
+                    "lower": True,
+                    "binary": False,
+                    "sublinear": True,
+                    "norm": True,
+                }
+            ],
+        },
+        {"inputs": [3], "steps": [{"kind": "time-parts", "parts": ["year", "days"]}]},
+    ]
+    header = {
+        "model": "m",
+        "task": "multiclass",
+        "classes": ["a", "b", "c"],
+        "signature": FIELDS,
+        "ignored": [],
+        "features": [{"kind": "columns", "branches": branches}],
+        "estimator": {
+            "kind": "trees",
+            "roots": 3,
+            "feature": 4,
+            "skip": 5,
+            "number": 6,
+            "outputs": 3,
+            "values": 7,
+            "baseline": 8,
+            "masks": 9,
+            "mean": True,
+            "single": True,
+            "link": "softmax",
+        },
+    }
+    # Width 10. Tree 1: x <= 0.5, then the ordinal code in a set; tree 2: a missing year goes left.
+    arrays = [
+        array("d", [1.0]),
+        array("d", [2.0]),
+        array("d", [1.5, 2.5]),
+        array("i", [0, 5]),
+        array("B", [0, 20 + 5, 0, 0, 0, 10 + 8, 0, 0]),
+        array("H", [4, 2, 0, 0, 0, 2, 0, 0]),
+        array("d", [0.5, 0.0, 0.0, 1.0, 2.0, 1990.0, 1.0, 0.0]),
+        array("d", [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]),
+        array("d", [0.25, 0.5, 0.25]),
+        array("B", [2, *[0] * 30, 128]),
+    ]
+    return header, arrays
+
+
+def resign(body: bytes) -> bytes:
+    return body + hashlib.sha256(body).digest()
+
+
+def code(data: bytes, **settings: Any) -> str:
+    with pytest.raises(BadInput) as refusal:
+        plan.read(data, **settings)
+    assert refusal.value.remedy
+    return refusal.value.code
+
+
+def test_what_is_written_is_read() -> None:
+    header, arrays = document()
+    read = plan.read(plan.write(header, arrays))
+    assert {**read.header, "arrays": None} == {**header, "arrays": None}
+    assert [a.tolist() for a in read.arrays] == [a.tolist() for a in arrays]
+    assert [a.format for a in read.arrays] == [a.typecode for a in arrays]
+    assert (read.model, read.task, read.classes) == ("m", "multiclass", ("a", "b", "c"))
+    assert read.signature.fields == FIELDS
+
+
+def test_the_same_input_gives_the_same_bytes_and_arrays_are_aligned() -> None:
+    header, arrays = document()
+    data = plan.write(header, arrays)
+    assert data == plan.write(dict(reversed(header.items())), [np.asarray(a) for a in arrays])
+    assert len(data) % 8 == 0
+    assert data.index(struct.pack("<2d", 1.5, 2.5)) % 8 == 0
+
+
+def test_any_text_survives() -> None:
+    header, arrays = document()
+    header["model"] = "Größe \U0001f30a \ud800 \x00"
+    assert plan.read(plan.write(header, arrays)).model == header["model"]
+
+
+@pytest.mark.parametrize("bad", [array("l", [1]), np.zeros((2, 2)), np.arange(6.0)[::2]])
+def test_arrays_of_other_types_are_not_written(bad: Any) -> None:
+    with pytest.raises(ValueError, match="array of type"):
+        plan.write(document()[0], [bad])
+
+
+def test_numbers_that_json_lacks_are_not_written() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        plan.write({**document()[0], "about": {"score": math.nan}}, document()[1])
+
+
+def test_every_truncation_is_refused() -> None:
+    data = plan.write(*document())
+    codes = {code(data[:size]) for size in range(len(data))}
+    assert codes == {"plan-truncated"}
+
+
+def test_every_flipped_byte_is_refused() -> None:
+    data = plan.write(*document())
+    by_place: dict[str, set[int]] = {}
+    for place in range(len(data)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        by_place.setdefault(code(bytes(flipped)), set()).add(place)
+    assert by_place["plan-magic"] == set(range(8))
+    assert by_place["plan-protocol"] == set(range(8, 12))
+    assert set().union(*by_place.values()) == set(range(len(data)))
+    assert set(range(24, len(data))) <= by_place["plan-checksum"]
+
+
+def test_other_files_are_refused() -> None:
+    assert code(b"\x80\x04\x95 a pickle, say") == "plan-magic"
+    data = plan.write(*document())
+    assert code(data + b"\0") == "plan-oversized"
+    assert code(resign(data[:8] + struct.pack("<I", plan.PROTOCOL + 1) + data[12:-32])) == "plan-protocol"
+    assert code(resign(data[:8] + struct.pack("<I", 0) + data[12:-32])) == "plan-protocol"
+    assert code(resign(data[:12] + struct.pack("<I", 1 << 31) + data[16:-32])) == "plan-dimensions"
+    assert code(resign(data[:12] + struct.pack("<I", 8) + data[16:-32])) == "plan-header"
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_looked_at() -> None:
+    with pytest.raises(TooLarge) as refusal:
+        plan.read(b"x" * 100, max_bytes=99)
+    assert refusal.value.code == "plan-too-large"
+
+
+def with_header(text: bytes) -> bytes:
+    text += b" " * (-len(text) % 8)
+    return resign(struct.pack("<8sIIQ", b"\x89MRPLAN\n", 1, len(text), 24 + len(text) + 32) + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"arrays": [["d", -1]]}',
+        b'{"arrays": [["x", 1]]}',
+        b'{"arrays": [["d", true]]}',
+        b'{"arrays": {}}',
+        b'{"arrays": []}',
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_malformed_headers_are_refused(text: bytes) -> None:
+    assert code(with_header(text)) == "plan-header"
+
+
+@pytest.mark.parametrize("table", [[["d", 1]], [["d", 1 << 60]]])
+def test_arrays_beyond_the_file_are_refused(table: list[Any]) -> None:
+    assert code(with_header(json.dumps({"arrays": table}).encode())) == "plan-dimensions"
+
+
+def test_bytes_that_no_array_owns_are_refused() -> None:
+    header, arrays = document()
+    data = plan.write(header, [*arrays, array("d", [1.0])])
+    shorter = data.replace(b',["d",1]]', b"]        ")
+    assert code(resign(shorter[:-32])) == "plan-dimensions"
+
+
+Change = Callable[[dict[str, Any], list[Any]], object]
+
+
+def branch(number: int) -> Callable[[dict[str, Any]], Any]:
+    return lambda header: header["features"][0]["branches"][number]["steps"][0]
+
+
+def at(number: int, **changes: Any) -> Change:
+    return lambda header, arrays: branch(number)(header).update(changes)
+
+
+def estimator(**changes: Any) -> Change:
+    return lambda header, arrays: header["estimator"].update(changes)
+
+
+def values(number: int, place: int, value: Any) -> Change:
+    return lambda header, arrays: arrays[number].__setitem__(place, value)
+
+
+def member(**changes: Any) -> Change:
+    return lambda header, arrays: header.update(changes)
+
+
+MISFITS: dict[str, tuple[Change, str]] = {
+    "model": (member(model=1), "plan-header"),
+    "task": (member(task="ranking"), "plan-header"),
+    "classes-of-no-text": (member(classes=[1, 2, 3]), "plan-header"),
+    "classes-of-regression": (member(task="regression"), "plan-header"),
+    "no-classes": (member(classes=[]), "plan-header"),
+    "field-type": (member(signature=[{"name": "x", "type": "image"}]), "plan-header"),
+    "field-name": (member(signature=[{"type": "number"}]), "plan-header"),
+    "field-categories": (
+        member(signature=[{"name": "x", "type": "category", "categories": [1]}]),
+        "plan-header",
+    ),
+    "features": (member(features={}), "plan-header"),
+    "step-of-no-kind": (member(features=[{}]), "plan-header"),
+    "step-of-no-object": (member(features=[1]), "plan-header"),
+    "unknown-encoder": (member(features=[{"kind": "wavelet"}]), "plan-header"),
+    "unknown-estimator": (estimator(kind="oracle"), "plan-header"),
+    "unknown-link": (estimator(link="cauchit"), "plan-header"),
+    "too-few-classes": (member(classes=["a", "b"]), "plan-dimensions"),
+    "link-of-one-output": (estimator(link="logistic"), "plan-dimensions"),
+    "estimator-over-texts": (member(features=[]), "plan-dimensions"),
+    "input-beyond": (
+        lambda header, arrays: header["features"][0]["branches"][0].update(inputs=[4]),
+        "plan-dimensions",
+    ),
+    "input-before": (
+        lambda header, arrays: header["features"][0]["branches"][0].update(inputs=[-1]),
+        "plan-dimensions",
+    ),
+    "fill-too-long": (at(0, fill=[0.0, 1.0]), "plan-dimensions"),
+    "fill-of-text": (at(0, fill=["x"]), "plan-dimensions"),
+    "fill-of-list": (at(0, fill=[[]]), "plan-dimensions"),
+    "fill-beyond-float": (at(0, fill=[10**400]), "plan-header"),
+    "indicator-beyond": (at(0, indicators=[1]), "plan-dimensions"),
+    "missing": (at(0, missing="never"), "plan-dimensions"),
+    "mean-too-short": (at(1, mean=2), "plan-dimensions"),
+    "mean-of-no-array": (at(1, mean=99), "plan-dimensions"),
+    "mean-before": (at(1, mean=-1), "plan-dimensions"),
+    "mean-of-true": (at(1, mean=True), "plan-dimensions"),
+    "scale-of-zero": (values(1, 0, 0.0), "plan-dimensions"),
+    "codes-too-short": (at(2, codes=[[0, 1]]), "plan-dimensions"),
+    "codes-beyond": (at(2, codes=[[0, 1, 2]]), "plan-dimensions"),
+    "codes-before": (at(2, codes=[[0, 1, -1]]), "plan-dimensions"),
+    "unknown-beyond": (at(2, unknown=[2]), "plan-dimensions"),
+    "width-huge": (at(2, widths=[1 << 40]), "plan-dimensions"),
+    "category-of-number": (at(2, categories=[["a", 1, None]]), "plan-dimensions"),
+    "ordinal-of-text": (at(3, codes=[["x", "y"]]), "plan-dimensions"),
+    "terms-of-number": (at(4, terms=[1, 2]), "plan-dimensions"),
+    "idf-too-short": (at(4, idf=0), "plan-dimensions"),
+    "norm-of-text": (at(4, norm="l2"), "plan-dimensions"),
+    "unknown-part": (at(5, parts=["moon"]), "plan-dimensions"),
+    "too-wide": (at(5, parts=["year"] * ((1 << 18) + 1)), "plan-dimensions"),
+    "outputs": (estimator(outputs=0), "plan-dimensions"),
+    "roots-beyond": (values(3, 1, 8), "plan-dimensions"),
+    "roots-before": (values(3, 1, -1), "plan-dimensions"),
+    "no-roots": (estimator(roots=7), "plan-dimensions"),
+    "feature-beyond": (values(4, 0, 30), "plan-dimensions"),
+    "skip-beyond": (values(5, 5, 3), "plan-dimensions"),
+    "skip-of-the-last": (values(5, 7, 1), "plan-dimensions"),
+    "skip-of-other-length": (estimator(skip=9), "plan-dimensions"),
+    "leaf-beyond": (values(6, 7, 3.0), "plan-dimensions"),
+    "leaf-before": (values(6, 7, -1.0), "plan-dimensions"),
+    "leaf-of-nan": (values(6, 3, math.nan), "plan-dimensions"),
+    "mask-beyond": (values(6, 1, 1.0), "plan-dimensions"),
+    "no-masks": (estimator(masks=None), "plan-dimensions"),
+    "baseline-too-short": (estimator(baseline=0), "plan-dimensions"),
+    "mean-of-number": (estimator(mean=1), "plan-dimensions"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_refused(name: str) -> None:
+    change, expected = MISFITS[name]
+    header, arrays = copy.deepcopy(document())
+    change(header, arrays)
+    assert code(plan.write(header, arrays)) == expected
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"kind": "time-parts", "parts": ["year"] * 9}] * 6,
+        [{"kind": "time-parts", "parts": ["year"] * (1 << 15)}] * 3,
+        [{"kind": "one-hot", "categories": [[]], "codes": [None], "widths": [200_000], "unknown": [-1]}],
+    ],
+    ids=["nine-fold", "many-fold", "one-hot"],
+)
+def test_rows_that_grow_without_end_are_refused(steps: list[Any]) -> None:
+    header, arrays = document()
+    branch = {"inputs": [0], "steps": steps}
+    header["features"] = [{"kind": "columns", "branches": [branch, branch]}]
+    assert code(plan.write(header, arrays)) == "plan-dimensions"
+
+
+def test_int32_tables_may_not_point_back() -> None:
+    header, arrays = document()
+    for number in (4, 5):
+        arrays[number] = array("i", arrays[number])
+        before = copy.deepcopy(arrays[number])
+        plan.read(plan.write(header, arrays))
+        arrays[number][1] = -1
+        assert code(plan.write(header, arrays)) == "plan-dimensions"
+        arrays[number] = before
+
+
+def evaluate(data: bytes) -> bool:
+    """Score a file that may be anything; it is refused, or every row gets an answer."""
+    try:
+        read = plan.read(data)
+    except BadInput:
+        return False
+    scorer = RowScorer(read)
+    for row in ROWS:
+        prediction, probabilities = scorer.score(row)
+        assert probabilities is not None
+        assert prediction in read.classes
+        assert len(probabilities) == len(read.classes)
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6))
+def test_mutated_files_with_a_right_checksum_are_refused_or_evaluated(changes: list[tuple[int, int]]) -> None:
+    body = bytearray(plan.write(*document())[:-32])
+    for place, value in changes:
+        body[place % len(body)] = value
+    evaluate(resign(bytes(body)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(3, 9), st.integers(0, 31), st.floats() | st.integers(-300, 300))
+def test_mutated_tables_are_refused_or_evaluated(number: int, place: int, value: float) -> None:
+    header, arrays = document()
+    table = arrays[number]
+    if table.typecode != "d":
+        if value != value or abs(value) == math.inf:
+            value = 0
+        limits = {"B": (0, 255), "H": (0, 65535), "i": (-(2**31), 2**31 - 1)}[table.typecode]
+        value = min(max(int(value), limits[0]), limits[1])
+    table[place % len(table)] = value
+    evaluate(plan.write(header, arrays))
+
+
+def test_the_unchanged_document_is_evaluated() -> None:
+    assert evaluate(plan.write(*document()))
