@@ -55,9 +55,10 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
     summary = {"model": model, "version": version, **summary, "unused": unused, "absent": absent}
     if output is not None:
         summary["output"] = str(output)
+    least = "at least " if summary["warnings_cut"] else ""
     for warning in summary["warnings"]:
         console.say(
-            f"{warning['code']}, {warning['field']}: {warning['rows']} rows, e.g. {warning['message']}"
+            f"{warning['code']}, {warning['field']}: {least}{warning['rows']} rows, e.g. {warning['message']}"
         )
     if console.as_json:
         console.answer(summary, "")
@@ -144,10 +145,14 @@ class _Summary:
         self.rows = 0
         self.warnings: Counter[tuple[str, str]] = Counter()
         self.examples: dict[tuple[str, str], str] = {}
+        self.cut = False
 
     def add(self, answer: Mapping[str, Any]) -> None:
         self.rows += len(answer["predictions"])
-        for warning in answer.get("warnings", []):
+        for warning in answer["warnings"]:
+            if warning["field"] is None:  # an answer lists a thousand; its last one says how many more
+                self.cut = True
+                continue
             kind = (warning["code"], warning["field"])
             self.warnings[kind] += 1
             self.examples.setdefault(kind, warning["message"])
@@ -159,6 +164,7 @@ class _Summary:
                 {"code": code, "field": field, "rows": count, "message": self.examples[code, field]}
                 for (code, field), count in self.warnings.most_common()
             ],
+            "warnings_cut": self.cut,
         }
 
 
