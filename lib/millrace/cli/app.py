@@ -244,6 +244,6 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _invoke(arguments: argparse.Namespace, console: Console) -> int:
-    from millrace.local import invoke
+    from millrace.local.invoke import main
 
-    return invoke.main([arguments.function, str(arguments.event)])
+    return main([arguments.function, str(arguments.event)])
