@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -129,7 +131,7 @@ class Platform:
     def stop(self) -> None:
         """Stop all processes; what is to last has been written when this returns."""
         if self._process is None:
-            _stop(int(self.about["pid"]))
+            _stop(self.state, int(self.about["pid"]))
             return
         self._process.terminate()
         self._process.wait()
@@ -315,7 +317,7 @@ def current(state: Path | None = None) -> Platform | None:
         about = json.loads((state / "platform.json").read_text())
     except FileNotFoundError:
         return None
-    if not _is_running(int(about["pid"])):
+    if not _is_held(state):
         return None
     platform = Platform(state)
     platform.about = about
@@ -330,26 +332,21 @@ def _last_port(state: Path) -> int:
         return 0
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        # A process that has ended but whose parent has not asked for it yet is not running.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return True
+def _is_held(state: Path) -> bool:
+    """Whether a supervisor holds the state: a lock ends with its process, a process id may be another's."""
+    with (state / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
-def _stop(pid: int) -> None:
-    if not _is_running(pid):
-        return
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 90
-    while _is_running(pid):
+def _stop(state: Path, pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while _is_held(state):
         if time.monotonic() > deadline:
             raise MillraceError(
                 f"The platform (process {pid}) does not stop",
