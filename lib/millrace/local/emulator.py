@@ -14,7 +14,8 @@ What is put in place, and why (MiniStack 1.5.33):
                                                  destinations; ours is :mod:`millrace.local.poller`
 ``lambda_svc._init_stream_position``             does not note what ``LATEST`` was at the creation of
                                                  a mapping
-``lambda_svc.handle_request``                    takes requests over Lambda's payload limits
+``lambda_svc.handle_request``, and               take requests over Lambda's payload limits, and over
+``apigateway.handle_execute``                    the 10 MB of an HTTP API
 ``lambda_svc.lambda_execute_result_to_api_…``    tells the caller of an API what broke in a handler
 ``stepfunctions._call_lambda``, and              swallow the failure of an invoke that waits for a
 ``stepfunctions._invoke_with_callback``          task token, then hang; ignore ``HeartbeatSeconds``
