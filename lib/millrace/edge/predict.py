@@ -90,7 +90,7 @@ class Predict:
     ) -> None:
         self._environ = environ
         self._given = reader
-        self._write = write or sys.stdout.write
+        self._write = write or _print
         self._max_body_bytes = 0
         self._cold = True
 
@@ -197,6 +197,12 @@ class Predict:
             + "\n"
         )
         self._cold = False
+
+
+def _print(text: str) -> None:
+    """Write at once: a sandbox may be frozen as soon as the answer is out."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def load(data: bytes) -> tuple[Plan, Scorer]:
