@@ -74,7 +74,7 @@ def test_an_older_noted_error_is_not_mistaken_for_the_cause(world: World) -> Non
     run_id = running(world, "SELECTING")
     world.runs.update(run_id, error=RunError("BadInput", "old", "Old.", "decide"))
     error = finish(run_id, {"Error": "BadInput", "Cause": cause("BadInput", "New.")}, runs=world.runs)
-    assert error == RunError("BadInput", "failed", "New.", "select")
+    assert error == RunError("BadInput", "unspecified", "New.", "select")
 
 
 def test_finishing_twice_changes_nothing(world: World) -> None:
@@ -116,7 +116,7 @@ def test_a_registered_run_is_not_failed_afterwards(world: World) -> None:
         (
             "TransientError",
             cause("TransientError", "S3 is slow. Try again."),
-            "service-unavailable",
+            "unspecified",
             "S3 is slow",
         ),
         ("", "", "internal", "unexpectedly"),

@@ -96,18 +96,18 @@ def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: Obj
     if record.get("requestContext", {}).get("condition") == "RecordAgeExceeded":
         return RunError(
             "RecordAgeExceeded",
-            "workers-behind",
-            f"Chunk {descriptor.chunk} waited on the stream for longer than a record may. Raise the stack's "
-            "shard count or the account's concurrency limit, then upload the file again with the metadata "
+            code="workers-behind",
+            message=f"Chunk {descriptor.chunk} waited on the stream for longer than a record may. Raise the "
+            "stack's shard count or the account's concurrency limit, then upload the file again with the metadata "
             "force=true.",
-            descriptor.pass_name,
+            stage=descriptor.pass_name,
         )
     # A worker stores its error before it fails; one that could not was stopped from outside.
     return RunError(
         "WorkerStopped",
-        "worker-stopped",
-        f"The worker of chunk {descriptor.chunk} was stopped each time, out of memory or out of time. Raise "
-        "the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again with the "
+        code="worker-stopped",
+        message=f"The worker of chunk {descriptor.chunk} was stopped each time, out of memory or out of time. "
+        "Raise the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again with the "
         "metadata force=true.",
-        descriptor.pass_name,
+        stage=descriptor.pass_name,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from millrace import errors
 from millrace.contracts import RunError, RunState
@@ -33,39 +33,42 @@ _OURS = frozenset(
     if isinstance(value, type) and issubclass(value, MillraceError)
 )
 
-_MEMORY = (
+
+class _Foreign(NamedTuple):
+    what: str
+    code: str
+    remedy: str
+
+
+_MEMORY = _Foreign(
     "The function ran out of memory or its process died",
-    "out-of-memory",
-    "Upload fewer rows or columns, or raise the stack's memory parameters.",
+    code="out-of-memory",
+    remedy="Upload fewer rows or columns, or raise the stack's memory parameters.",
 )
-_TIME = (
+_TIME = _Foreign(
     "The function ran out of time",
-    "out-of-time",
-    "Upload fewer rows or columns, choose the budget 'quick', or raise the stack's memory parameters, which "
-    "raises the speed as well.",
+    code="out-of-time",
+    remedy="Upload fewer rows or columns, choose the budget 'quick', or raise the stack's memory parameters, "
+    "which raises the speed as well.",
 )
 _FOREIGN = {
     "Sandbox.Timedout": _TIME,
     "Lambda.Timeout": _TIME,
-    "States.Timeout": (
+    "States.Timeout": _Foreign(
         "The stage did not end within its time limit",
-        "out-of-time",
-        "Look into the function's log; if it was still at work, upload fewer rows or raise the shard count.",
+        code="out-of-time",
+        remedy="Look into the function's log; if it was still at work, upload fewer rows or raise the shard "
+        "count.",
     ),
-    "States.HeartbeatTimeout": (
+    "States.HeartbeatTimeout": _Foreign(
         "The stage's workers fell silent",
-        "workers-silent",
-        "Look into the log of preprocess; the account's concurrency limit may be used up. Then upload the "
-        "file again with the metadata force=true.",
+        code="workers-silent",
+        remedy="Look into the log of preprocess; the account's concurrency limit may be used up. Then upload "
+        "the file again with the metadata force=true.",
     ),
     "Runtime.ExitError": _MEMORY,
     "Runtime.OutOfMemory": _MEMORY,
     "MemoryError": _MEMORY,
-    "States.DataLimitExceeded": (
-        "A function returned more than the state machine can carry",
-        "answer-too-large",
-        "This is a fault of the program; please report it with the run's identifier.",
-    ),
     "Lambda.Unknown": _MEMORY,
 }
 
@@ -97,19 +100,20 @@ def explain(name: str, cause: str, stage: str) -> RunError:
     kind = str(detail.get("errorType") or name)
     message = str(detail.get("errorMessage") or "" if detail else cause)
     if message and (kind in _OURS or "code" in detail):
-        return RunError(kind, str(detail.get("code") or _default_code(kind)), message, stage)
+        # A stage notes its code on the run; without that, only the class is known.
+        return RunError(kind, str(detail.get("code", "unspecified")), message, stage)
     foreign = _FOREIGN.get(kind) or _FOREIGN.get(name) or _by_text(message)
     if foreign is not None:
-        what, code, remedy = foreign
         where = f" (stage {stage})" if stage else ""
-        return RunError(kind, code, f"{what}{where}. {remedy}", stage)
+        return RunError(kind, foreign.code, f"{foreign.what}{where}. {foreign.remedy}", stage)
     said = f"{kind}: {message}" if message else kind
     return RunError(
         kind,
-        "internal",
-        f"The stage {stage or 'unknown'} failed unexpectedly ({said[:500]}). The file is untouched; look "
-        "into the function's log by the run's identifier, or upload it again with the metadata force=true.",
-        stage,
+        code="internal",
+        message=f"The stage {stage or 'unknown'} failed unexpectedly ({said[:500]}). The file is untouched; "
+        "look into the function's log by the run's identifier, or upload it again with the metadata "
+        "force=true.",
+        stage=stage,
     )
 
 
@@ -121,14 +125,10 @@ def _parse(cause: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _by_text(message: str) -> tuple[str, str, str] | None:
+def _by_text(message: str) -> _Foreign | None:
     """Lambda tells a time-out and a dead process only by its words, without a name of their own."""
     if "Task timed out after" in message:
         return _TIME
     if "Runtime exited" in message or "signal: killed" in message:
         return _MEMORY
     return None
-
-
-def _default_code(kind: str) -> str:
-    return "service-unavailable" if kind == "TransientError" else "failed"

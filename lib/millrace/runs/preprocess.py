@@ -77,7 +77,7 @@ def preprocess(
         return "refused"
     except Exception as error:
         message = f"Chunk {descriptor.chunk} failed unexpectedly: {type(error).__name__}: {error}"[:1000]
-        stored = RunError(type(error).__name__, "internal", message, descriptor.pass_name)
+        stored = RunError(type(error).__name__, code="internal", message=message, stage=descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
         raise
 

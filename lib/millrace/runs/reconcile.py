@@ -67,12 +67,14 @@ def _resume(run: Run, status: str | None, runs: RunStore, executions: Executions
     if status is None and run.state == "QUEUED":
         start_execution(run, executions)  # ingest died before it could
         return "restarted"
-    if status in ("ABORTED", "TIMED_OUT"):
-        what = "was stopped" if status == "ABORTED" else "ran out of time"
-        _fail(run, f"execution-{status.lower().replace('_', '-')}", f"The run's execution {what}", runs)
+    if status == "ABORTED":
+        _fail(run, runs, code="execution-aborted", what="The run's execution was stopped")
+        return "failed"
+    if status == "TIMED_OUT":
+        _fail(run, runs, code="execution-timed-out", what="The run's execution ran out of time")
         return "failed"
     if run.attempt >= MAX_ATTEMPTS:
-        _fail(run, "execution-lost", f"The run's execution was lost {run.attempt} times", runs)
+        _fail(run, runs, code="execution-lost", what=f"The run's execution was lost {run.attempt} times")
         return "failed"
     # Started before it is noted: should we die in between, the next look finds that name taken and notes it.
     following = replace(run, attempt=run.attempt + 1)
@@ -81,7 +83,7 @@ def _resume(run: Run, status: str | None, runs: RunStore, executions: Executions
     return "restarted"
 
 
-def _fail(run: Run, code: str, what: str, runs: RunStore) -> None:
+def _fail(run: Run, runs: RunStore, *, code: str, what: str) -> None:
     message = (
         f"{what} (execution {execution_name(run)}). Look at the state machine's executions for the reason, "
         "then upload the file again with the metadata force=true."
