@@ -17,7 +17,7 @@ __all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
 
 Kind = Literal["number", "boolean", "one-hot", "native", "code", "time", "text"]
 
-ONE_HOT_LIMIT = {"linear": 2000, "forest": 12, "boosted": 0}
+ONE_HOT_LIMIT = {"linear": 2000, "forest": 12}
 """Categories of a column that become columns of their own. A linear model weighs each category by itself
 and its matrix is sparse; a forest's trees lose depth to wide one-hot columns; boosted trees split sets
 of categories natively."""
@@ -113,10 +113,10 @@ def _encodings(column: Column, family: Family) -> tuple[Encoding, ...]:
 
 def _category(column: Column, family: Family) -> tuple[Encoding, ...]:
     name, count = column.name, len(column.categories)
-    one_hot = ONE_HOT_LIMIT[family]
-    if family == "linear" or count <= one_hot:
-        reason = _grouped(f"{count} categories become a column each", count, one_hot)
-        return (Encoding(name, "one-hot", one_hot, reason),)
+    if family == "linear" or (family == "forest" and count <= ONE_HOT_LIMIT[family]):
+        limit = ONE_HOT_LIMIT[family]
+        reason = _grouped(f"{count} categories become a column each", count, limit)
+        return (Encoding(name, "one-hot", limit, reason),)
     code = Encoding(
         name,
         "code",

@@ -119,10 +119,15 @@ class Learner:
         Rows of a single class, which only an ordered split can bring, give the constant model of it.
         """
         family = candidate_family(self.name)
-        plan = feature_plan(self.schema, family)
-        features = build_features(plan, frame)
+        classify = self.schema.task != "regression"
+        watch = None
+        if family == "boosted" and rounds is None:
+            watch = _watching(record, target if classify else None, time, self.seed)
+        seen = frame if watch is None else frame.iloc[watch.training]
+        plan = _learnable(feature_plan(self.schema, family), seen)
+        features = build_features(plan)
         matrix = features.fit_transform(frame, target)
-        if self.schema.task != "regression" and np.unique(target).size < 2:
+        if classify and np.unique(target).size < 2:
             return Fitted(_joined(features, DummyClassifier(strategy="prior").fit(matrix, target)))
         if family != "boosted":
             estimator = self._linear() if family == "linear" else self._forest(matrix.shape)
@@ -130,12 +135,8 @@ class Learner:
                 # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return Fitted(_joined(features, estimator.fit(matrix, target)))
-        native = len(plan.columns("native"))
-        if rounds is not None:
-            return Fitted(_joined(features, self._boosted(matrix.shape, native, rounds).fit(matrix, target)))
         most = boosting_rounds(self.limits, matrix.shape[0], matrix.shape[1], self._outputs)
-        watch = _watching(record, target if self.schema.task != "regression" else None, time, self.seed)
-        booster = self._boosted(matrix.shape, native, most)
+        booster = self._boosted(matrix.shape, len(plan.columns("native")), rounds or most)
         if watch is None:
             return Fitted(_joined(features, booster.fit(matrix, target)))
         booster.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
@@ -203,32 +204,35 @@ class Learner:
         )
 
 
-def build_features(plan: FeaturePlan, frame: pd.DataFrame) -> ColumnTransformer:
+def build_features(plan: FeaturePlan) -> ColumnTransformer:
     """Return the unfitted transformer of a plan.
 
-    Parameters
-    ----------
-    plan : FeaturePlan
-        What each column becomes.
-    frame : DataFrame
-        The rows to fit to: a text column without a word in them is left out, because there would be
-        no vocabulary.
-
-    Returns
-    -------
-    ColumnTransformer
-        Native categories come first, so that boosted trees find them as the first columns.
+    Native categories come first, so that boosted trees find them as the first columns.
     """
-    parts: list[tuple[str, Any, Any]] = []
-    for kind in ("native", "code", "one-hot", "number", "boolean", "time"):
-        columns = list(plan.columns(kind))
-        if columns:
-            parts.append((kind, _encoder(plan, kind), columns))
-    words = re.compile(TOKEN_PATTERN)
-    for index, encoding in enumerate(e for e in plan.encodings if e.kind == "text"):
-        if any(words.search(text) for text in frame[encoding.column] if text is not None):
-            parts.append((f"text-{index}", _words(encoding), encoding.column))
+    kinds: tuple[Kind, ...] = ("native", "code", "one-hot", "number", "boolean", "time")
+    parts: list[tuple[str, Any, Any]] = [
+        (kind, _encoder(plan, kind), list(plan.columns(kind))) for kind in kinds if plan.columns(kind)
+    ]
+    texts = [encoding for encoding in plan.encodings if encoding.kind == "text"]
+    parts += [(f"text-{i}", _words(encoding), encoding.column) for i, encoding in enumerate(texts)]
     return ColumnTransformer(parts, sparse_threshold=0.3 if plan.family == "linear" else 0.0)
+
+
+def _learnable(plan: FeaturePlan, frame: pd.DataFrame) -> FeaturePlan:
+    """Return the plan without the columns that have nothing to learn from in these rows.
+
+    A column that is filled somewhere in the file may be empty in a fold, and a text may hold no word there;
+    binning and vocabularies need one value at least.
+    """
+    words = re.compile(TOKEN_PATTERN)
+
+    def has_something(encoding: Encoding) -> bool:
+        column = frame[encoding.column]
+        if encoding.kind == "text":
+            return any(words.search(text) for text in column if text is not None)
+        return bool(column.notna().any())
+
+    return FeaturePlan(plan.family, tuple(e for e in plan.encodings if has_something(e)))
 
 
 def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:

@@ -1,0 +1,103 @@
+"""The candidates and the feature plan: decided from the schema alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from millrace.contracts import Column, Schema
+from millrace.errors import BadInput
+from millrace.features.candidates import CANDIDATES, candidate_family, candidate_names
+from millrace.features.plan import NATIVE_LIMIT, Encoding, feature_plan
+
+
+def schema(*columns: Column) -> Schema:
+    target = Column("y", len(columns), "category", "target")
+    return Schema((*columns, target), "y", "binary", "roc_auc", ("a", "b"))
+
+
+def categories(name: str, count: int) -> Column:
+    return Column(name, 0, "category", "feature", categories=tuple(f"c{i:04d}" for i in range(count)))
+
+
+ALL_TYPES = schema(
+    Column("n", 0, "number", "feature"),
+    Column("b", 1, "boolean", "feature"),
+    categories("few", 3),
+    Column("t", 3, "time", "feature"),
+    Column("x", 4, "text", "feature"),
+    Column("id", 5, "number", "identifier", "every row has its own"),
+)
+
+
+def kinds(family: str, table: Schema = ALL_TYPES) -> list[tuple[str, str]]:
+    return [(e.column, e.kind) for e in feature_plan(table, family).encodings]  # type: ignore[arg-type]
+
+
+def test_each_type_has_its_encoder_and_only_features_are_encoded() -> None:
+    one_hot = [("n", "number"), ("b", "boolean"), ("few", "one-hot"), ("t", "time"), ("x", "text")]
+    native = [(name, "native" if kind == "one-hot" else kind) for name, kind in one_hot]
+    assert kinds("linear") == kinds("forest") == one_hot
+    assert kinds("boosted") == native
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "expected"),
+    [
+        ("linear", 5000, ["one-hot"]),
+        ("forest", 12, ["one-hot"]),
+        ("forest", 13, ["code"]),
+        ("boosted", NATIVE_LIMIT, ["native"]),
+        ("boosted", NATIVE_LIMIT + 1, ["native", "code"]),
+    ],
+)
+def test_many_categories_change_the_encoder(family: str, count: int, expected: list[str]) -> None:
+    assert [kind for _, kind in kinds(family, schema(categories("many", count)))] == expected
+
+
+def test_every_choice_has_a_reason_that_says_what_is_grouped() -> None:
+    plan = feature_plan(schema(categories("many", 300)), "boosted")
+    assert plan.encodings[0] == Encoding(
+        "many", "native", 254, "300 categories are split as sets; all but the 254 commonest share one."
+    )
+    assert all(e.reason.endswith(".") for e in feature_plan(ALL_TYPES, "linear").encodings)
+
+
+def test_a_plan_is_a_frozen_value() -> None:
+    plan = feature_plan(ALL_TYPES, "linear")
+    assert plan == feature_plan(ALL_TYPES, "linear")
+    with pytest.raises(FrozenInstanceError):
+        plan.encodings[0].kind = "text"  # type: ignore[misc]
+
+
+def test_without_features_there_is_nothing_to_learn_from() -> None:
+    empty = replace(ALL_TYPES, columns=ALL_TYPES.columns[5:])
+    with pytest.raises(BadInput) as caught:
+        feature_plan(empty, "linear")
+    assert caught.value.code == "no-features"
+
+
+def test_every_budget_trains_linear_boosting_a_forest_and_one_more() -> None:
+    for budget in ("quick", "standard", "thorough"):
+        names = candidate_names(ALL_TYPES, budget)
+        assert names[:4] == ("linear", "boosted_trees", "forest", "extra_trees")
+        assert set(names) <= set(CANDIDATES)
+        assert len(set(names)) == len(names)
+    assert len(candidate_names(ALL_TYPES, "thorough")) > 4
+
+
+def test_an_unknown_candidate_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match=r"no candidate called 'oracle'.*linear"):
+        candidate_family("oracle")
+
+
+def test_deciding_needs_the_standard_library_alone() -> None:
+    script = (
+        "import sys; import millrace.features.plan, millrace.features.candidates;"
+        "print([n for n in ('numpy', 'pandas', 'sklearn', 'pydantic') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
