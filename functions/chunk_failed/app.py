@@ -20,5 +20,6 @@ def handler(event: dict[str, Any], job: Job[ChunkFailedSettings]) -> dict[str, A
             job.logger.warning(
                 "chunk failed", extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk}
             )
+            job.count("ChunksFailed")
             failed += 1
     return {"chunks": failed}

@@ -13,6 +13,7 @@ from millrace.runs.finish import finish
 def handler(event: dict[str, Any], job: Job[FinishSettings]) -> dict[str, Any]:
     """Record success, or the error that the state machine caught."""
     error = finish(job.run_id, event.get("error"), runs=job.ports.runs)
+    job.count("RunsFailed" if error else "RunsSucceeded")
     if error is None:
         return {"state": "SUCCEEDED"}
     job.logger.warning("run failed", extra={"code": error.code, "reason": error.message})

@@ -27,5 +27,6 @@ def handler(event: dict[str, Any], job: Job[IngestSettings]) -> dict[str, Any]:
             continue
         job.concerns(run.run_id)
         job.logger.info("run", extra={"state": run.state, "key": run.key, "size_bytes": run.size_bytes})
+        job.count({"FAILED": "RunsFailed", "UNCHANGED": "RunsUnchanged"}.get(run.state, "RunsStarted"))
         states[run.run_id] = run.state
     return {"runs": states}

@@ -27,6 +27,7 @@ def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, An
             tasks=job.ports.tasks,
             heartbeat_s=job.settings.heartbeat_s,
         )
+        job.count("ChunksDone" if outcome == "done" else "ChunksSkipped")
         job.logger.info(
             "chunk",
             extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk, "outcome": outcome},

@@ -17,4 +17,5 @@ def handler(event: dict[str, Any], job: Job[ReconcileSettings]) -> dict[str, Any
     done = reconcile(runs=job.ports.runs, executions=job.ports.executions, quiet=quiet)
     for run_id, what in done.items():
         job.logger.warning(what, extra={"run": run_id})
+        job.count("RunsRestarted" if what == "restarted" else "RunsFailed")
     return {"runs": done}

@@ -181,6 +181,25 @@ def test_the_log_names_run_and_code(
     assert (line["run_id"], line["code"], line["service"]) == (run_id, "the-code", "loud")
 
 
+def test_what_a_job_counts_is_written_as_metrics(
+    run_id: str, runs: MemoryRunStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @stage("counting", DecideSettings)
+    def handler(event: dict[str, Any], job: Job[DecideSettings]) -> None:
+        for _ in range(event["count"]):
+            job.count("RunsFailed")
+
+    for count in (2, 0):
+        handler({"run_id": run_id, "count": count}, Context())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metrics,) = [line for line in lines if "_aws" in line]
+    assert (metrics["RunsFailed"], metrics["service"], metrics["stage"]) == ([2.0], "counting", "dev")
+    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Millrace"
+    assert directive["Metrics"] == [{"Name": "RunsFailed", "Unit": "Count"}]
+    assert [line["cold_start"] for line in lines if "cold_start" in line][-1] is False
+
+
 def test_a_port_without_its_setting_is_misconfigured() -> None:
     import os
 

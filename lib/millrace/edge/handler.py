@@ -13,7 +13,7 @@ The decorated function keeps Lambda's signature, ``handler(event, context)``. Ar
 - raises what the use case raises as it is, because the state machine retries and catches by class name,
   and before that notes a final error with its code on the run (Lambda passes on only the name and the
   message), unless the function's failure does not sink the run;
-- adds what the invocation used to the run.
+- adds what the invocation used to the run, and writes what it counted (:meth:`Job.count`) as metrics.
 
 A function whose event names no run (``ingest``, the stream's workers) calls :meth:`Job.concerns`.
 """
@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from millrace.contracts import RunState, Usage
+from millrace.edge.record import NAMESPACE
 from millrace.edge.settings import Settings
 from millrace.errors import BadInput, MillraceError, Misconfigured
 from millrace.runs.failure import run_error
@@ -47,6 +48,16 @@ R = TypeVar("R")
 
 class LambdaContext(Protocol):
     """What we use of the context that Lambda passes."""
+
+    @property
+    def function_name(self) -> str:
+        """The function's deployed name."""
+        ...
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """The function's ARN."""
+        ...
 
     @property
     def memory_limit_in_mb(self) -> int | str:
@@ -143,6 +154,7 @@ class Job(Generic[S]):
         self.logger = logger
         self.context = context
         self._run_ids: list[str] = []
+        self._counts: dict[str, int] = {}
 
     @property
     def run_id(self) -> str:
@@ -166,6 +178,22 @@ class Job(Generic[S]):
         if run_id not in self._run_ids:
             self._run_ids.append(run_id)
         self.logger.append_keys(run_id=run_id)
+
+    def count(self, name: str, value: int = 1) -> None:
+        """Add to a metric of this invocation, for example ``RunsFailed``."""
+        self._counts[name] = self._counts.get(name, 0) + value
+
+    def write_metrics(self) -> None:
+        """Write what was counted, in CloudWatch's embedded format; nothing when nothing was."""
+        if not self._counts:
+            return
+        from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self.function)
+        metrics.add_dimension("stage", self.settings.stage)
+        for name, value in self._counts.items():
+            metrics.add_metric(name, MetricUnit.Count, value)
+        metrics.flush_metrics()
 
     def note_usage(self, seconds: float) -> None:
         """Add the invocation to what its runs used; several runs in one batch share it evenly."""
@@ -223,7 +251,7 @@ def stage(
             began = time.perf_counter()
             log = logger()
             log.clear_state()
-            log.append_keys(request_id=context.aws_request_id)
+            log.append_keys(**_facts(context))
             job = Job(function, ports(), log, context)
             try:
                 run_id = event.get("run_id")
@@ -245,6 +273,7 @@ def stage(
                 log.exception("failed unexpectedly")
                 raise
             finally:
+                job.write_metrics()
                 job.note_usage(time.perf_counter() - began)
             log.info("done", extra={"seconds": round(time.perf_counter() - began, 3)})
             return result
@@ -252,3 +281,19 @@ def stage(
         return handler
 
     return decorate
+
+
+_cold = True
+
+
+def _facts(context: LambdaContext) -> dict[str, object]:
+    """Return what every log line says of the function, under the names that Powertools gives it."""
+    global _cold
+    cold, _cold = _cold, False
+    return {
+        "cold_start": cold,
+        "function_name": context.function_name,
+        "function_memory_size": context.memory_limit_in_mb,
+        "function_arn": context.invoked_function_arn,
+        "function_request_id": context.aws_request_id,
+    }
