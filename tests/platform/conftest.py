@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from millrace.local.platform import Platform
 from tests.infra.template import ROOT
 from tests.platform.stack import Stack
+from tests.platform.tables import UPLOADS
 
 PARAMETERS = {
     # Small files in several chunks on two shards, and a limit that a test can exceed.
@@ -18,15 +20,18 @@ PARAMETERS = {
     "ParallelizationFactor": "2",
     "MinChunkBytes": "16384",
     "MaxFileBytes": "3000000",
+    "PredictFreshnessSeconds": "1",
 }
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests below here, and put the look at the roles after all that use them."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("platform")
+    items.sort(key=lambda item: item.path.name == "test_least_privilege.py")
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +48,35 @@ def stack(tmp_path_factory: pytest.TempPathFactory, iam_log: Path) -> Iterator[S
     state = tmp_path_factory.mktemp("platform")
     with Platform(state, auth=True, iam_log=iam_log) as platform:
         yield Stack(platform, platform.deploy(parameters=PARAMETERS))
+
+
+PENGUINS_SPEC = {"target": "Species", "exclude": ["Individual ID", "Sample Number"], "budget": "quick"}
+PENGUINS_FILE = "palmer pengüins + more.csv"
+"""A name that the notification must encode and ``ingest`` decode."""
+
+
+@pytest.fixture(scope="session")
+def penguins_csv() -> bytes:
+    """A real table that the project ships."""
+    return (ROOT / "examples" / "penguins" / "penguins.csv").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def penguins_run(stack: Stack, penguins_csv: bytes) -> str:
+    """The first run of the penguins."""
+    return stack.upload("penguins", penguins_csv, file=PENGUINS_FILE, spec=PENGUINS_SPEC)
+
+
+@pytest.fixture(scope="session")
+def started(stack: Stack, penguins_run: str) -> dict[str, str]:
+    """The run of each table of :mod:`tests.platform.tables`; all are under way at once."""
+    return {
+        name: stack.upload(name, upload.data, file=upload.file, spec=upload.spec)
+        for name, upload in UPLOADS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def penguins(stack: Stack, penguins_run: str, started: dict[str, str]) -> dict[str, Any]:
+    """The first run of the penguins, when it has ended."""
+    return stack.wait(penguins_run)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.aws.runs import DynamoRunStore
 from millrace.contracts import TERMINAL_STATES
 from millrace.local.platform import Platform
 from millrace.runs.ingest import run_id_of
@@ -93,6 +94,11 @@ class Stack:
         """Return the keys of the artifact bucket below ``prefix``."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.artifact_bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    @property
+    def runs(self) -> DynamoRunStore:
+        """The run records, for a test that puts a run into a state of its own."""
+        return DynamoRunStore(self.outputs["RunsTable"], self.platform.client("dynamodb"))
 
     def executions(self, run_id: str) -> list[str]:
         """Return the names of the executions of a run."""

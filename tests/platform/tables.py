@@ -90,6 +90,22 @@ def _regression() -> bytes:
     return gzip.compress(table(["size", "colour", "note", "price"], body), mtime=0)
 
 
+def _titanic() -> bytes:
+    """Made-up passengers, with the columns that the events in ``events/`` ask about."""
+    rng = random.Random(2)
+    body = []
+    for _ in range(160):
+        sex, klass = rng.choice(["male", "female"]), rng.choice(["1", "2", "3"])
+        age = "" if rng.random() < 0.1 else str(rng.randint(1, 70))
+        fare = f"{rng.expovariate(0.03):.2f}"
+        survived = rng.random() < (0.75 if sex == "female" else 0.2)
+        port = rng.choice(["S", "C", "Q"])
+        body.append(
+            [klass, sex, age, str(rng.randint(0, 2)), str(rng.randint(0, 2)), fare, port, str(int(survived))]
+        )
+    return table(["Pclass", "Sex", "Age", "SibSp", "Parch", "Fare", "Embarked", "Survived"], body)
+
+
 UPLOADS: dict[str, Upload] = {
     "empty-file": Upload(b"", "FAILED", "file-empty", ("empty", "Upload")),
     "header-only": Upload(b"size,colour,note,bought\n", "FAILED", "no-rows"),
@@ -106,5 +122,6 @@ UPLOADS: dict[str, Upload] = {
     "ragged": Upload(_ragged(), "SUCCEEDED", rejected=2),
     "latin-1": Upload(_latin_1(), "SUCCEEDED"),
     "odd-but-fine": Upload(_odd(), "SUCCEEDED", says=("rare", "constant", "nothing", "size")),
+    "titanic": Upload(_titanic(), "SUCCEEDED"),
     "regression": Upload(_regression(), "SUCCEEDED", file="table.csv.gz"),
 }

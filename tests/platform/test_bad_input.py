@@ -12,15 +12,6 @@ from tests.platform.tables import UPLOADS
 FAILING = sorted(name for name, upload in UPLOADS.items() if upload.state == "FAILED")
 
 
-@pytest.fixture(scope="session")
-def started(stack: Stack) -> dict[str, str]:
-    """The run of each upload; all are under way at once."""
-    return {
-        name: stack.upload(name, upload.data, file=upload.file, spec=upload.spec)
-        for name, upload in UPLOADS.items()
-    }
-
-
 @pytest.mark.parametrize("name", [*FAILING, *sorted(set(UPLOADS) - set(FAILING))])
 def test_a_run_ends_as_it_should_and_says_why(stack: Stack, started: dict[str, str], name: str) -> None:
     upload = UPLOADS[name]

@@ -1,0 +1,43 @@
+"""Permissions that a role has though its function was not seen using them, with AWS's reason for each.
+
+The embedded AWS notes every call that a role makes. What AWS itself does in a role's name, or asks for
+besides the call, it does not; that is listed here, and nothing else. A permission that is neither used nor
+listed fails ``tests/platform/test_least_privilege.py``, and so does a listed one that the role does not have.
+
+A permission is ``(action, end of the resource)``; ``"*"`` is the literal resource.
+"""
+
+from __future__ import annotations
+
+DELIVERY = {
+    ("logs:CreateLogStream", ":*"): "Lambda writes the function's log with its role.",
+    ("logs:PutLogEvents", ":*"): "Lambda writes the function's log with its role.",
+    ("xray:PutTelemetryRecords", "*"): "Lambda sends the function's trace with its role; no resource exists.",
+    ("xray:PutTraceSegments", "*"): "Lambda sends the function's trace with its role; no resource exists.",
+}
+"""Every function."""
+
+_LOST = {
+    ("sqs:SendMessage", "LostEventsQueue"): (
+        "Lambda sends an event to the on-failure destination with the function's role, after its retries."
+    )
+}
+_MISSING_KEY = "Without it S3 answers 403 instead of 404 for a key that is not there, which is expected here."
+
+REVIEWED: dict[str, dict[tuple[str, str], str]] = {
+    "IngestFunction": {("s3:ListBucket", "-data-"): _MISSING_KEY, **_LOST},
+    "FanOutFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
+    "PreprocessFunction": {
+        ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
+        ("kinesis:DescribeStream", "stream/"): "The event source mapping reads the stream with this role.",
+        (
+            "kinesis:DescribeStreamSummary",
+            "stream/",
+        ): "The event source mapping reads the stream with this role.",
+        ("kinesis:ListShards", "stream/"): "The event source mapping reads the stream with this role.",
+    },
+    "ChunkFailedFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY, **_LOST},
+    "ReconcileFunction": dict(_LOST),
+    "PredictFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
+}
+"""By function, besides :data:`DELIVERY`."""
