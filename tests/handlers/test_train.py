@@ -1,0 +1,63 @@
+"""train, the real handler, on moto."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+
+from millrace import keys
+from millrace.aws.objects import S3Store
+from millrace.aws.runs import DynamoRunStore
+from millrace.errors import BadInput
+from tests.fakes import Context
+from tests.handlers.test_manage import aws, load
+from tests.world import CARS, World
+
+__all__ = ["aws"]
+
+EVENTS = Path(__file__).resolve().parents[2] / "events"
+
+
+def prepared() -> tuple[World, str]:
+    boto3.client("s3").put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+    world = World(data=S3Store("data"), artifacts=S3Store("artifacts"), runs=DynamoRunStore("runs"))
+    world.data.put("datasets/cars/spec.json", b'{"target": "price", "budget": "quick"}')
+    return world, world.prepare(CARS)
+
+
+@pytest.mark.usefixtures("aws")
+def test_each_event_trains_its_candidate() -> None:
+    world, run_id = prepared()
+    handler = load("train").handler
+    for path in sorted(EVENTS.glob("train.*.json")):
+        event = json.loads(path.read_text("utf-8")) | {"run_id": run_id}
+        answer = handler(event, Context())
+        assert answer["candidate"] == event["candidate"]
+        stored = json.loads(world.artifacts.get(keys.candidate(run_id, event["candidate"])))
+        assert stored["state"] == "ok"
+        assert stored["cv_score"] == answer["cv_score"]
+    run = world.runs.get(run_id)
+    assert run.state == "TRAINING"
+    assert run.progress["train"].done == len(list(EVENTS.glob("train.*.json")))
+    assert next(used for used in run.usage if used.function == "train").billed_ms > 0
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_failing_candidate_raises_but_is_no_error_of_the_run() -> None:
+    world, run_id = prepared()
+    world.artifacts.put(keys.block(run_id, 0), b"damaged")
+    with pytest.raises(BadInput, match="training block"):
+        load("train").handler({"run_id": run_id, "candidate": "linear"}, Context())
+    assert json.loads(world.artifacts.get(keys.candidate(run_id, "linear")))["state"] == "failed"
+    assert world.runs.get(run_id).error is None
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_event_without_a_candidate_is_refused() -> None:
+    _, run_id = prepared()
+    with pytest.raises(BadInput) as caught:
+        load("train").handler({"run_id": run_id}, Context())
+    assert caught.value.code == "event-invalid"

@@ -1,0 +1,145 @@
+"""The use cases of train and select, from an uploaded file to the plan, over fakes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from millrace import keys, plan
+from millrace.errors import BadInput, TransientError
+from millrace.training.stages import select_model, train
+from millrace.training.threads import pin_threads
+from tests.fakes import MemoryObjectStore
+from tests.world import World
+
+SPEC = b'{"target": "price", "budget": "quick", "seed": 7}'
+NAMES = ("linear", "boosted_trees", "forest", "extra_trees")
+
+
+@pytest.fixture
+def prepared() -> tuple[World, str]:
+    world = World(max_chunk_bytes=600)
+    world.data.put("datasets/cars/spec.json", SPEC)
+    ages = [i * 7 % 50 + 0.5 for i in range(120)]
+    lines = [
+        f"{'red' if i % 3 else 'blue'},{2 + i % 4},{1000 + 37 * age},{age}" for i, age in enumerate(ages)
+    ]
+    return world, world.prepare("\n".join(["colour,doors,price,age", *lines]).encode() + b"\n")
+
+
+def artifacts(world: World) -> MemoryObjectStore:
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    return world.artifacts
+
+
+def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World, str]) -> None:
+    world, run_id = prepared
+    assert len(list(world.artifacts.list(keys.blocks(run_id)))) > 1, "several blocks make one table"
+    for name in NAMES:
+        answer = train(run_id, name, world.artifacts, world.runs)
+        assert answer["result"] == keys.candidate(run_id, name)
+        assert artifacts(world).json(answer["result"])["cv_score"] == answer["cv_score"]
+        data = world.artifacts.get(keys.candidate_predictions(run_id, name))
+        assert np.load(io.BytesIO(data), allow_pickle=False).shape == (96,)
+    progress = world.runs.get(run_id).progress["train"]
+    assert (progress.done, progress.total) == (4, 4)
+
+    answer = select_model(run_id, world.artifacts, world.runs)
+    evaluation = artifacts(world).json(keys.evaluation(run_id))
+    run = world.runs.get(run_id)
+    assert answer == {
+        "chosen": evaluation["chosen"],
+        "plan": keys.run_plan(run_id),
+        "evaluation": keys.evaluation(run_id),
+    }
+    assert (evaluation["run_id"], evaluation["model"], evaluation["seed"]) == (run_id, "cars", 7)
+    assert evaluation["rows"] == {"read": 120, "kept": 120, "rejected": 0, "trained": 96, "holdout": 24}
+    assert evaluation["metrics"]["r2"] > 0.9
+    assert evaluation["baseline"]["r2"] < 0.1
+    assert plan.read(world.artifacts.get(keys.run_plan(run_id))).model == "cars"
+    assert run.rows_trained == 96
+    assert (run.metrics, run.baseline) == (evaluation["metrics"], evaluation["baseline"])
+
+
+def test_a_candidate_trained_again_changes_nothing(prepared: tuple[World, str]) -> None:
+    world, run_id = prepared
+    first = train(run_id, "linear", world.artifacts, world.runs)
+    again = train(run_id, "linear", world.artifacts, world.runs)
+    assert first == again
+    assert world.runs.get(run_id).progress["train"].done == 1
+
+
+def test_a_candidate_that_fails_is_recorded_and_does_not_stop_the_others(
+    prepared: tuple[World, str],
+) -> None:
+    world, run_id = prepared
+    block = keys.block(run_id, 0)
+    data = world.artifacts.get(block)
+    world.artifacts.put(block, data[:50])
+    with pytest.raises(BadInput) as caught:
+        train(run_id, "forest", world.artifacts, world.runs)
+    assert caught.value.code == "block-damaged"
+    world.artifacts.put(block, data)
+    assert artifacts(world).json(keys.candidate(run_id, "forest"))["state"] == "failed"
+    assert world.runs.get(run_id).progress["train"].done == 1
+
+    train(run_id, "linear", world.artifacts, world.runs)
+    select_model(run_id, world.artifacts, world.runs)
+    evaluation = artifacts(world).json(keys.evaluation(run_id))
+    states = {candidate["name"]: candidate["state"] for candidate in evaluation["candidates"]}
+    errors = {candidate["name"]: candidate["error"] for candidate in evaluation["candidates"]}
+    assert evaluation["chosen"] == "linear"
+    assert states == {
+        "linear": "ok",
+        "boosted_trees": "failed",
+        "forest": "failed",
+        "extra_trees": "failed",
+    }
+    assert "A training block cannot be read" in errors["forest"]
+    assert "left no result" in errors["extra_trees"]
+
+
+def test_what_may_succeed_later_is_not_recorded_as_a_failure(prepared: tuple[World, str]) -> None:
+    world, run_id = prepared
+    artifacts(world).failures.append(TransientError("Slow down", code="throttled"))
+    with pytest.raises(TransientError):
+        train(run_id, "linear", world.artifacts, world.runs)
+    assert keys.candidate(run_id, "linear") not in list(world.artifacts.list(keys.candidates(run_id)))
+    assert world.runs.get(run_id).progress["train"].done == 0
+
+
+def test_a_run_has_no_candidate_of_another_name(prepared: tuple[World, str]) -> None:
+    world, run_id = prepared
+    with pytest.raises(BadInput) as caught:
+        train(run_id, "oracle", world.artifacts, world.runs)
+    assert caught.value.code == "candidate-unknown"
+
+
+def test_without_any_candidate_the_run_fails_with_their_errors(prepared: tuple[World, str]) -> None:
+    world, run_id = prepared
+    with pytest.raises(BadInput, match="left no result") as caught:
+        select_model(run_id, world.artifacts, world.runs)
+    assert caught.value.code == "no-candidate"
+
+
+def test_threads_follow_the_memory() -> None:
+    environ: dict[str, str] = {}
+    assert [pin_threads(environ, memory) for memory in (512, 1769, 3538, 10240)] == [1, 1, 2, 5]
+    assert environ["OMP_NUM_THREADS"] == environ["OPENBLAS_NUM_THREADS"] == "5"
+
+
+def test_the_libraries_load_only_when_they_are_used() -> None:
+    script = (
+        "import sys; import millrace.training, millrace.training.threads;"
+        "print([n for n in ('numpy', 'pandas', 'sklearn') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert json.loads(done.stdout.replace("'", '"')) == []
