@@ -49,7 +49,7 @@ def ours(api: Api, example: Path) -> dict[str, Any]:
     if run["state"] != "SUCCEEDED":
         raise SystemExit(f"{example.name}: the run ended as {run['state']}: {run['error']}")
     row.pop(run["target"])
-    answer = api.post("/predict", {"model": run["model"], "rows": [row]})
+    answer = api.post("/predict", {"model": run["model"], "version": run["version"], "rows": [row]})
     ended = time.perf_counter()
     if answer["version"] != run["version"] or len(answer["predictions"]) != 1:
         raise SystemExit(f"{example.name}: the answer is not of version {run['version']}")
