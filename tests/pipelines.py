@@ -172,7 +172,6 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "TfidfVectorizer": {
         "plain": _text(),
         "few": _text(max_features=4),
-        "sublinear": _text(sublinear_tf=True),
         "binary": _text(binary=True, smooth_idf=False),
         "no-idf": _text(use_idf=False),
         "no-norm": _text(norm=None, min_df=3, stop_words=["the"]),

@@ -74,6 +74,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "pattern": (words(token_pattern=r"\w+"), "note", r"TfidfVectorizer\(token_pattern="),
     "tokenizer": (words(tokenizer=str.split, token_pattern=None), "note", r"TfidfVectorizer\(tokenizer="),
     "preprocessor": (words(preprocessor=lambda text: text or ""), "note", r"TfidfVectorizer\(preprocessor="),
+    "sublinear": (words(sublinear_tf=True), "note", r"TfidfVectorizer\(sublinear_tf=True\)"),
     "norm": (words(norm="l1"), "note", r"TfidfVectorizer\(norm='l1'\)"),
 }
 

@@ -65,7 +65,6 @@ def document() -> tuple[dict[str, Any], list[Any]]:
                     "idf": 2,
                     "lower": True,
                     "binary": False,
-                    "sublinear": True,
                     "norm": True,
                 }
             ],

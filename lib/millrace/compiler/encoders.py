@@ -157,10 +157,15 @@ def _one_hot_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
         for items, codes_ in zip(categories, codes, strict=True)
     ]
     to_group = encoder.handle_unknown != "ignore"
-    unknown = [
-        width - 1 if to_group and codes_ is not None else -1
-        for width, codes_ in zip(widths, codes, strict=True)
-    ]
+    unknown = []
+    for j, (width, codes_) in enumerate(zip(widths, codes, strict=True)):
+        unknown.append(width - 1 if to_group and codes_ is not None else -1)
+        if codes_ is not None and to_group:
+            # Rare categories go where unseen ones go, so they need not be listed.
+            listed = [
+                (item, code) for item, code in zip(categories[j], codes_, strict=True) if code < width - 1
+            ]
+            categories[j], codes[j] = [item for item, _ in listed], [code for _, code in listed]
     return [
         {"kind": "one-hot", "categories": categories, "codes": codes, "widths": widths, "unknown": unknown}
     ]
@@ -207,6 +212,7 @@ def _tfidf_vectorizer(vectorizer: Any, arrays: Arrays) -> list[Step]:
         token_pattern=(WORD_PATTERN,),
         vocabulary=(None,),
         norm=("l2", None),
+        sublinear_tf=(False,),
         dtype=(np.float64,),
     )
     terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
@@ -217,7 +223,6 @@ def _tfidf_vectorizer(vectorizer: Any, arrays: Arrays) -> list[Step]:
             "idf": arrays.floats(vectorizer.idf_) if vectorizer.use_idf else None,
             "lower": vectorizer.preprocessor is lower_text or bool(vectorizer.lowercase),
             "binary": bool(vectorizer.binary),
-            "sublinear": bool(vectorizer.sublinear_tf),
             "norm": vectorizer.norm is not None,
         }
     ]

@@ -15,7 +15,7 @@ one-hot    for each input ``categories`` (null is missing), ``codes`` (output of
            ``widths``, ``unknown`` (output of an unseen value, -1 for none)
 ordinal    for each input ``categories``, ``codes`` (null when in order, a null in it is NaN); ``unknown``
            (number, or null for NaN)
-words      ``terms``; ``idf``: array or null; ``lower``, ``binary``, ``sublinear``, ``norm``: true or false
+words      ``terms``; ``idf``: array or null; ``lower``, ``binary``, ``norm``: true or false
 time-parts ``parts``: names
 ========== ==================================================================================================
 
@@ -180,7 +180,7 @@ def _ordinal(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> s
 
 def _words(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
     _fits(flow == "s" and all(isinstance(term, str) for term in step["terms"]), "words.terms")
-    _fits(all(type(step[name]) is bool for name in ("lower", "binary", "sublinear", "norm")), "words")
+    _fits(all(type(step[name]) is bool for name in ("lower", "binary", "norm")), "words")
     if step["idf"] is not None:
         _array(arrays, step["idf"], "d", len(step["terms"]), "words.idf")
     return "n" * len(step["terms"])

@@ -173,8 +173,7 @@ class Words:
         self._find = re.compile(WORD_PATTERN).findall
         self._numbers = {term: i for i, term in enumerate(spec["terms"])}
         self._idf = None if spec["idf"] is None else np.asarray(arrays[spec["idf"]])
-        self._lower, self._binary = spec["lower"], spec["binary"]
-        self._sublinear, self._norm = spec["sublinear"], spec["norm"]
+        self._lower, self._binary, self._norm = spec["lower"], spec["binary"], spec["norm"]
 
     def __call__(self, block: list[Column], rows: int) -> list[Column]:
         weights = np.zeros((rows, len(self._numbers)))
@@ -184,15 +183,13 @@ class Words:
                 number = self._numbers.get(word)
                 if number is not None:
                     weights[row, number] += 1.0
-        found = weights > 0.0
         if self._binary:
-            weights[found] = 1.0
-        if self._sublinear:
-            weights[found] = np.log(weights[found]) + 1.0
+            weights[weights > 0.0] = 1.0
         if self._idf is not None:
             weights *= self._idf
-        if self._norm:
-            lengths = np.sqrt((weights * weights).sum(axis=1))
+        if self._norm and weights.size:
+            # accumulate() adds one by one, as scikit-learn does; sum() rounds in another way.
+            lengths = np.sqrt(np.add.accumulate(weights * weights, axis=1)[:, -1])
             lengths[lengths == 0.0] = 1.0
             weights /= lengths[:, None]
         return list(weights.T)
