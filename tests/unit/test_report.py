@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from tests.fakes import MemoryObjectStore, MemoryRunStore
 
 from millrace import keys
 from millrace.contracts import Column, Run, Schema, encode
 from millrace.errors import NotFound
 from millrace.report import render, write_report
+from tests.fakes import MemoryObjectStore, MemoryRunStore
 
 NASTY = '<script>alert("x")</script> & $x_1$'
 
