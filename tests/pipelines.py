@@ -232,11 +232,11 @@ def _numeric(estimator: Any) -> Pipeline:
 
 
 def _boosted(kind: Any, **settings: Any) -> Any:
-    return kind(**{"max_iter": 6, "random_state": 0, "min_samples_leaf": 5} | settings)
+    return kind(**{"max_iter": 5, "random_state": 0, "min_samples_leaf": 5} | settings)
 
 
 def _trees(kind: Any, **settings: Any) -> Any:
-    return kind(**{"n_estimators": 6, "random_state": 0} | settings)
+    return kind(**{"n_estimators": 4, "random_state": 0} | settings)
 
 
 ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {

@@ -9,6 +9,7 @@ import math
 import struct
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,10 @@ def document() -> tuple[dict[str, Any], list[Any]]:
     return header, arrays
 
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+"""A file of each protocol, as the release wrote it that brought it. None is ever removed."""
+
+
 def resign(body: bytes) -> bytes:
     return body + hashlib.sha256(body).digest()
 
@@ -136,6 +141,20 @@ def test_the_same_input_gives_the_same_bytes_and_arrays_are_aligned() -> None:
     assert data == plan.write(dict(reversed(header.items())), [np.asarray(a) for a in arrays])
     assert len(data) % 8 == 0
     assert data.index(struct.pack("<2d", 1.5, 2.5)) % 8 == 0
+
+
+@pytest.mark.parametrize("protocol", range(1, plan.PROTOCOL + 1))
+def test_files_of_every_protocol_score_as_ever(protocol: int) -> None:
+    scorer = RowScorer(plan.read((FIXTURES / f"protocol-{protocol}.plan").read_bytes()))
+    # By hand: the first row's leaves are the third and the second class, the others' the first and second.
+    powers = [math.exp(value / 2.0) for value in (0.25, 1.5, 1.25)]
+    first = [power / sum(powers) for power in powers]
+    expected = [first, first[::-1], first[::-1]]
+    assert [scorer.score(row)[1] for row in ROWS] == [pytest.approx(p) for p in expected]
+
+
+def test_this_release_writes_the_bytes_of_its_protocol() -> None:
+    assert plan.write(*document()) == (FIXTURES / f"protocol-{plan.PROTOCOL}.plan").read_bytes()
 
 
 def test_any_text_survives() -> None:
