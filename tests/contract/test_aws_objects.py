@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from botocore.response import StreamingBody
@@ -18,17 +17,16 @@ from millrace.aws.uploads import S3Uploads
 from millrace.contracts import ObjectStore
 from millrace.errors import Conflict, MillraceError, Misconfigured, NotFound, TransientError
 from tests.fakes import MemoryObjectStore
+from tests.moto_clients import moto_client
 
 BUCKET = "millrace-test"
 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
+        client = moto_client("s3")
         client.create_bucket(Bucket=BUCKET)
         client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         yield client
@@ -161,10 +159,17 @@ def test_lists_keys_and_folders_in_order(store: ObjectStore) -> None:
 
 
 def test_lists_more_than_one_page(s3: Any) -> None:
-    store = S3Store(BUCKET, s3)
-    for number in range(1003):
-        store.put(f"p/{number:05d}", b"")
-    assert [int(key[2:]) for key in store.list("p/")] == list(range(1003))
+    request = {"Bucket": BUCKET, "Prefix": "p/"}
+    with Stubber(s3) as stub:
+        stub.add_response(
+            "list_objects_v2",
+            {"Contents": [{"Key": "p/0"}, {"Key": "p/1"}], "IsTruncated": True, "NextContinuationToken": "t"},
+            request,
+        )
+        stub.add_response(
+            "list_objects_v2", {"Contents": [{"Key": "p/2"}]}, request | {"ContinuationToken": "t"}
+        )
+        assert list(S3Store(BUCKET, s3).list("p/")) == ["p/0", "p/1", "p/2"]
 
 
 def test_deleting_twice_is_no_error(store: ObjectStore) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -14,6 +13,7 @@ from millrace.aws.runs import INDEX, DynamoRunStore
 from millrace.contracts import PassProgress, Run, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
 from tests.fakes import MemoryRunStore
+from tests.moto_clients import moto_client
 
 TABLE = "runs"
 
@@ -36,11 +36,9 @@ def make_run(run_id: str = "cars-1", **changes: Any) -> Run:
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
+        client = moto_client("dynamodb")
         names = ("pk", "sk", "gsi_pk", "gsi_sk")
         client.create_table(
             TableName=TABLE,

@@ -6,24 +6,22 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
 from millrace.aws.states import StepFunctionsExecutions, StepFunctionsTasks
 from millrace.errors import Misconfigured, TransientError
+from tests.moto_clients import moto_client
 
 TOKEN = "t" * 40
 
 
 @pytest.fixture
 def states(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield boto3.client("stepfunctions", region_name="us-east-1")
+        yield moto_client("stepfunctions")
 
 
 @pytest.fixture

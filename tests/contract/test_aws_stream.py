@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from millrace.aws.stream import TRIES, KinesisStream
 from millrace.errors import Misconfigured, TransientError
+from tests.moto_clients import moto_client
 
 
 @pytest.fixture
 def kinesis(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        client = boto3.client("kinesis", region_name="us-east-1")
+        client = moto_client("kinesis")
         client.create_stream(StreamName="chunks", ShardCount=2)
         yield client
 
