@@ -16,6 +16,8 @@ PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
 TOOLS := sam ministack runtime
+# Tests that share a platform stay on one worker.
+AT_ONCE := --numprocesses auto --dist loadgroup
 LAYERS := core columnar science plotting
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
@@ -50,10 +52,10 @@ demo: setup ## from nothing to a prediction
 	@.venv/bin/millrace demo
 
 test: setup ## everything CI asks
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest $(AT_ONCE)
 
 test-fast: setup ## the 90-second loop: everything but the platform
-	@$(PYTHON) -m pytest -m "not platform"
+	@$(PYTHON) -m pytest $(AT_ONCE) -m "not platform"
 
 lint: lint-python lint-template ## ruff, types, import arrows, template
 

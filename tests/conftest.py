@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,30 +20,47 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CI = os.environ.get("CI", "").lower() == "true"
 
+_GROUPS = {"tests/platform": "stack", "tests/contract/local": "local"}
+"""Folders whose tests share one embedded AWS, so that one worker of pytest-xdist must run them all."""
 
-_without_data = pytest.StashKey[int]()
+_left_out = pytest.StashKey[int]()
 _skips: list[str] = []
 """What was skipped for a reason that is not listed."""
 
 
-@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """In CI nothing is left out: without the test tables the run fails before it begins."""
+    config.stash[_left_out] = 0
+    if _CI and not SHARED_DATA.is_dir():
+        raise pytest.UsageError(f"CI=true, but the test tables are not there: {SHARED_DATA}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need ``../shared/data`` when it is not there; fail instead in CI."""
-    if SHARED_DATA.is_dir():
-        return
-    need = [item for item in items if "shared_data" in getattr(item, "fixturenames", ())]
-    if need and _CI:
-        raise pytest.UsageError(
-            f"{len(need)} tests need {SHARED_DATA}, which is not there, and CI=true leaves none out"
-        )
-    config.stash[_without_data] = len(need)
-    config.hook.pytest_deselected(items=need)
-    items[:] = [item for item in items if item not in need]
+    """Keep together what shares a platform; leave out what needs test tables that are not there."""
+    for item in items:
+        for folder, group in _GROUPS.items():
+            if ROOT / folder in item.path.parents:
+                item.add_marker(pytest.mark.xdist_group(group))
+    if not SHARED_DATA.is_dir():
+        need = [item for item in items if "shared_data" in getattr(item, "fixturenames", ())]
+        config.stash[_left_out] = len(need)
+        config.hook.pytest_deselected(items=need)
+        items[:] = [item for item in items if item not in need]
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    count = config.stash.get(_without_data, 0)
-    return [f"left out: {count} tests, because ../shared/data is not beside this checkout"] if count else []
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the main process what a worker left out; fail a run that skipped without a listed reason."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left_out"] = session.config.stash[_left_out]
+    if _skips and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what a worker left out; every worker collects the same tests."""
+    node.config.stash[_left_out] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -61,12 +79,10 @@ def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         _skips.append(f"{report.nodeid}: {reason}")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _skips and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash[_left_out]:
+        line = f"left out: {count} tests, because ../shared/data is not beside this checkout"
+        terminalreporter.write_line(line, yellow=True)
     for line in _skips:
         terminalreporter.write_line(f"skipped without a listed reason, so the run fails: {line}", red=True)
 
