@@ -84,3 +84,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
         if not target.startswith(("http:", "https:", "#")):
             assert (page.parent / target.split("#")[0]).exists(), target
+
+
+def test_every_decision_is_listed() -> None:
+    listed = (ROOT / "docs/decisions/README.md").read_text("utf-8")
+    pages = [page.name for page in (ROOT / "docs/decisions").glob("*.md") if page.name != "README.md"]
+    assert {name for name in pages if f"({name})" not in listed} == set()
