@@ -26,7 +26,7 @@ CALIBRATION_BINS = 10
 IMPORTANCE_ROWS = 1000
 FEWEST_IMPORTANCE_ROWS = 20
 IMPORTANCE_REPEATS = 5
-IMPORTANCE_CELLS = 150_000_000
+IMPORTANCE_CELLS = 80_000_000
 """Most cells that permutation importance sends through the pipeline, a few seconds' worth."""
 IMPORTANCE_BLOCK = 20_000
 """Rows a call: shuffled copies of few rows go through the pipeline together."""
