@@ -43,8 +43,7 @@ class Selection:
     plan : bytes
         The scoring plan of the chosen candidate.
     evaluation : Mapping
-        Candidates, metrics, baseline, parity, curves, importance and notes, as JSON types; see the
-        reference of ``evaluation.json``.
+        Candidates, metrics, baseline, parity, curves, importance and notes, as JSON types.
     """
 
     plan: bytes
