@@ -172,7 +172,7 @@ def train_candidate(
     if len(chosen) < len(training):
         notes = (
             *notes,
-            f"The candidates learn from {len(chosen)} of {len(training)} training rows, as the budget allows.",
+            f"Candidates learn from {len(chosen)} of {len(training)} training rows, as the budget allows.",
         )
     predictions = np.full((len(training), *width), np.nan)
     predictions[np.searchsorted(training, chosen)] = of_chosen
