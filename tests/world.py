@@ -38,7 +38,8 @@ class World:
     width: int = 1
     min_chunk_bytes: int = 1
     max_chunk_bytes: int = 1 << 20
-    max_reject_share: float = 0.1
+    max_file_bytes: int = 1 << 30
+    max_reject_share: float = 0.05
 
     def upload(self, data: bytes, key: str = "datasets/cars/cars.csv") -> Run:
         """Upload a file and ingest it."""
@@ -69,6 +70,7 @@ class World:
             width=self.width,
             min_chunk_bytes=self.min_chunk_bytes,
             max_chunk_bytes=self.max_chunk_bytes,
+            max_file_bytes=self.max_file_bytes,
         )
 
     def work(self, record: bytes) -> Outcome:

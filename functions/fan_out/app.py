@@ -26,5 +26,6 @@ def handler(event: dict[str, Any], job: Job[FanOutSettings]) -> dict[str, Any]:
         width=settings.width,
         min_chunk_bytes=settings.min_chunk_bytes,
         max_chunk_bytes=settings.max_chunk_bytes,
+        max_file_bytes=settings.max_file_bytes,
     )
     return {"chunks": len(layout.chunks)}

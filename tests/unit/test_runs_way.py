@@ -10,7 +10,7 @@ import pytest
 
 from millrace import keys
 from millrace.contracts import RunError, decode
-from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
+from millrace.errors import BadInput, Misconfigured, NotFound, TooLarge, TransientError
 from millrace.fanout import decode_descriptor
 from millrace.features.blocks import read_blocks
 from millrace.runs.collect import add_up
@@ -135,6 +135,15 @@ def test_a_bad_file_fails_the_run_with_a_sentence(world: World, name: str) -> No
     assert says in str(caught.value)
     assert caught.value.remedy
     assert world.data.get("datasets/cars/cars.csv") == data, "the upload stays"
+
+
+def test_a_compressed_file_is_held_to_the_limit_of_what_it_unpacks_to(world: World) -> None:
+    world.max_file_bytes = 100_000
+    run_id = world.upload(gzip.compress(CARS + b"red,3,4\n" * 100_000)).run_id
+    with pytest.raises(TooLarge) as caught:
+        world.fan_out(run_id, "profile", "t1")
+    assert caught.value.code == "inflated-too-large"
+    assert "MaxFileBytes" in caught.value.remedy
 
 
 RAGGED = CARS + b"red\nred,3,4,5\n" + b'green,4,"open\n' + b"blue,2,77\n"

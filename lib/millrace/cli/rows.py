@@ -11,6 +11,8 @@ from millrace.csvfile.inflate import needs_rewrite, rewrite
 from millrace.csvfile.records import physical_lines, split_records
 from millrace.errors import BadInput
 
+MAX_FILE_BYTES = 16 << 30
+"""Most bytes that a compressed file of rows may unpack to."""
 BLOCK_BYTES = 1 << 20
 
 
@@ -83,4 +85,4 @@ def _blocks(file: Path) -> Iterator[bytes]:
 
     with file.open("rb") as source:
         head = source.read(4096)
-    yield from rewrite(plain()) if needs_rewrite(head) else plain()
+    yield from rewrite(plain(), max_bytes=MAX_FILE_BYTES) if needs_rewrite(head) else plain()

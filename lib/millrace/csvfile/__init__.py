@@ -6,13 +6,12 @@ The order of use: :func:`needs_rewrite` and :func:`rewrite` (gzip, UTF-16), :fun
 
 from millrace.csvfile.boundaries import Boundaries, find_chunks
 from millrace.csvfile.dialect import HEAD_BYTES, Sniffed, sniff
-from millrace.csvfile.inflate import MAX_INFLATED_BYTES, needs_rewrite, rewrite
+from millrace.csvfile.inflate import needs_rewrite, rewrite
 from millrace.csvfile.reader import Record, Reject, decode_raw, read_records
 from millrace.csvfile.records import MAX_RECORD_BYTES
 
 __all__ = [
     "HEAD_BYTES",
-    "MAX_INFLATED_BYTES",
     "MAX_RECORD_BYTES",
     "Boundaries",
     "Record",

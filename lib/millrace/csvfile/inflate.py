@@ -10,10 +10,7 @@ from collections.abc import Iterable, Iterator
 from millrace.csvfile.encoding import byte_order_mark, wide_encoding
 from millrace.errors import BadInput, TooLarge
 
-__all__ = ["MAX_INFLATED_BYTES", "needs_rewrite", "rewrite"]
-
-MAX_INFLATED_BYTES = 16 << 30
-"""Most bytes that a compressed file may expand to, unless the caller states another limit."""
+__all__ = ["needs_rewrite", "rewrite"]
 
 _GZIP = b"\x1f\x8b"
 _STEP_BYTES = 1 << 20
@@ -24,7 +21,7 @@ def needs_rewrite(head: bytes) -> bool:
     return head.startswith(_GZIP) or bool(wide_encoding(head))
 
 
-def rewrite(blocks: Iterable[bytes], *, max_bytes: int = MAX_INFLATED_BYTES) -> Iterator[bytes]:
+def rewrite(blocks: Iterable[bytes], *, max_bytes: int) -> Iterator[bytes]:
     """Yield the file inflated and in UTF-8, in blocks of about 1 MiB, whatever the input's blocks.
 
     Parameters
@@ -70,7 +67,7 @@ def _inflate(blocks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
             raise TooLarge(
                 f"The gzip file inflates to more than {max_bytes} bytes",
                 code="inflated-too-large",
-                remedy="Upload it in parts.",
+                remedy="Upload it in parts, or raise the stack's parameter MaxFileBytes.",
             )
         yield out
 

@@ -71,6 +71,7 @@ class FanOutSettings(Settings):
     stream: str
     shard_count: int
     parallelization_factor: int
+    max_file_bytes: int
     min_chunk_bytes: int
     max_chunk_bytes: int
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, PassName, Run, RunState, RunStore
 from millrace.errors import BadInput, NotFound
@@ -30,6 +33,7 @@ def fan_out(
     width: int,
     min_chunk_bytes: int,
     max_chunk_bytes: int,
+    max_file_bytes: int,
 ) -> Layout:
     """Begin a pass over the run's chunks.
 
@@ -48,6 +52,8 @@ def fan_out(
         How many chunks are worked on at once.
     min_chunk_bytes, max_chunk_bytes : int
         Bounds of a chunk's size.
+    max_file_bytes : int
+        Most bytes that a compressed file may unpack to.
 
     Raises
     ------
@@ -61,7 +67,10 @@ def fan_out(
         try:
             layout = read_layout(run_id, artifacts)
         except NotFound:
-            layout = _lay_out(runs.get(run_id), data, artifacts, width, min_chunk_bytes, max_chunk_bytes)
+            size = functools.partial(
+                chunk_bytes, width=width, minimum=min_chunk_bytes, maximum=max_chunk_bytes
+            )
+            layout = _lay_out(runs.get(run_id), data, artifacts, size, max_file_bytes)
             if not write_json(artifacts, keys.layout(run_id), layout, only_if_absent=True):
                 layout = read_layout(run_id, artifacts)
         begin_pass(run_id, pass_name, chunks=len(layout.chunks), token=token, runs=runs, stream=stream)
@@ -88,14 +97,18 @@ def chunk_bytes(size_bytes: int, width: int, minimum: int, maximum: int) -> int:
 
 
 def _lay_out(
-    run: Run, data: ObjectStore, artifacts: ObjectStore, width: int, minimum: int, maximum: int
+    run: Run,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    target_bytes: Callable[[int], int],
+    max_file_bytes: int,
 ) -> Layout:
     from millrace import csvfile
 
     store, key, version_id, size_bytes = data, run.key, run.version_id, run.size_bytes
     head = store.get(key, version_id=version_id, end=csvfile.HEAD_BYTES)
     if csvfile.needs_rewrite(head):
-        blocks = csvfile.rewrite(store.stream(key, version_id=version_id))
+        blocks = csvfile.rewrite(store.stream(key, version_id=version_id), max_bytes=max_file_bytes)
         store, key = artifacts, keys.source(run.run_id)
         size_bytes = store.put_stream(key, blocks)
         version_id = ""  # our own file: written again, it would hold the same bytes
@@ -104,7 +117,7 @@ def _lay_out(
     found = csvfile.find_chunks(
         store.stream(key, version_id=version_id or None),
         sniffed.dialect,
-        chunk_bytes(size_bytes, width, minimum, maximum),
+        target_bytes(size_bytes),
     )
     return Layout(
         bucket=store.bucket,
