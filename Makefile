@@ -16,8 +16,7 @@ PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
 TOOLS := sam ministack runtime
-# Tests that share a platform stay on one worker.
-AT_ONCE := --numprocesses auto --dist loadgroup
+AT_ONCE := --numprocesses auto
 LAYERS := core columnar science plotting
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \

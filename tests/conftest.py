@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CI = os.environ.get("CI", "").lower() == "true"
 
-_GROUPS = {"tests/platform": "stack", "tests/contract/local": "local"}
-"""Folders whose tests share one embedded AWS, so that one worker of pytest-xdist must run them all."""
+_ONE_WORKER = ("tests/platform/", "tests/contract/local/")
+"""Folders whose tests share one embedded AWS: with pytest-xdist, one worker runs all of a folder."""
 
 _left_out = pytest.StashKey[int]()
 _skips: list[str] = []
@@ -35,13 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"CI=true, but the test tables are not there: {SHARED_DATA}")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a folder that shares a platform to one worker, largest first, and any other test to any."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPlatform(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in _ONE_WORKER if nodeid.startswith(folder)), nodeid)
+
+    return ByPlatform(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares a platform; leave out what needs test tables that are not there."""
-    for item in items:
-        for folder, group in _GROUPS.items():
-            if ROOT / folder in item.path.parents:
-                item.add_marker(pytest.mark.xdist_group(group))
+    """Leave out what needs test tables that are not there."""
     if not SHARED_DATA.is_dir():
         need = [item for item in items if "shared_data" in getattr(item, "fixturenames", ())]
         config.stash[_left_out] = len(need)
