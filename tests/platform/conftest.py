@@ -19,7 +19,7 @@ PARAMETERS = {
     "ShardCount": "2",
     "ParallelizationFactor": "2",
     "MinChunkBytes": "16384",
-    "MaxFileBytes": "3000000",
+    "MaxFileBytes": "12000000",
     "PredictFreshnessSeconds": "1",
 }
 

@@ -74,11 +74,14 @@ def _odd() -> bytes:
     return table(["size", "colour", "constant", "nothing", "size", "", "bought"], body)
 
 
+def _packed(lines: int) -> bytes:
+    """Return a table of 20 bytes a line, as gzip; it shrinks to a hundredth."""
+    return gzip.compress(b"size,colour,bought\n" + b"0.1234,red,one,yes1\n" * lines, compresslevel=1, mtime=0)
+
+
 def _broken_gzip() -> bytes:
-    """Cut off after 12 MB of text, so that a part of the inflated copy has been written by then."""
-    line = b"0.1234,red,fine,yes\n0.4321,green,wet,no\n"
-    packed = gzip.compress(b"size,colour,note,bought\n" + line * 400_000, compresslevel=1, mtime=0)
-    return packed[:-2000]
+    """Cut off after some 10 MB of text, so that a part of the inflated copy has been written by then."""
+    return _packed(500_000)[:-1000]
 
 
 def _regression() -> bytes:
@@ -113,8 +116,9 @@ UPLOADS: dict[str, Upload] = {
     "binary": Upload(bytes(range(256)) * 64, "FAILED", "file-binary"),
     "constant-target": Upload(_with(3, "yes"), "FAILED", "target-constant", ("bought",)),
     "missing-target": Upload(_with(3, ""), "FAILED", "target-missing", ("bought",)),
-    "over-the-limit": Upload(b"a,b\n" + b"1,2\n" * 800_000, "FAILED", "file-too-large", ("3,000,000",)),
+    "over-the-limit": Upload(b"a,b\n" + b"1,2\n" * 3_000_000, "FAILED", "file-too-large", ("12,000,000",)),
     "broken-gzip": Upload(_broken_gzip(), "FAILED", "gzip-truncated", file="table.csv.gz"),
+    "gzip-bomb": Upload(_packed(1_000_000), "FAILED", "inflated-too-large", file="table.csv.gz"),
     "wrong-spec": Upload(table(HEADER, rows(80)), "FAILED", "spec-invalid", spec={"targt": "bought"}),
     "unknown-target": Upload(
         table(HEADER, rows(80)), "FAILED", "column-unknown", ("brought",), spec={"target": "brought"}

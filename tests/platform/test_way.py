@@ -195,7 +195,7 @@ def test_an_offered_upload_opens_a_run_and_bounds_the_size(stack: Stack) -> None
     answer = stack.post("/uploads", {"dataset": "offered", "filename": "small.csv"})
     assert answer.status == 200, answer.text
     offer = answer.json
-    assert offer["max_bytes"] == 3_000_000
+    assert offer["max_bytes"] == 12_000_000
     post_file(offer["url"], offer["fields"], b"a,b\n", "small.csv")
     deadline = time.monotonic() + 60
     while not (runs := [run for run in stack.get("/runs").json["runs"] if run["dataset"] == "offered"]):
