@@ -236,7 +236,7 @@ class Sandbox:
                 head = {
                     "Content-Type": "application/json",
                     "Lambda-Runtime-Aws-Request-Id": call.request_id,
-                    "Lambda-Runtime-Deadline-Ms": str(round(wall_deadline * 1000)),
+                    "Lambda-Runtime-Deadline-Ms": str(int(wall_deadline * 1000)),
                     "Lambda-Runtime-Invoked-Function-Arn": call.arn,
                     "Lambda-Runtime-Trace-Id": call.trace_id,
                 }
