@@ -1,0 +1,41 @@
+"""Before a stack is removed its buckets are emptied: every version and every delete marker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tools.destroy import empty, versions
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        client.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+        yield client
+
+
+def test_every_version_and_marker_goes(s3: Any) -> None:
+    for _ in range(2):
+        s3.put_object(Bucket="bucket", Key="datasets/a/b.csv", Body=b"x")
+    s3.delete_object(Bucket="bucket", Key="datasets/a/b.csv")
+    assert len(list(versions(s3, "bucket"))) == 3
+    empty(s3, "bucket")
+    assert list(versions(s3, "bucket")) == []
+    s3.delete_bucket(Bucket="bucket")
+
+
+def test_more_than_one_request_takes_are_deleted(s3: Any) -> None:
+    for number in range(1001):
+        s3.put_object(Bucket="bucket", Key=str(number))
+    empty(s3, "bucket")
+    assert list(versions(s3, "bucket")) == []
