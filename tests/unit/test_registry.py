@@ -381,6 +381,27 @@ def test_moves_at_once_lose_none() -> None:
         assert newer.previous == older.version
 
 
+def test_each_rollback_undoes_one_promotion_of_a_version_promoted_twice(store: ObjectStore) -> None:
+    registry = Registry(store, clock())
+    add(registry, "a", 0.8)
+    add(registry, "b", 0.9)
+    registry.promote("demo", 1, by="me", why="")
+    assert registry.rollback("demo", by="me", why="").version == 2
+    assert registry.rollback("demo", by="me", why="").version == 1
+    with pytest.raises(BadInput, match="No version"):
+        registry.rollback("demo", by="me", why="")
+
+
+def test_versions_that_are_held_again_and_again_do_not_push_out_the_way_back() -> None:
+    alias = Alias("demo", "live", 1, (Move("promoted", 1, None, START, "run a", ""),))
+    alias = alias.after(Move("promoted", 2, 1, START, "run b", ""))
+    for number in range(3, 2 * HISTORY):
+        alias = alias.after(Move("held", number, 2, START, "run", ""))
+    assert len(alias.history) == HISTORY
+    assert alias.history[0].version == 2 * HISTORY - 1
+    assert (alias.version, alias.rollback_target) == (2, 1)
+
+
 @given(st.lists(st.integers(1, 4), max_size=70))
 def test_history_is_bounded_and_names_what_is_live(numbers: list[int]) -> None:
     alias = Alias("demo", "live", 1, ())

@@ -68,20 +68,38 @@ class Alias:
     alias: str
     version: int
     history: tuple[Move, ...]
-    """Newest first, at most :data:`HISTORY`."""
+    """Newest first, at most :data:`HISTORY`; the oldest ``held`` are forgotten first."""
 
     def after(self, move: Move) -> Alias:
         """Return the alias as it is once ``move`` is made."""
         version = self.version if move.action == "held" else move.version
-        return Alias(self.model, self.alias, version, (move, *self.history)[:HISTORY])
+        return Alias(self.model, self.alias, version, _remembered((move, *self.history)))
 
     @property
     def rollback_target(self) -> int | None:
         """The version that was live before the present one was promoted; ``None`` if none is known.
 
-        Rolling back twice therefore goes back two versions, not there and back again.
+        Each rollback undoes one promotion, so rolling back twice goes back two promotions, not there and
+        back again, even where a version was promoted more than once.
         """
+        undone = 0
         for move in self.history:
-            if move.action == "promoted" and move.version == self.version:
-                return move.previous
+            if move.action == "rolled-back":
+                undone += 1
+            elif move.action == "promoted":
+                if not undone:
+                    return move.previous
+                undone -= 1
         return None
+
+
+def _remembered(history: tuple[Move, ...]) -> tuple[Move, ...]:
+    """Return the history within its bound.
+
+    A model that is held again and again must not forget by which move its live version came.
+    """
+    if len(history) <= HISTORY:
+        return history
+    held = [place for place, move in enumerate(history) if move.action == "held" and place]
+    drop = held[-1] if held else len(history) - 1
+    return history[:drop] + history[drop + 1 :]
