@@ -5,6 +5,8 @@ import math
 import statistics as reference
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -132,6 +134,20 @@ def test_parts_of_different_columns_are_refused() -> None:
         merge([profile_chunk([], ["a"]), profile_chunk([], ["b"])])
     with pytest.raises(BadInput):
         merge([])
+
+
+def test_parts_are_merged_as_they_come() -> None:
+    seen: list[weakref.ref[Profile]] = []
+
+    def parts() -> Iterator[Profile]:
+        for number in range(6):
+            assert sum(part_of() is not None for part_of in seen) <= 2
+            part = profile_chunk(records_of([(str(number),)]), ["v"])
+            seen.append(weakref.ref(part))
+            yield part
+            del part
+
+    assert merge(parts()).rows == 6
 
 
 def test_an_empty_chunk_changes_nothing() -> None:

@@ -204,10 +204,12 @@ def merge(parts: Iterable[Profile]) -> Profile:
     BadInput
         There is no part, or the parts are of different columns.
     """
-    found = list(parts)
-    if not found:
+    # One after the other: each part of a wide table may hold a thousand values of each column.
+    rest = iter(parts)
+    first = next(rest, None)
+    if first is None:
         raise BadInput("There is no profile to merge", code="no-rows", remedy="Upload a file with rows.")
-    return reduce(_merge_two, found)
+    return reduce(_merge_two, rest, first)
 
 
 def value_hash(text: str) -> int:
