@@ -15,6 +15,7 @@ from millrace.fanout import decode_descriptor
 from millrace.features.blocks import read_blocks
 from millrace.runs.collect import add_up
 from millrace.runs.fan_out import chunk_bytes
+from millrace.runs.progress import read_schema
 from tests.fakes import MemoryObjectStore, MemoryRunStore, MemoryStream
 from tests.world import CARS, World
 
@@ -166,6 +167,18 @@ def test_ragged_records_are_kept_apart_with_their_lines(world: World) -> None:
         (123, "red,3,4,5\n"),
         (124, 'green,4,"open\n'),
     ]
+
+
+def test_a_wide_table_of_many_warnings_fits_the_runs_record(world: World) -> None:
+    names = ",".join(f"measurement_number_{number:04d}" for number in range(1200))
+    lines = [",".join([cell] * 1200) + f",{row}.5\n" for row, cell in enumerate(["1", "NA", "2", "3"] * 5)]
+    run_id = world.prepare(f"{names},target\n{''.join(lines)}".encode())
+    warnings = world.runs.get(run_id).warnings
+    schema = read_schema(run_id, world.artifacts)
+    assert len(schema.warnings) > 1200
+    assert warnings[0] == schema.warnings[0]
+    assert f"{len(schema.warnings) - len(warnings) + 1} more warnings" in warnings[-1]
+    assert sum(map(len, warnings)) < 66_000
 
 
 def test_too_many_rejects_stop_the_run_and_are_kept(world: World) -> None:

@@ -9,7 +9,7 @@ from millrace import keys
 from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
 from millrace.errors import BadInput
 from millrace.features.candidates import candidate_names
-from millrace.runs.progress import read_layout, read_parts, read_schema
+from millrace.runs.progress import read_layout, read_parts, read_schema, told
 
 __all__ = ["Totals", "add_up", "collect"]
 
@@ -60,7 +60,7 @@ def collect(
         rows_kept=totals.rows_kept,
         rows_rejected=totals.rows_rejected,
         rejects=rejects,
-        warnings=schema.warnings + _warnings(totals, rejects),
+        warnings=told(schema) + _warnings(totals, rejects),
     )
     _check(totals, max_reject_share, rejects)
     names = candidate_names(schema, run.spec.budget)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from millrace import keys
 from millrace.contracts import ObjectStore, RunStore, Schema, decode
 from millrace.profile import Profile, decide_schema, merge
-from millrace.runs.progress import read_layout, read_parts, write_json
+from millrace.runs.progress import read_layout, read_parts, told, write_json
 
 __all__ = ["decide"]
 
@@ -27,7 +27,7 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     write_json(artifacts, keys.profile(run_id), profile)
     schema = decide_schema(profile, layout, run.spec)
     write_json(artifacts, keys.schema(run_id), schema)
-    runs.update(run_id, target=schema.target, task=schema.task, warnings=schema.warnings)
+    runs.update(run_id, target=schema.target, task=schema.task, warnings=told(schema))
     return schema
 
 

@@ -19,11 +19,16 @@ __all__ = [
     "read_parts",
     "read_schema",
     "start_execution",
+    "told",
     "utc_now",
     "write_json",
 ]
 
 _AT_ONCE = 16
+
+MAX_WARNING_BYTES = 65_536
+"""Of a schema's warnings on the run's record: an item of DynamoDB holds 400 KB, and a table of thousands of
+columns may have a warning or two about each."""
 
 
 def utc_now() -> str:
@@ -49,6 +54,20 @@ def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
 def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:
     """Return what ``decide`` decided; ``NotFound`` before it has."""
     return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
+
+
+def told(schema: Schema) -> tuple[str, ...]:
+    """Return the schema's warnings as far as the run's record can hold them; its files have all."""
+    shown: list[str] = []
+    room = MAX_WARNING_BYTES
+    for warning in schema.warnings:
+        room -= len(warning.encode())
+        if room < 0:
+            more = len(schema.warnings) - len(shown)
+            shown.append(f"{more} more warnings stand in the run's report and in its schema.json.")
+            break
+        shown.append(warning)
+    return tuple(shown)
 
 
 def write_json(artifacts: ObjectStore, key: str, value: Any, *, only_if_absent: bool = False) -> bool:
