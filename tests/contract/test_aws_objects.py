@@ -267,3 +267,21 @@ def test_a_presigned_post_bounds_the_size(s3: Any) -> None:
     assert post.fields["key"] == "datasets/a/b.csv"
     assert post.fields["x-amz-meta-force"] == "true"
     assert BUCKET in post.url
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "eu-central-1"])
+def test_a_presigned_post_has_a_signature_that_every_bucket_takes(
+    monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    from millrace.aws import clients
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    post = S3Uploads(BUCKET, clients.client.__wrapped__("s3")).presign("datasets/a/b.csv", max_bytes=1)
+    assert post.fields["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
+    assert f"/{region}/s3/aws4_request" in post.fields["x-amz-credential"]
+    assert post.fields["x-amz-security-token"] == "test"
+    assert post.url.startswith(f"https://{BUCKET}.s3.")

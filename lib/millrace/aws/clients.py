@@ -25,6 +25,9 @@ def client(service: str) -> Any:
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=16,
+            # In S3's oldest regions botocore signs forms and links with version 2 unless told otherwise, and
+            # S3 takes that for no bucket made after June 2020.
+            signature_version="s3v4" if service == "s3" else None,
             s3={"addressing_style": "virtual"} if service == "s3" and not _has_endpoint() else None,
         ),
     )
