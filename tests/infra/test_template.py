@@ -110,7 +110,9 @@ def test_the_stream_gives_up_and_says_so() -> None:
     assert mapping["BisectBatchOnFunctionError"] is True
     assert 0 < mapping["MaximumRetryAttempts"] <= 5
     assert 60 <= mapping["MaximumRecordAgeInSeconds"] <= 86400
-    assert mapping["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+    failures = mapping["DestinationConfig"]["OnFailure"]
+    # By reference, so that the bucket is there before the mapping that names it.
+    assert failures == {"Type": "S3", "Destination": {"Fn::GetAtt": ["ArtifactBucket", "Arn"]}}
     assert mapping["ParallelizationFactor"] == {"Ref": "ParallelizationFactor"}
 
 
