@@ -102,7 +102,8 @@ def explain(name: str, cause: str, stage: str) -> RunError:
     if message and (kind in _OURS or "code" in detail):
         # A stage notes its code on the run; without that, only the class is known.
         return RunError(kind, str(detail.get("code", "unspecified")), message, stage)
-    foreign = _FOREIGN.get(kind) or _FOREIGN.get(name) or _by_text(message)
+    # The words first: by its name alone, Lambda.Unknown may be a time-out as well as a dead process.
+    foreign = _by_text(message) or _FOREIGN.get(kind) or _FOREIGN.get(name)
     if foreign is not None:
         where = f" (stage {stage})" if stage else ""
         return RunError(kind, foreign.code, f"{foreign.what}{where}. {foreign.remedy}", stage)
