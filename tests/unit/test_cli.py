@@ -57,6 +57,7 @@ class Millrace:
         self.states = ["QUEUED", "TRAINING", "SUCCEEDED"]
         self.live: int | None = 3
         self.refuse_row: str | None = None
+        self.most_rows = 500
         handler = type("Handler", (_Handler,), {"millrace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -81,7 +82,8 @@ class Millrace:
             return 200, {"model": "birds", "live": self.live, "versions": versions}
         if path == "/models/birds/versions/3":
             fields = [("mass", "number"), ("note", "text"), ("island", "category")]
-            return 200, {"version": 3, "signature": [{"name": n, "type": t} for n, t in fields]}
+            signature = [{"name": n, "type": t} for n, t in fields]
+            return 200, {"version": 3, "signature": signature, "classes": ["a", "b"]}
         if path in ("/models/birds/promote", "/models/birds/rollback"):
             return 200, {"model": "birds", "version": body.get("version", 2)}
         if path == "/predict":
@@ -89,6 +91,8 @@ class Millrace:
         return 404, {"code": "model-unknown", "detail": "There is no such model."}
 
     def predict(self, rows: list[dict[str, Any]]) -> tuple[int, Any]:
+        if len(rows) > self.most_rows:
+            return 413, {"code": "answer-too-large", "detail": "The answer would be too large."}
         for index, row in enumerate(rows):
             if row["mass"] is not None and row["mass"] == self.refuse_row:
                 errors = [{"row": index, "field": "mass", "code": "type", "message": "no number"}]
@@ -97,6 +101,11 @@ class Millrace:
             {"row": index, "field": "mass", "code": "missing", "message": "mass is missing"}
             for index, row in enumerate(rows)
             if row["mass"] is None
+        ]
+        warnings += [
+            {"row": index, "field": None, "code": "not-finite", "message": "no finite number"}
+            for index, row in enumerate(rows)
+            if row["mass"] == "1e300"
         ]
         shares = [{"a": 0.25, "b": 0.75}] * len(rows)
         names = [f"b{row['mass'] or ''}" for row in rows]
@@ -256,6 +265,58 @@ def test_predict_sends_blocks_and_keeps_the_order(
     assert [line[0] for line in lines[1:]] == [f"b{n}" for n in range(1234)]
     sizes = [len(body["rows"]) for _, path, body in millrace.requests if path == "/predict"]
     assert sizes == [500, 500, 234]
+
+
+def test_predict_sends_less_where_an_answer_would_be_too_large(
+    millrace: Millrace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "many.csv"
+    file.write_text("mass,note\n" + "".join(f"{n},t\n" for n in range(1234)))
+    millrace.most_rows = 130
+    assert main(["predict", "birds", "--csv", str(file), "--endpoint", millrace.url]) == 0
+    lines = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert [line[0] for line in lines[1:]] == [f"b{n}" for n in range(1234)]
+    sizes = [len(body["rows"]) for _, path, body in millrace.requests if path == "/predict"]
+    assert sizes[:4] == [500, 250, 125, 125]
+    millrace.refuse_row = "1001"
+    assert main(["predict", "birds", "--csv", str(file), "--endpoint", millrace.url]) == 1
+    assert "many.csv, line 1003" in capsys.readouterr().err
+    millrace.most_rows = 0
+    assert main(["predict", "birds", "--csv", str(file), "--endpoint", millrace.url]) == 1
+    assert "The answer would be too large." in capsys.readouterr().err
+
+
+def test_predict_tells_of_results_that_are_no_numbers(
+    millrace: Millrace, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    birds.write_text("mass,note,island\n1e300,x,A\n2,x,A\n")
+    assert main(["predict", "birds", "--csv", str(birds), "--json", "--endpoint", millrace.url]) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["warnings_cut"], found["warnings"]) == (
+        False,
+        [{"code": "not-finite", "field": None, "rows": 1, "message": "no finite number"}],
+    )
+    assert "not-finite: 1 rows" in shown.err
+
+
+def test_predict_of_no_rows_has_the_header_of_any(
+    millrace: Millrace, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    birds.write_text("mass,note,island\n")
+    assert main(["predict", "birds", "--csv", str(birds), "--endpoint", millrace.url]) == 0
+    assert capsys.readouterr().out == "prediction,probability:a,probability:b\n"
+
+
+def test_a_file_that_cannot_be_written_is_a_failure_with_its_json(
+    millrace: Millrace, birds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent" / "out.csv"
+    asked = ["predict", "birds", "--csv", str(birds), "--output", str(absent), "--json"]
+    assert main([*asked, "--endpoint", millrace.url]) == 1
+    found = answer(capsys)
+    assert found["error"]["code"] == "file-access"
+    assert str(absent) in found["error"]["message"]
 
 
 def test_predict_pins_the_version_that_was_live(millrace: Millrace, birds: Path) -> None:

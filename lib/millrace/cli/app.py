@@ -37,6 +37,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left; what it wanted, it has.
         sys.stderr.close()
         return EXIT_FAILED
+    except OSError as error:  # a file of this computer that cannot be read or written
+        console.say(f"millrace: {error}")
+        if console.as_json:
+            console.answer(_failure(arguments, "file-access", str(error)), "")
+        return EXIT_FAILED
     return code
 
 

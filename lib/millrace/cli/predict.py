@@ -12,11 +12,11 @@ from typing import Any, TextIO
 from millrace.cli.console import Console
 from millrace.cli.http import Api, quote
 from millrace.cli.rows import read_rows
-from millrace.errors import NotFound, Unprocessable
+from millrace.errors import NotFound, TooLarge, Unprocessable
 from millrace.values import is_missing, is_missing_word
 
 BLOCK_ROWS = 500
-"""Rows of one request: the answer stays far below Lambda's 6 MB and the gateway's 30 s."""
+"""Rows of one request: for most models the answer stays far below Lambda's 6 MB and the gateway's 30 s."""
 
 BLOCK_BYTES = 1 << 20
 """Bytes of one request, far below the limit on a request's body."""
@@ -29,7 +29,7 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
 
     A file that could not be predicted to its end leaves no output behind.
     """
-    version, signature = _live(api, model)
+    version, signature, classes = _live(api, model)
     names, rows = read_rows(file)
     unused = [name for name in names if name not in signature]
     absent = [name for name in signature if name not in names]
@@ -44,22 +44,21 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
         part = output.with_name(output.name + ".part")
         try:
             with part.open("w", encoding="utf-8", newline="") as sink:
-                summary = _write(answers, sink)
+                summary = _write(answers, classes, sink)
             part.replace(output)
         finally:
             part.unlink(missing_ok=True)
     elif console.as_json:
         summary = _collect(answers)
     else:
-        summary = _write(answers, console.out)
+        summary = _write(answers, classes, console.out)
     summary = {"model": model, "version": version, **summary, "unused": unused, "absent": absent}
     if output is not None:
         summary["output"] = str(output)
     least = "at least " if summary["warnings_cut"] else ""
     for warning in summary["warnings"]:
-        console.say(
-            f"{warning['code']}, {warning['field']}: {least}{warning['rows']} rows, e.g. {warning['message']}"
-        )
+        kind = ", ".join(filter(None, (warning["code"], warning["field"])))
+        console.say(f"{kind}: {least}{warning['rows']} rows, e.g. {warning['message']}")
     if console.as_json:
         console.answer(summary, "")
     elif output is not None:
@@ -67,8 +66,8 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
     return 0
 
 
-def _live(api: Api, model: str) -> tuple[int, dict[str, str]]:
-    """Return the live version, which is to answer all blocks, with its fields and their types."""
+def _live(api: Api, model: str) -> tuple[int, dict[str, str], list[str]]:
+    """Return the live version, which is to answer all blocks, its fields with their types, its classes."""
     number = api.get(f"/models/{quote(model)}")["live"]
     if number is None:
         raise NotFound(
@@ -77,7 +76,8 @@ def _live(api: Api, model: str) -> tuple[int, dict[str, str]]:
             remedy=f"Promote one: millrace promote {model} VERSION.",
         )
     version = api.get(f"/models/{quote(model)}/versions/{number}")
-    return number, {field["name"]: field["type"] for field in version["signature"]}
+    signature = {field["name"]: field["type"] for field in version["signature"]}
+    return number, signature, list(version["classes"])
 
 
 def _rows(
@@ -119,21 +119,34 @@ def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[list[int], list[R
 def _ask(
     api: Api, console: Console, target: Mapping[str, Any], file: Path, rows: Iterable[tuple[int, Row]]
 ) -> Iterator[dict[str, Any]]:
-    """Send block by block and yield the answers."""
+    """Send block by block and yield the answers.
+
+    A model of many classes or of long sums cannot answer a whole block within its limits: it gets less.
+    """
+    most = BLOCK_ROWS
     done = 0
     for lines, block in _blocks(rows):
-        try:
-            answer = api.post("/predict", {**target, "rows": block})
-        except Unprocessable as error:
-            # The answer counts the rows of the request; people count the lines of their file.
-            row = error.values[0]["row"] if error.values else None
-            if isinstance(row, int):
-                error.where = f"{file.name}, line {lines[row]}"
-            raise
-        done += len(block)
-        if console.err.isatty():
-            print(f"\r{done} rows", end="", file=console.err, flush=True)
-        yield answer
+        start = 0
+        while start < len(block):
+            part = block[start : start + most]
+            try:
+                answer = api.post("/predict", {**target, "rows": part})
+            except TooLarge:
+                if len(part) == 1:
+                    raise
+                most = len(part) // 2
+                continue
+            except Unprocessable as error:
+                # The answer counts the rows of the request; people count the lines of their file.
+                row = error.values[0]["row"] if error.values else None
+                if isinstance(row, int):
+                    error.where = f"{file.name}, line {lines[start + row]}"
+                raise
+            start += len(part)
+            done += len(part)
+            if console.err.isatty():
+                print(f"\r{done} rows", end="", file=console.err, flush=True)
+            yield answer
     if console.err.isatty():
         print("\r\033[K", end="", file=console.err, flush=True)
 
@@ -143,14 +156,14 @@ class _Summary:
 
     def __init__(self) -> None:
         self.rows = 0
-        self.warnings: Counter[tuple[str, str]] = Counter()
-        self.examples: dict[tuple[str, str], str] = {}
+        self.warnings: Counter[tuple[str, str | None]] = Counter()
+        self.examples: dict[tuple[str, str | None], str] = {}
         self.cut = False
 
     def add(self, answer: Mapping[str, Any]) -> None:
         self.rows += len(answer["predictions"])
         for warning in answer["warnings"]:
-            if warning["field"] is None:  # an answer lists a thousand; its last one says how many more
+            if warning["code"] == "warnings-cut":  # an answer lists a thousand; this says how many more
                 self.cut = True
                 continue
             kind = (warning["code"], warning["field"])
@@ -168,22 +181,17 @@ class _Summary:
         }
 
 
-def _write(answers: Iterable[dict[str, Any]], sink: TextIO) -> dict[str, Any]:
+def _write(answers: Iterable[dict[str, Any]], classes: list[str], sink: TextIO) -> dict[str, Any]:
     """Write a header and a line for each row; return the summary."""
     summary = _Summary()
     writer = csv.writer(sink, lineterminator="\n")
-    classes: list[str] | None = None
+    writer.writerow(["prediction", *(f"probability:{name}" for name in classes)])
     for answer in answers:
         probabilities = answer.get("probabilities")
-        if classes is None:
-            classes = list(probabilities[0]) if probabilities else []
-            writer.writerow(["prediction", *(f"probability:{name}" for name in classes)])
         for index, prediction in enumerate(answer["predictions"]):
             shares = [probabilities[index][name] for name in classes] if probabilities else []
             writer.writerow([prediction, *shares])
         summary.add(answer)
-    if classes is None:
-        writer.writerow(["prediction"])
     return summary.result()
 
 
