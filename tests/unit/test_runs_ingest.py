@@ -141,6 +141,8 @@ def test_a_later_spec_holds_from_the_next_run_on(world: World) -> None:
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[]", "an object"),
+        pytest.param("[" * 60_000, "not JSON", id="nested"),
+        ('{"target": "\\ud800"}', "not JSON"),
         ('{"colour": "red"}', "'colour'"),
         ('{"target": 3}', "field target"),
         ('{"task": "clustering"}', "field task"),

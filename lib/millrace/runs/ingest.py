@@ -90,7 +90,9 @@ def parse_spec(text: bytes, where: str) -> Spec:
     """
     try:
         value = json.loads(text.decode("utf-8-sig"))
-    except ValueError as error:
+        # An escape like \ud800 is JSON, but no text that a table can hold.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise BadInput(
             f"The spec is not JSON: {error}",
             code="spec-invalid",
