@@ -31,13 +31,11 @@ def main(name: str) -> int:
         return 2
     session = boto3.Session(region_name=noted.get("region"), profile_name=noted.get("profile"))
     try:
-        stack = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        buckets = buckets_of(session.client("cloudformation"), name)
     except ClientError as error:
         print(f"There is no stack {name!r} to destroy: {error}", file=sys.stderr)
         return 1
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     s3 = session.client("s3")
-    buckets = [outputs[bucket] for bucket in BUCKETS]
     for bucket in buckets:
         print(f"{bucket}: {sum(1 for _ in versions(s3, bucket))} object versions will be deleted for good")
     if input(f"Type {name} to destroy the stack and all of it: ") != name:
@@ -60,6 +58,18 @@ def noted_parameters() -> dict[str, str]:
     for section in ("global", "deploy"):
         noted |= sections.get(section, {}).get("parameters", {})
     return noted
+
+
+def buckets_of(cloudformation: Any, name: str) -> list[str]:
+    """Return the stack's buckets that are there: a deployment that failed may have none, and no outputs."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    return [
+        item["PhysicalResourceId"]
+        for page in pages
+        for item in page["StackResourceSummaries"]
+        if item["LogicalResourceId"] in BUCKETS
+        and item["ResourceStatus"] not in ("CREATE_FAILED", "DELETE_COMPLETE")
+    ]
 
 
 def versions(s3: Any, bucket: str) -> Iterator[dict[str, str]]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
-from tools.destroy import empty, versions
+from tools.destroy import buckets_of, empty, versions
 
 
 @pytest.fixture
@@ -39,3 +40,26 @@ def test_more_than_one_request_takes_are_deleted(s3: Any) -> None:
         s3.put_object(Bucket="bucket", Key=str(number))
     empty(s3, "bucket")
     assert list(versions(s3, "bucket")) == []
+
+
+def test_only_buckets_that_are_there_are_emptied() -> None:
+    made, gone = "CREATE_COMPLETE", "DELETE_COMPLETE"
+    names = [
+        ("DataBucket", "data", made),
+        ("ArtifactBucket", "artifacts", gone),
+        ("LostEventsQueue", "q", made),
+    ]
+    summaries = [
+        {
+            "LogicalResourceId": logical,
+            "PhysicalResourceId": physical,
+            "ResourceType": "x",
+            "ResourceStatus": status,
+            "LastUpdatedTimestamp": "2026-11-20",
+        }
+        for logical, physical, status in names
+    ]
+    client = boto3.client("cloudformation", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(client) as stub:
+        stub.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
+        assert buckets_of(client, "millrace") == ["data"]
