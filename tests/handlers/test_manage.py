@@ -396,6 +396,9 @@ def test_bodies_that_promote_refuses(
 def test_base64_body_and_content_types(browser: Browser, registry: Registry) -> None:
     encoded = base64.b64encode(b'{"version": 1}').decode()
     assert browser.send("POST", "/models/demo/promote", encoded, isBase64Encoded=True)["statusCode"] == 200
+    for broken in ("@@@", base64.b64encode(b"\xff\xfe").decode()):
+        answer = browser.send("POST", "/models/demo/promote", broken, isBase64Encoded=True)
+        assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (400, "body-not-json")
     browser.problem(
         "POST",
         "/models/demo/promote",
@@ -447,6 +450,7 @@ def test_a_spec_is_small(browser: Browser) -> None:
         ({"dataset": "cars", "filename": "a\\b.csv"}, 422, "file-name", "filename"),
         ({"dataset": "cars", "filename": ".."}, 422, "file-name", "filename"),
         ({"dataset": "cars", "filename": "a\x00.csv"}, 422, "file-name", "filename"),
+        ({"dataset": "cars", "filename": "a\ud800.csv"}, 422, "file-name", "filename"),
         ({"dataset": "cars", "filename": "x" * 256}, 422, "file-name", "filename"),
         ({"dataset": "cars"}, 422, "field-missing", "filename"),
         ({"dataset": "cars", "filename": "a.csv", "size_bytes": -1}, 422, "field-invalid", "size_bytes"),
@@ -473,6 +477,8 @@ def test_uploads_that_are_refused(
     [
         ("GET", "/predict", "POST"),
         ("DELETE", "/models", "GET"),
+        ("HEAD", "/models", "GET"),
+        ("OPTIONS", "/uploads", "POST"),
         ("PUT", "/models/demo", "GET"),
         ("GET", "/models/demo/promote", "POST"),
         ("POST", "/models/demo/versions/1", "GET"),

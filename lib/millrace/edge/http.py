@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["JSON", "PROBLEM_JSON", "TITLES", "body", "internal", "parse", "problem", "reply", "reply_problem"]
+__all__ = [
+    "JSON",
+    "PROBLEM_JSON",
+    "TITLES",
+    "body",
+    "body_text",
+    "internal",
+    "parse",
+    "problem",
+    "reply",
+    "reply_problem",
+]
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -104,12 +115,23 @@ def body(event: Mapping[str, Any], max_bytes: int) -> Any:
 
     Raises
     ------
+    TooLarge, BadInput
+        As :func:`body_text` and :func:`parse` do.
+    """
+    return parse(body_text(event, max_bytes))
+
+
+def body_text(event: Mapping[str, Any], max_bytes: int) -> str:
+    """Return a request's body; empty when there is none.
+
+    Raises
+    ------
     TooLarge
         Over ``max_bytes``.
     BadInput
-        Not base64 where the gateway says so, not UTF-8, or not JSON as :func:`parse` reads it.
+        Not base64 where the gateway says so, or not UTF-8.
     """
-    text = event.get("body") or ""
+    text: str = event.get("body") or ""
     if event.get("isBase64Encoded"):
         import base64
 
@@ -127,10 +149,9 @@ def body(event: Mapping[str, Any], max_bytes: int) -> Any:
             remedy="Send fewer rows in a request, or upload a file.",
         )
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise _not_json("it is not UTF-8") from None
-    return parse(text)
 
 
 def parse(text: str) -> Any:

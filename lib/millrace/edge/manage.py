@@ -53,8 +53,8 @@ __all__ = ["Manage", "logger"]
 MAX_BODY_BYTES = 1 << 20
 UPLOAD_S = 3600
 """How long a form to upload with is good for."""
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,255}")
 
 Name = Annotated[str, Path(description="The model, which bears its dataset's name.")]
 Number = Annotated[int, Path(ge=1, le=2**31, description="The version.")]
@@ -103,7 +103,11 @@ class Manage:
         log.clear_state()
         log.append_keys(correlation_id=request.get("requestId"), request_id=context.aws_request_id)
         try:
-            answer: dict[str, Any] = self._app.resolve(event, context)
+            text = http.body_text(event, MAX_BODY_BYTES)
+            plain = {**event, "body": text or None, "isBase64Encoded": False}
+            answer: dict[str, Any] = self._app.resolve(plain, context)
+        except BadInput as error:
+            answer = http.reply_problem(error, event.get("rawPath", ""))
         except Exception:
             log.exception("failed unexpectedly")
             answer = http.reply_problem(http.internal(), event.get("rawPath", ""))
@@ -279,7 +283,7 @@ class Manage:
 
 
 def _app(manage: Manage) -> APIGatewayHttpResolver:
-    app = APIGatewayHttpResolver(enable_validation=True, debug=False, json_body_deserializer=_deserialize)
+    app = APIGatewayHttpResolver(enable_validation=True, debug=False, json_body_deserializer=http.parse)
     routes: list[tuple[str, str, Callable[..., Any], str, Mapping[int, Any]]] = [
         ("POST", "/predict", manage.predict, "predict", problems(400, 404, 413, 422, 500, 503)),
         ("GET", "/models", manage.list_models, "models", problems(503)),
@@ -387,17 +391,6 @@ def _refused(field: str, what: str, *, code: str) -> Unprocessable:
     error = Unprocessable(what, code=code, where=f"field {field!r}", remedy="Choose another name.")
     error.values = ({"row": None, "field": field, "code": code, "message": f"{what}."},)
     return error
-
-
-def _deserialize(text: str) -> Any:
-    if len(text) > MAX_BODY_BYTES:
-        raise TooLarge(
-            f"The body has {len(text)} characters and may have {MAX_BODY_BYTES}",
-            code="body-too-large",
-            where="the body",
-            remedy="Send less.",
-        )
-    return http.parse(text)
 
 
 def _model(name: str) -> str:
