@@ -150,6 +150,43 @@ def test_a_broken_stream_leaves_no_upload(s3: Any) -> None:
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
 
 
+def test_parts_bear_the_checksum_that_the_upload_announced(s3: Any) -> None:
+    """S3 refuses to complete an upload that was begun with checksums when a part's is missing."""
+    sent: dict[str, Any] = {}
+    for call in ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"):
+        s3.meta.events.register_first(
+            f"provide-client-params.s3.{call}",
+            lambda params, model, **_: sent.setdefault(model.name, params) and None,
+            unique_id=f"seen-{call}",
+        )
+    try:
+        S3Store(BUCKET, s3).put_stream("key", [bytes(PART_BYTES), b"x"])
+    finally:
+        for call in ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"):
+            s3.meta.events.unregister(f"provide-client-params.s3.{call}", unique_id=f"seen-{call}")
+    assert sent["CreateMultipartUpload"]["ChecksumAlgorithm"] == "CRC32"
+    assert sent["UploadPart"]["ChecksumAlgorithm"] == "CRC32"
+    parts = sent["CompleteMultipartUpload"]["MultipartUpload"]["Parts"]
+    assert [part["PartNumber"] for part in parts] == [1, 2]
+    assert all(part["ChecksumCRC32"] for part in parts)
+
+
+@pytest.mark.parametrize(("refused", "stands"), [(1, True), (3, True), (4, False)])
+def test_a_conditional_write_that_met_another_is_made_again(s3: Any, refused: int, stands: bool) -> None:
+    waited: list[float] = []
+    store = S3Store(BUCKET, s3, sleep=waited.append)
+    with Stubber(s3) as stub:
+        for _ in range(refused):
+            stub.add_client_error("put_object", "ConditionalRequestConflict", http_status_code=409)
+        if stands:
+            stub.add_response("put_object", {"ETag": '"1"'})
+            assert store.put("key", b"x", only_if_absent=True) == "1"
+        else:
+            with pytest.raises(Conflict):
+                store.put("key", b"x", only_if_absent=True)
+    assert len(waited) == min(refused, 3)
+
+
 def test_lists_keys_and_folders_in_order(store: ObjectStore) -> None:
     for key in ("m/b/2", "m/a/1", "m/a/0", "m/c", "n/z"):
         store.put(key, b"")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from millrace.aws.clients import client
@@ -14,6 +16,10 @@ __all__ = ["S3Store"]
 
 PART_BYTES = 8 << 20
 """S3 takes parts of at least 5 MiB, and 10,000 of them: objects of up to 80 GB at this size."""
+TRIES = 4
+"""How often a conditional write is made that S3 refuses because another one is under way."""
+CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
+"""botocore sends this with each part by itself; S3 wants it announced before and repeated at the end."""
 
 
 class S3Store:
@@ -25,11 +31,14 @@ class S3Store:
         Its name.
     s3 : botocore client, optional
         Built on first use when absent.
+    sleep : callable
+        How to wait, in seconds; a test passes its own.
     """
 
-    def __init__(self, bucket: str, s3: Any = None) -> None:
+    def __init__(self, bucket: str, s3: Any = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self._bucket = bucket
         self._given = s3
+        self._sleep = sleep
 
     @property
     def bucket(self) -> str:
@@ -98,6 +107,9 @@ class S3Store:
     ) -> str:
         """Write and return the etag.
 
+        Of two conditional writes at the same time S3 may refuse one before it is clear that the other will
+        stand ("409 ConditionalRequestConflict"), so that one is made again.
+
         Raises
         ------
         Conflict
@@ -111,7 +123,7 @@ class S3Store:
             condition["IfMatch"] = f'"{only_if_etag}"'
         try:
             with translated(self._uri(key)):
-                answer = self._s3.put_object(
+                answer = self._put(
                     **self._address(key, None), Body=data, ContentType=content_type, **condition
                 )
         except NotFound as error:  # If-Match on an object that is gone
@@ -122,6 +134,16 @@ class S3Store:
                 remedy="Read it again, then decide.",
             ) from error
         return _bare(answer["ETag"])
+
+    def _put(self, **request: Any) -> Any:
+        for attempt in range(1, TRIES):
+            try:
+                return self._s3.put_object(**request)
+            except self._s3.exceptions.ClientError as error:
+                if error_code(error) != "ConditionalRequestConflict":
+                    raise
+            self._sleep(random.uniform(0, 0.2 * attempt))
+        return self._s3.put_object(**request)
 
     def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
         """Write the blocks as one object and return the size in bytes.
@@ -207,22 +229,23 @@ class _Upload:
         self._s3 = s3
         self._address = address
         self._uri = uri
-        self._etags: list[str] = []
+        self._parts: list[dict[str, Any]] = []
         with translated(uri):
-            self._id = s3.create_multipart_upload(**address)["UploadId"]
+            self._id = s3.create_multipart_upload(**address, **CHECKSUM)["UploadId"]
 
     def part(self, data: bytes) -> None:
+        number = len(self._parts) + 1
         with translated(self._uri):
             answer = self._s3.upload_part(
-                **self._address, UploadId=self._id, PartNumber=len(self._etags) + 1, Body=data
+                **self._address, UploadId=self._id, PartNumber=number, Body=data, **CHECKSUM
             )
-        self._etags.append(answer["ETag"])
+        part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
+        self._parts.append({"PartNumber": number, **part})
 
     def complete(self) -> None:
-        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._etags, start=1)]
         with translated(self._uri):
             self._s3.complete_multipart_upload(
-                **self._address, UploadId=self._id, MultipartUpload={"Parts": parts}
+                **self._address, UploadId=self._id, MultipartUpload={"Parts": self._parts}
             )
 
     def abort(self) -> None:
