@@ -540,7 +540,7 @@ print(json.dumps({"modules": sorted(sys.modules), "body": json.loads(answer["bod
             **s3.environ,
             "MILLRACE_ARTIFACT_BUCKET": s3.bucket,
             "MILLRACE_FRESHNESS_S": "30",
-            "MILLRACE_MAX_BODY_BYTES": "5242880",
+            "MILLRACE_MAX_BODY_BYTES": "4500000",
             "MILLRACE_STAGE": "test",
             "PATH": os.environ["PATH"],
         },

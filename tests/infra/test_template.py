@@ -146,6 +146,16 @@ def test_every_route_asks_who_calls() -> None:
     assert template()["Parameters"]["AuthMode"]["Default"] == "iam"
 
 
+def test_a_body_within_our_limit_fits_into_lambdas_event() -> None:
+    """API Gateway passes a body as base64 or as escaped JSON, together with headers of at most 10 KiB."""
+    variables = functions()["PredictFunction"]["Environment"]["Variables"]
+    limit_bytes = int(variables["MILLRACE_MAX_BODY_BYTES"])
+    others_bytes = 64 << 10
+    assert limit_bytes * 4 / 3 + others_bytes < 6_291_556
+    rows = ',{"a":1,"b":2}' * 1000  # as dense in quotes as rows are in practice
+    assert limit_bytes * len(json.dumps(rows)) / len(rows) + others_bytes < 6_291_556
+
+
 def test_every_parameter_has_a_default_and_a_description() -> None:
     for name, parameter in template()["Parameters"].items():
         assert "Default" in parameter, name
