@@ -140,7 +140,7 @@ def test_every_record_is_kept_or_rejected_with_its_line_and_reason() -> None:
     (converted,) = convert(table, schema)
     assert converted.rows_read == 45 == len(converted.table) + len(converted.rejects)
     assert converted.rows_unlabelled == 1
-    found = [json.loads(line) for line in rejects_jsonl(converted).splitlines()]
+    found = [json.loads(line) for line in rejects_jsonl(converted.rejects).splitlines()]
     assert [(r["line"], r["column"], r["reason"]) for r in found] == [
         (42, "y", "the target is missing"),
         (43, "", "too few fields: 1 instead of 2"),

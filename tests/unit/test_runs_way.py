@@ -181,6 +181,21 @@ def test_a_wide_table_of_many_warnings_fits_the_runs_record(world: World) -> Non
     assert sum(map(len, warnings)) < 66_000
 
 
+def test_a_file_that_is_refused_after_it_was_read_says_what_was_read(world: World) -> None:
+    constant = b"a,target\n" + b"".join(b"%d,7\n" % n for n in range(60)) + b"1,7,8\n"
+    run_id = world.upload(constant).run_id
+    world.fan_out(run_id, "profile", "t1")
+    world.work_all()
+    with pytest.raises(BadInput):
+        world.decide(run_id)
+    run = world.runs.get(run_id)
+    assert (run.rows_read, run.rows_kept, run.rows_rejected) == (61, 60, 1)
+    assert run.rejects is not None
+    key = next(iter(artifacts(world).list(run.rejects.removeprefix("s3://artifacts/"))))
+    reject = json.loads(artifacts(world).get(key))
+    assert (reject["line"], reject["record"]) == (62, "1,7,8\n")
+
+
 def test_too_many_rejects_stop_the_run_and_are_kept(world: World) -> None:
     world.max_reject_share = 0.02
     with pytest.raises(BadInput) as caught:

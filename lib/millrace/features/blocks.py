@@ -401,9 +401,9 @@ def _arrow(values: NDArray[Any], column: Column) -> Any:
     return pa.array(values, mask=missing)
 
 
-def rejects_jsonl(converted: Converted) -> bytes:
+def rejects_jsonl(rejects: Iterable[RejectedRecord]) -> bytes:
     """Return the rejected records, one JSON object a line: line, offset, column, reason, record."""
-    return _jsonl(converted.rejects)
+    return _jsonl(rejects)
 
 
 def cleared_jsonl(converted: Converted) -> bytes:

@@ -9,7 +9,7 @@ from millrace import keys
 from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
 from millrace.errors import BadInput
 from millrace.features.candidates import candidate_names
-from millrace.runs.progress import read_layout, read_parts, read_schema, told
+from millrace.runs.progress import read_layout, read_parts, read_schema, rejects_uri, told
 
 __all__ = ["Totals", "add_up", "collect"]
 
@@ -53,7 +53,7 @@ def collect(
     chunks = len(read_layout(run_id, artifacts).chunks)
     parts = read_parts(artifacts, [keys.part(run_id, "convert", chunk) for chunk in range(chunks)])
     totals = add_up([decode(ChunkOutcome, json.loads(data)) for data in parts])
-    rejects = f"s3://{artifacts.bucket}/{keys.rejects_prefix(run_id)}" if totals.rows_rejected else None
+    rejects = rejects_uri(run_id, artifacts, totals.rows_rejected)
     runs.update(
         run_id,
         rows_read=totals.rows_read,

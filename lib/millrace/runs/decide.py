@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from millrace import keys
 from millrace.contracts import ObjectStore, RunStore, Schema, decode
 from millrace.profile import Profile, decide_schema, merge
-from millrace.runs.progress import read_layout, read_parts, told, write_json
+from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
 
 __all__ = ["decide"]
 
@@ -25,6 +25,13 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     layout = read_layout(run_id, artifacts)
     profile = merge(_profiles(run_id, len(layout.chunks), artifacts))
     write_json(artifacts, keys.profile(run_id), profile)
+    runs.update(  # first, for a file that is refused has been read too
+        run_id,
+        rows_read=profile.rows_read,
+        rows_kept=profile.rows,
+        rows_rejected=profile.rejects,
+        rejects=rejects_uri(run_id, artifacts, profile.rejects),
+    )
     schema = decide_schema(profile, layout, run.spec)
     write_json(artifacts, keys.schema(run_id), schema)
     runs.update(run_id, target=schema.target, task=schema.task, warnings=told(schema))

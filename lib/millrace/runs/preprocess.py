@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal
 
 from millrace import csvfile, keys
 from millrace.contracts import (
@@ -19,6 +19,9 @@ from millrace.fanout import complete_chunk, fail_pass, heartbeats
 from millrace.fanout.ports import TaskTokens
 from millrace.runs.failure import run_error
 from millrace.runs.progress import read_layout, read_schema, write_json
+
+if TYPE_CHECKING:
+    from millrace.features.blocks import RejectedRecord
 
 __all__ = ["Outcome", "preprocess"]
 
@@ -109,11 +112,33 @@ def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore) -> 
     if descriptor.pass_name == "profile":
         from millrace.profile import profile_chunk
 
-        write_json(artifacts, result, profile_chunk(records, layout.names), only_if_absent=True)
+        rejects: list[csvfile.Reject] = []
+        part = profile_chunk(_noting(records, rejects), layout.names)
+        if rejects:  # kept from now on, should the file be refused before it is converted
+            from millrace.features.blocks import RejectedRecord
+
+            _keep(descriptor, (RejectedRecord(*reject[1:]) for reject in rejects), artifacts)
+        write_json(artifacts, result, part, only_if_absent=True)
     else:
         outcome = _convert(descriptor, records, layout, artifacts)
         # Last, because it says that everything else of the chunk is there.
         write_json(artifacts, result, outcome, only_if_absent=True)
+
+
+def _noting(
+    records: Iterator[csvfile.Record | csvfile.Reject], rejects: list[csvfile.Reject]
+) -> Iterator[csvfile.Record | csvfile.Reject]:
+    for record in records:
+        if isinstance(record, csvfile.Reject):
+            rejects.append(record)
+        yield record
+
+
+def _keep(descriptor: Descriptor, rejects: Iterable[RejectedRecord], artifacts: ObjectStore) -> None:
+    from millrace.features.blocks import rejects_jsonl
+
+    key = keys.rejects(descriptor.run_id, descriptor.chunk)
+    artifacts.put(key, rejects_jsonl(rejects), content_type="application/jsonl")
 
 
 def _convert(
@@ -137,9 +162,7 @@ def _convert(
         content_type="application/vnd.apache.parquet",
     )
     if converted.rejects:
-        artifacts.put(
-            keys.rejects(run_id, chunk), blocks.rejects_jsonl(converted), content_type="application/jsonl"
-        )
+        _keep(descriptor, converted.rejects, artifacts)
     if converted.cleared:
         artifacts.put(
             keys.cleared(run_id, chunk), blocks.cleared_jsonl(converted), content_type="application/jsonl"

@@ -82,6 +82,11 @@ def write_json(artifacts: ObjectStore, key: str, value: Any, *, only_if_absent: 
     return True
 
 
+def rejects_uri(run_id: str, artifacts: ObjectStore, count: int) -> str | None:
+    """Return the URI below which the run's ``count`` rejected records lie; None when there are none."""
+    return f"s3://{artifacts.bucket}/{keys.rejects_prefix(run_id)}" if count else None
+
+
 def read_parts(artifacts: ObjectStore, part_keys: Sequence[str]) -> Iterator[bytes]:
     """Yield the objects in order, reading 16 at once: a pass of many chunks has many small results."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
