@@ -19,6 +19,7 @@ TRAIN: dict[str, dict[str, Any]] = STATES["Train"]["ItemProcessor"]["States"]
 TASKS = {name: state for name, state in (STATES | TRAIN).items() if state["Type"] == "Task"}
 TRANSIENT = {
     "TransientError",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
