@@ -106,11 +106,6 @@ class Evidence:
             beyond -= escaped
         self.valid += beyond
 
-    @property
-    def ascii_only(self) -> bool:
-        """Whether no byte beyond ASCII has been seen, so that any encoding reads the same."""
-        return not (self.valid or self.invalid)
-
     def decide(self) -> tuple[str, str]:
         """Return the encoding, and a note for people when it is not plainly UTF-8.
 

@@ -7,7 +7,6 @@ from millrace.profile.statistics import (
     ColumnProfile,
     NumberEvidence,
     Profile,
-    ProfilePart,
     TimeEvidence,
     merge,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "ColumnProfile",
     "NumberEvidence",
     "Profile",
-    "ProfilePart",
     "TimeEvidence",
     "decide_schema",
     "merge",

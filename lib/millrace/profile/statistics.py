@@ -24,7 +24,6 @@ __all__ = [
     "ColumnProfile",
     "NumberEvidence",
     "Profile",
-    "ProfilePart",
     "TimeEvidence",
     "merge",
     "smallest",
@@ -190,10 +189,6 @@ class Profile:
     def rows_read(self) -> int:
         """All records."""
         return self.rows + self.rejects
-
-
-ProfilePart = Profile
-"""The profile of a chunk."""
 
 
 def merge(parts: Iterable[Profile]) -> Profile:

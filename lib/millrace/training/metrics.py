@@ -33,8 +33,6 @@ class Metric:
         As in :data:`millrace.contracts.METRICS`.
     greater_is_better : bool
         Direction.
-    needs_probabilities : bool
-        Whether it reads probabilities rather than the predicted class.
     compute : callable
         ``(truth, prediction) -> float``. Classification: codes of shape (n,) and probabilities of shape
         (n, classes). Regression: two arrays of shape (n,). NaN where it is not defined.
@@ -42,7 +40,6 @@ class Metric:
 
     name: str
     greater_is_better: bool
-    needs_probabilities: bool
     compute: Callable[[NDArray[np.generic], Floats], float]
 
 
@@ -173,14 +170,14 @@ REGISTRY: Mapping[str, Metric] = types.MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("roc_auc", True, True, _roc_auc),
-            Metric("log_loss", False, True, _log_loss),
-            Metric("accuracy", True, False, _accuracy),
-            Metric("balanced_accuracy", True, False, _balanced_accuracy),
-            Metric("f1_macro", True, False, _f1_macro),
-            Metric("rmse", False, False, _rmse),
-            Metric("mae", False, False, _mae),
-            Metric("r2", True, False, _r2),
+            Metric("roc_auc", True, _roc_auc),
+            Metric("log_loss", False, _log_loss),
+            Metric("accuracy", True, _accuracy),
+            Metric("balanced_accuracy", True, _balanced_accuracy),
+            Metric("f1_macro", True, _f1_macro),
+            Metric("rmse", False, _rmse),
+            Metric("mae", False, _mae),
+            Metric("r2", True, _r2),
         )
     }
 )
