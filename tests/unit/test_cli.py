@@ -72,6 +72,8 @@ class Millrace:
             if not self.uploads:
                 return 404, {"code": "run-unknown", "detail": "There is no such run."}
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            if state == "BROKEN":
+                return 500, {"code": "internal", "detail": "Something went wrong on our side."}
             return 200, {**self.run, "run": path.removeprefix("/runs/"), "state": state}
         if path == "/runs":
             return 200, {"runs": [{**self.run, "run": "birds-1"}], "next": None}
@@ -217,6 +219,14 @@ def test_train_fails_with_its_run(
     }
     assert main(["train", str(birds), "--wait", "--json", "--endpoint", millrace.url]) == 1
     assert answer(capsys)["error"]["message"] == "The target is constant."
+
+
+def test_train_names_its_run_when_following_breaks_off(
+    millrace: Millrace, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    millrace.states = ["QUEUED", "BROKEN"]
+    assert main(["train", str(birds), "--wait", "--json", "--endpoint", millrace.url]) == 1
+    assert re.search(r"\(following run birds-[0-9a-f]{12}\)", answer(capsys)["error"]["message"])
 
 
 @pytest.mark.parametrize(
@@ -394,6 +404,9 @@ def test_nobody_at_the_endpoint_is_a_failure(capsys: pytest.CaptureFixture[str])
         ["predict", "birds"],
         ["promote", "birds", "two"],
         ["runs", "--stack", "a", "--endpoint", "http://b"],
+        ["runs", "--endpoint", "localhost:4566"],
+        ["runs", "--endpoint", "http://[b"],
+        ["runs", "--endpoint", "http://"],
     ],
     ids=" ".join,
 )

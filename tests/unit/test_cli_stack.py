@@ -72,6 +72,14 @@ def test_a_token_goes_before_a_signature(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (api._token, api._sign) == ("abc", None)
 
 
+def test_an_unknown_profile_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.delenv("MILLRACE_TOKEN", raising=False)
+    with pytest.raises(Misconfigured, match="nobody"):
+        connect(GATEWAY, None)
+
+
 def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "MILLRACE_TOKEN"):
         monkeypatch.delenv(name, raising=False)

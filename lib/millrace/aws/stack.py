@@ -57,7 +57,8 @@ def gateway_signer(region: str) -> Callable[[str, str, bytes, Mapping[str, str]]
     from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
     from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 
-    credentials = boto3.Session().get_credentials()
+    with translated("AWS credentials"):
+        credentials = boto3.Session().get_credentials()
     if credentials is None:
         raise Misconfigured(
             "There are no AWS credentials to sign requests with",
@@ -67,7 +68,8 @@ def gateway_signer(region: str) -> Callable[[str, str, bytes, Mapping[str, str]]
 
     def sign(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
         request = AWSRequest(method=method, url=url, data=body, headers=dict(headers))
-        SigV4Auth(credentials, "execute-api", region).add_auth(request)
+        with translated("AWS credentials"):  # refreshed here, should they be about to end
+            SigV4Auth(credentials, "execute-api", region).add_auth(request)
         signed: Mapping[str, str] = dict(request.headers.items())
         return signed
 

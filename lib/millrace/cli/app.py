@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from millrace.cli.console import Console, number, table
 from millrace.errors import MillraceError
@@ -119,13 +120,26 @@ def _remote(commands: Any, name: str, help_text: str, command: Any) -> argparse.
     """Add a command that talks to a deployment."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--endpoint", metavar="URL", help="the address of a deployment's HTTP interface")
+    where.add_argument(
+        "--endpoint", type=_address, metavar="URL", help="the address of a deployment's HTTP interface"
+    )
     where.add_argument(
         "--stack", metavar="NAME", help="a deployed stack; requests are signed for its gateway"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(command=command)
     return parser
+
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text} is no address such as http://127.0.0.1:4566")
+    return text
 
 
 def _existing(text: str) -> Path:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def post_file(url: str, fields: Mapping[str, str], file: Path | bytes, name: str
         )
         response = connection.getresponse()
         body = response.read()
-    except (OSError, RemoteDisconnected) as error:
+    except (OSError, HTTPException) as error:
         raise TransientError(
             f"The upload broke off: {error}", code="upload-broken", where=url, remedy="Upload the file again."
         ) from None

@@ -14,7 +14,7 @@ from millrace.cli.console import Console, number, table, usd
 from millrace.cli.follow import display_for, follow
 from millrace.cli.http import Api, post_file, quote
 from millrace.contracts import Spec, encode
-from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
+from millrace.errors import BadInput, MillraceError, Misconfigured, NotFound, TransientError
 from millrace.keys import SPEC
 from millrace.runs.ingest import parse_spec, run_id_of
 
@@ -127,7 +127,11 @@ def train(
     run = submit(api, file, name, read_spec(spec, target), force=force)
     console.say(f"{file.name} is up: run {run['run']}")
     if wait:
-        (run,) = follow(api, [run["run"]], display_for(console))
+        try:
+            (run,) = follow(api, [run["run"]], display_for(console))
+        except MillraceError as error:
+            error.where = f"following run {run['run']}"  # it goes on, and can be looked up
+            raise
     console.answer(run, describe(run))
     return 1 if run["state"] == "FAILED" else 0
 
