@@ -112,8 +112,8 @@ def test_a_registered_run_is_not_failed_afterwards(world: World) -> None:
         ),
         (
             "Lambda.Unknown",
-            "The cause could not be determined because Lambda did not return an error type. Returned payload: "
-            '{"errorMessage":"2026-11-20T10:00:00Z 4f Task timed out after 900.00 seconds"}',
+            "The cause could not be determined because Lambda did not return an error type. "
+            'Returned payload: {"errorMessage":"2026-11-20 4f Task timed out after 900.00 seconds"}',
             "out-of-time",
             "time",
         ),
