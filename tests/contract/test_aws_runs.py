@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -173,9 +174,19 @@ def test_lists_newest_first_by_page(store: RunStore) -> None:
     assert seen == ["cars-4", "cars-3", "cars-2", "cars-1", "cars-0"]
 
 
-def test_refuses_a_cursor_that_is_not_ours(store: RunStore) -> None:
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        base64.urlsafe_b64encode(b'{"pk": 1, "sk": "run", "gsi_pk": "run", "gsi_sk": "a"}').decode(),
+        base64.urlsafe_b64encode(b'{"pk": "a", "sk": "run", "gsi_pk": "run", "gsi_sk": ""}').decode(),
+        base64.urlsafe_b64encode(b'["pk"]').decode(),
+    ],
+    ids=["text", "number", "empty", "list"],
+)
+def test_refuses_a_cursor_that_is_not_ours(store: RunStore, cursor: str) -> None:
     with pytest.raises(BadInput, match="cursor"):
-        store.list(cursor="nonsense")
+        store.list(cursor=cursor)
 
 
 def test_remembers_the_last_success_of_a_dataset(store: RunStore) -> None:

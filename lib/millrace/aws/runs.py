@@ -315,10 +315,13 @@ def _encode_cursor(key: Mapping[str, Any]) -> str:
 def _decode_cursor(cursor: str) -> dict[str, Any]:
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return {name: {"S": key[name]} for name in ("pk", "sk", "gsi_pk", "gsi_sk")}
+        found = {name: key[name] for name in ("pk", "sk", "gsi_pk", "gsi_sk")}
     except (binascii.Error, ValueError, KeyError, TypeError):
+        found = {}
+    if not found or not all(isinstance(value, str) and value for value in found.values()):
         raise BadInput(
             "The cursor is not one of ours",
             code="cursor-invalid",
             remedy="Take it from the answer to the page before, or leave it out.",
-        ) from None
+        )
+    return {name: {"S": value} for name, value in found.items()}
