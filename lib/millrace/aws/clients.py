@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 __all__ = ["client"]
@@ -20,6 +21,8 @@ def client(service: str) -> Any:
 
     return boto3.client(
         service,
+        # The other SDKs and the command line read this variable first, boto3 does not read it at all.
+        region_name=os.environ.get("AWS_REGION") or None,
         config=Config(
             retries={"mode": "standard", "max_attempts": 4},
             connect_timeout=5,
@@ -35,6 +38,4 @@ def client(service: str) -> Any:
 
 def _has_endpoint() -> bool:
     """Tell whether another endpoint than AWS's stands in the environment (addressed by path)."""
-    import os
-
     return bool(os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"))
