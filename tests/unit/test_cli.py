@@ -58,6 +58,7 @@ class Millrace:
         self.live: int | None = 3
         self.refuse_row: str | None = None
         self.most_rows = 500
+        self.fields = [("mass", "number"), ("note", "text"), ("island", "category")]
         handler = type("Handler", (_Handler,), {"millrace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -83,8 +84,7 @@ class Millrace:
             versions = [{"version": 3, "created_at": "2026-11-20", "metrics": {"accuracy": 0.9}}]
             return 200, {"model": "birds", "live": self.live, "versions": versions}
         if path == "/models/birds/versions/3":
-            fields = [("mass", "number"), ("note", "text"), ("island", "category")]
-            signature = [{"name": n, "type": t} for n, t in fields]
+            signature = [{"name": n, "type": t} for n, t in self.fields]
             return 200, {"version": 3, "signature": signature, "classes": ["a", "b"]}
         if path in ("/models/birds/promote", "/models/birds/rollback"):
             return 200, {"model": "birds", "version": body.get("version", 2)}
@@ -96,21 +96,21 @@ class Millrace:
         if len(rows) > self.most_rows:
             return 413, {"code": "answer-too-large", "detail": "The answer would be too large."}
         for index, row in enumerate(rows):
-            if row["mass"] is not None and row["mass"] == self.refuse_row:
+            if row.get("mass") is not None and row.get("mass") == self.refuse_row:
                 errors = [{"row": index, "field": "mass", "code": "type", "message": "no number"}]
                 return 422, {"code": "value-refused", "detail": "mass is no number.", "errors": errors}
         warnings = [
             {"row": index, "field": "mass", "code": "missing", "message": "mass is missing"}
             for index, row in enumerate(rows)
-            if row["mass"] is None
+            if row.get("mass") is None
         ]
         warnings += [
             {"row": index, "field": None, "code": "not-finite", "message": "no finite number"}
             for index, row in enumerate(rows)
-            if row["mass"] == "1e300"
+            if row.get("mass") == "1e300"
         ]
         shares = [{"a": 0.25, "b": 0.75}] * len(rows)
-        names = [f"b{row['mass'] or ''}" for row in rows]
+        names = [f"b{row.get('mass') or ''}" for row in rows]
         return 200, {
             "model": "birds",
             "version": 3,
@@ -327,6 +327,17 @@ def test_a_file_that_cannot_be_written_is_a_failure_with_its_json(
     found = answer(capsys)
     assert found["error"]["code"] == "file-access"
     assert str(absent) in found["error"]["message"]
+
+
+def test_predict_knows_a_header_of_numbers_by_the_models_fields(
+    millrace: Millrace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    millrace.fields = [("mass", "number"), ("1", "number"), ("2", "number")]
+    file = tmp_path / "numbers.csv"
+    file.write_text("1,2\n" + "".join(f"{n % 5},{n % 4}\n" for n in range(30)))
+    assert main(["predict", "birds", "--csv", str(file), "--json", "--endpoint", millrace.url]) == 0
+    found = answer(capsys)
+    assert (found["rows"], found["absent"]) == (30, ["mass"])
 
 
 def test_predict_pins_the_version_that_was_live(millrace: Millrace, birds: Path) -> None:

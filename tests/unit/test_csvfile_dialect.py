@@ -147,6 +147,26 @@ def test_a_header_is_known_as_one(header: bytes) -> None:
     assert sniff(data, complete=True).dialect.header
 
 
+@pytest.mark.parametrize(
+    ("header", "expected", "known"),
+    [
+        (b"0,1,2,label\n", [], True),
+        (b"5,6,7,label\n", [], True),
+        (b"0,1,3,label\n", [], False),
+        (b"0,1,3,label\n", ["label"], True),
+        (b"0,1,3,label\n", ["0", "3", "x"], True),
+        (b"0,1,3,label\n", ["0", "x", "y"], False),
+    ],
+)
+def test_a_header_of_numbers_is_known_by_its_count_or_its_names(
+    header: bytes, expected: list[str], known: bool
+) -> None:
+    data = header + b"".join(b"%d,%d,%d,red\n" % (i % 9, i % 8, i % 11) for i in range(40))
+    found = sniff(data, complete=True, expected=expected)
+    assert found.dialect.header is known
+    assert (found.names[3] == "label") is known
+
+
 def test_duplicate_and_empty_names_are_numbered_and_said() -> None:
     names, notes = unique_names(["a", "", "a", "a_2", "a", " ", "column_2"])
     assert names == ("a", "column_2_", "a_3", "a_2", "a_4", "column_6", "column_2")

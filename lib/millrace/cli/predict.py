@@ -30,7 +30,7 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
     A file that could not be predicted to its end leaves no output behind.
     """
     version, signature, classes = _live(api, model)
-    names, rows = read_rows(file)
+    names, rows = read_rows(file, signature)
     unused = [name for name in names if name not in signature]
     absent = [name for name in signature if name not in names]
     if unused:

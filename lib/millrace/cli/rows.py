@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from millrace.csvfile.dialect import HEAD_BYTES, decode_cell, sniff
@@ -16,10 +16,13 @@ MAX_FILE_BYTES = 16 << 30
 BLOCK_BYTES = 1 << 20
 
 
-def read_rows(file: Path) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
+def read_rows(
+    file: Path, expected: Collection[str] = ()
+) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
     """Return the column names, and an iterator over line numbers and cells.
 
     The file is read twice, because only the whole of it tells its encoding, and never held in memory.
+    ``expected`` are names that help to know its header.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def read_rows(file: Path) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str
         size += len(block)
     evidence.add(b"", final=True)
     encoding, _ = evidence.decide()
-    sniffed = sniff(head, complete=size <= HEAD_BYTES)
+    sniffed = sniff(head, complete=size <= HEAD_BYTES, expected=expected)
     dialect, names = sniffed.dialect, sniffed.names
 
     def rows() -> Iterator[tuple[int, list[str]]]:

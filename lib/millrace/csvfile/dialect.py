@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from millrace.contracts import Dialect
@@ -20,6 +20,8 @@ HEAD_BYTES = 1 << 20
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 1000
+_COUNTED = 3
+"""Columns of numbers that a first record must count one by one to be a header: fewer may do so by chance."""
 _FORMATS = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -63,7 +65,7 @@ class Sniffed:
     notes: tuple[str, ...]
 
 
-def sniff(head: bytes, *, complete: bool) -> Sniffed:
+def sniff(head: bytes, *, complete: bool, expected: Collection[str] = ()) -> Sniffed:
     """Decide encoding, delimiter, header and column names.
 
     Parameters
@@ -72,6 +74,8 @@ def sniff(head: bytes, *, complete: bool) -> Sniffed:
         The first ``HEAD_BYTES`` of the file, inflated and not UTF-16: see ``rewrite``.
     complete : bool
         Whether that is the whole file.
+    expected : collection of str
+        Names that a header is expected to bear: a first record with most of them is one.
 
     Raises
     ------
@@ -103,9 +107,10 @@ def sniff(head: bytes, *, complete: bool) -> Sniffed:
         )
     delimiter = max(_DELIMITERS, key=lambda d: _agreement(samples[d]))
     sample = samples[delimiter]
-    dialect = replace(base, delimiter=delimiter, header=_has_header(sample))
+    first = [decode_cell(cell, encoding, errors="replace") for cell in sample[0]]
+    borne = len(set(expected).intersection(first)) > len(set(expected)) / 2
+    dialect = replace(base, delimiter=delimiter, header=borne or _has_header(sample))
     if dialect.header:
-        first = [decode_cell(cell, encoding, errors="replace") for cell in sample[0]]
         names, renamed = unique_names(first)
         notes += renamed
     else:
@@ -216,10 +221,12 @@ def _has_header(sample: list[list[str]]) -> bool:
 
     It does not when every typed column's first cell is of the column's own type and, for numbers, in or
     near the range of the others: a table of measurements without a header, while a header of years or
-    plate positions is far off. With no typed column there is nothing to tell by, and a header is the rule.
+    plate positions is far off, and one of 0, 1, 2 only counts the columns. With no typed column there is
+    nothing to tell by, and a header is the rule.
     """
     first, *rest = sample
     typed = 0
+    offsets: list[float] = []
     for index, name in enumerate(first):
         values = [row[index] for row in rest if len(row) == len(first) and not is_missing(row[index])]
         kind = _kind(values)
@@ -233,7 +240,8 @@ def _has_header(sample: list[list[str]]) -> bool:
             margin = 0.1 * (max(numbers) - min(numbers))
             if not min(numbers) - margin <= read_number(name) <= max(numbers) + margin:
                 return True
-    return not typed
+            offsets.append(read_number(name) - index)
+    return not typed or (len(offsets) >= _COUNTED and len(set(offsets)) == 1)
 
 
 def _kind(values: list[str]) -> str:

@@ -113,7 +113,9 @@ def _lay_out(
         size_bytes = store.put_stream(key, blocks)
         version_id = ""  # our own file: written again, it would hold the same bytes
         head = store.get(key, end=csvfile.HEAD_BYTES)
-    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes)
+    spec = run.spec
+    asked = [name for name in (spec.target, spec.time_column, *spec.exclude) if name is not None]
+    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes, expected=asked)
     found = csvfile.find_chunks(
         store.stream(key, version_id=version_id or None),
         sniffed.dialect,
