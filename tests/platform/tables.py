@@ -84,6 +84,13 @@ def _broken_gzip() -> bytes:
     return _packed(500_000)[:-1000]
 
 
+def _misfit() -> bytes:
+    """One cell in 250 is no number: the column stays one of numbers, and the cell becomes missing."""
+    body = rows(250)
+    body[30][0] = "about 2"
+    return table(HEADER, body)
+
+
 def _regression() -> bytes:
     rng = random.Random(1)
     body = []
@@ -124,6 +131,7 @@ UPLOADS: dict[str, Upload] = {
         table(HEADER, rows(80)), "FAILED", "column-unknown", ("brought",), spec={"target": "brought"}
     ),
     "ragged": Upload(_ragged(), "SUCCEEDED", rejected=2),
+    "misfit": Upload(_misfit(), "SUCCEEDED", says=("1 cells of 'size'",)),
     "latin-1": Upload(_latin_1(), "SUCCEEDED"),
     "odd-but-fine": Upload(_odd(), "SUCCEEDED", says=("rare", "constant", "nothing", "size")),
     "titanic": Upload(_titanic(), "SUCCEEDED"),
