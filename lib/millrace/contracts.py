@@ -45,6 +45,8 @@ METRICS: Mapping[Task, tuple[str, ...]] = types.MappingProxyType(
     }
 )
 """The metrics that a spec may name, by task; the first is the default."""
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "rmse", "mae"})
+"""Metrics that are losses; every other one grows as a model gets better."""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,12 @@ from moto import mock_aws
 
 from millrace import keys
 from millrace.aws.objects import S3Store
-from millrace.contracts import METRICS, ObjectStore, Run, encode
+from millrace.contracts import LOWER_IS_BETTER, METRICS, ObjectStore, Run, encode
 from millrace.errors import BadInput, Conflict, NotFound, TransientError
-from millrace.registry.gate import LOWER_IS_BETTER, judge
+from millrace.registry.gate import judge
 from millrace.registry.register import register_run
 from millrace.registry.registry import Registry
 from millrace.registry.versions import HISTORY, Alias, Move, Version
-from millrace.training.metrics import REGISTRY
 from tests import plans
 from tests.fakes import MemoryObjectStore, MemoryRunStore
 
@@ -198,12 +197,6 @@ def test_better_is_promoted_and_worse_is_held(metric: str) -> None:
 
 def test_a_tie_goes_to_the_challenger() -> None:
     assert judge(draft(version=2), draft(version=1)).promote
-
-
-def test_directions_are_those_of_training() -> None:
-    assert {name: name not in LOWER_IS_BETTER for name in REGISTRY} == {
-        name: metric.greater_is_better for name, metric in REGISTRY.items()
-    }
 
 
 @pytest.mark.parametrize(

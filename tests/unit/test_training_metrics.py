@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from millrace.contracts import METRICS
+from millrace.contracts import LOWER_IS_BETTER, METRICS
 from millrace.errors import BadInput
 from millrace.training.metrics import REGISTRY, best_first, evaluate, metric_for, score
 
@@ -98,3 +98,13 @@ def test_the_best_comes_first_whichever_way_is_better() -> None:
     scores = {"a": 0.2, "b": 0.9, "c": 0.9}
     assert best_first("roc_auc", scores) == ("b", "c", "a")
     assert best_first("log_loss", scores) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_the_better_prediction_has_the_better_score(name: str) -> None:
+    classify = name not in METRICS["regression"]
+    truth = np.array([0, 1, 1, 0, 1], dtype=np.int32) if classify else np.array([1.0, 2.0, 5.0, 3.0])
+    good = np.column_stack([1.0 - truth, truth]) * 0.9 + 0.05 if classify else truth + 0.1
+    bad = good[::-1] * 0.9 + 0.01 if classify else truth + 1.0
+    ahead = score(name, truth, good) > score(name, truth, bad)
+    assert ahead == REGISTRY[name].greater_is_better == (name not in LOWER_IS_BETTER)

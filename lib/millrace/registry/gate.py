@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from millrace.contracts import LOWER_IS_BETTER
 from millrace.registry.versions import Version
 
-__all__ = ["LOWER_IS_BETTER", "Verdict", "judge"]
-
-LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mae"})
-"""Metrics that are losses; every other metric of ``contracts.METRICS`` grows as a model gets better."""
+__all__ = ["Verdict", "judge"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from millrace.contracts import Column, Run, Schema
+from millrace.contracts import LOWER_IS_BETTER, Column, Run, Schema
 from millrace.report import figures
 
 MAX_LABELS = 20
@@ -19,17 +19,17 @@ MAX_LABELS = 20
 MAX_BARS = 20
 """Columns shown in the importance figure; the table has all."""
 
-METRICS: dict[str, tuple[str, str]] = {
-    "accuracy": ("accuracy", "higher"),
-    "balanced_accuracy": ("balanced accuracy", "higher"),
-    "log_loss": ("log loss", "lower"),
-    "f1_macro": ("F1, macro average", "higher"),
-    "roc_auc": ("area under the ROC curve", "higher"),
-    "rmse": ("root mean squared error", "lower"),
-    "mae": ("mean absolute error", "lower"),
-    "r2": ("R²", "higher"),
+LABELS: dict[str, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "f1_macro": "F1, macro average",
+    "roc_auc": "area under the ROC curve",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
 }
-"""Label of each metric, and whether a higher or a lower value is better."""
+"""What people call each metric."""
 
 _CSS = """
 :root { color-scheme: light dark; --accent: #0b6e99; --quiet: #6b7280; --line: #d9dce1; --soft: #f4f6f8;
@@ -121,9 +121,14 @@ def render(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> bytes:
     return page.encode("utf-8")
 
 
+def _label(metric: str) -> tuple[str, str]:
+    """Return what people call a metric, and whether a higher or a lower value is better."""
+    return LABELS.get(metric, metric), "lower" if metric in LOWER_IS_BETTER else "higher"
+
+
 def _summary(evaluation: Mapping[str, Any], schema: Schema) -> str:
     metric = str(evaluation["metric"])
-    label, better = METRICS.get(metric, (metric, "higher"))
+    label, better = _label(metric)
     ours, naive = evaluation["metrics"].get(metric), evaluation["baseline"].get(metric)
     what = (
         f"the number <b>{escape(schema.target)}</b>"
@@ -153,7 +158,7 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
     lines = []
     for name, ours in evaluation["metrics"].items():
         naive = evaluation["baseline"].get(name)
-        label, better = METRICS.get(name, (name, "higher"))
+        label, better = _label(name)
         mark = ""
         if ours is not None and naive is not None and ours != naive:
             mark = "better" if (ours > naive) == (better == "higher") else "worse"
@@ -166,7 +171,7 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
 
 def _candidates(evaluation: Mapping[str, Any]) -> str:
     metric = str(evaluation["metric"])
-    label, better = METRICS.get(metric, (metric, "higher"))
+    label, better = _label(metric)
     sign = -1.0 if better == "higher" else 1.0
 
     def rank(candidate: Mapping[str, Any]) -> float:

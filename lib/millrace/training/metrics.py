@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.contracts import METRICS, Task
+from millrace.contracts import LOWER_IS_BETTER, METRICS, Task
 from millrace.errors import BadInput
 
 __all__ = ["REGISTRY", "Metric", "best_first", "evaluate", "metric_for", "score"]
@@ -31,16 +31,18 @@ class Metric:
     ----------
     name : str
         As in :data:`millrace.contracts.METRICS`.
-    greater_is_better : bool
-        Direction.
     compute : callable
         ``(truth, prediction) -> float``. Classification: codes of shape (n,) and probabilities of shape
         (n, classes). Regression: two arrays of shape (n,). NaN where it is not defined.
     """
 
     name: str
-    greater_is_better: bool
     compute: Callable[[NDArray[np.generic], Floats], float]
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Direction."""
+        return self.name not in LOWER_IS_BETTER
 
 
 def evaluate(task: Task, truth: NDArray[np.generic], prediction: Floats) -> dict[str, float | None]:
@@ -170,14 +172,14 @@ REGISTRY: Mapping[str, Metric] = types.MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("roc_auc", True, _roc_auc),
-            Metric("log_loss", False, _log_loss),
-            Metric("accuracy", True, _accuracy),
-            Metric("balanced_accuracy", True, _balanced_accuracy),
-            Metric("f1_macro", True, _f1_macro),
-            Metric("rmse", False, _rmse),
-            Metric("mae", False, _mae),
-            Metric("r2", True, _r2),
+            Metric("roc_auc", _roc_auc),
+            Metric("log_loss", _log_loss),
+            Metric("accuracy", _accuracy),
+            Metric("balanced_accuracy", _balanced_accuracy),
+            Metric("f1_macro", _f1_macro),
+            Metric("rmse", _rmse),
+            Metric("mae", _mae),
+            Metric("r2", _r2),
         )
     }
 )
