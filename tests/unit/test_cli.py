@@ -18,6 +18,7 @@ from millrace.cli import main
 from millrace.cli.console import Console
 from millrace.cli.follow import PlainDisplay, follow
 from millrace.cli.http import Api
+from millrace.cli.predict import TRIES, predict
 from millrace.cli.train import dataset_name
 from millrace.errors import BadInput, TransientError
 
@@ -58,6 +59,7 @@ class Millrace:
         self.live: int | None = 3
         self.refuse_row: str | None = None
         self.most_rows = 500
+        self.troubles = 0
         self.fields = [("mass", "number"), ("note", "text"), ("island", "category")]
         handler = type("Handler", (_Handler,), {"millrace": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -93,6 +95,9 @@ class Millrace:
         return 404, {"code": "model-unknown", "detail": "There is no such model."}
 
     def predict(self, rows: list[dict[str, Any]]) -> tuple[int, Any]:
+        if self.troubles:
+            self.troubles -= 1
+            return 503, {"code": "service-unavailable", "detail": "Try again."}
         if len(rows) > self.most_rows:
             return 413, {"code": "answer-too-large", "detail": "The answer would be too large."}
         for index, row in enumerate(rows):
@@ -294,6 +299,19 @@ def test_predict_sends_less_where_an_answer_would_be_too_large(
     millrace.most_rows = 0
     assert main(["predict", "birds", "--csv", str(file), "--endpoint", millrace.url]) == 1
     assert "The answer would be too large." in capsys.readouterr().err
+
+
+def test_predict_outlives_short_trouble_but_not_long(millrace: Millrace, tmp_path: Path, birds: Path) -> None:
+    waits: list[float] = []
+    output = tmp_path / "out.csv"
+    api, console = Api(millrace.url), Console(err=io.StringIO())
+    millrace.troubles = TRIES - 1
+    assert predict(api, console, "birds", birds, output, sleep=waits.append) == 0
+    assert len(output.read_text().splitlines()) == 4
+    assert len(waits) == TRIES - 1 and max(waits) <= 8
+    millrace.troubles = TRIES
+    with pytest.raises(TransientError, match="Try again"):
+        predict(api, console, "birds", birds, None, sleep=waits.append)
 
 
 def test_predict_tells_of_results_that_are_no_numbers(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import random
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from millrace.cli.console import Console
 from millrace.cli.http import Api, quote
 from millrace.cli.rows import read_rows
-from millrace.errors import NotFound, TooLarge, Unprocessable
+from millrace.errors import NotFound, TooLarge, TransientError, Unprocessable
 from millrace.values import is_missing, is_missing_word
 
 BLOCK_ROWS = 500
@@ -21,10 +23,21 @@ BLOCK_ROWS = 500
 BLOCK_BYTES = 1 << 20
 """Bytes of one request, far below the limit on a request's body."""
 
+TRIES = 4
+"""How often a request is sent in all; each wait is random, up to 2, 4, 8 s."""
+
 Row = dict[str, str | None]
 
 
-def predict(api: Api, console: Console, model: str, file: Path, output: Path | None) -> int:
+def predict(
+    api: Api,
+    console: Console,
+    model: str,
+    file: Path,
+    output: Path | None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
     """Predict each row of ``file``; write them to ``output`` or standard output.
 
     A file that could not be predicted to its end leaves no output behind.
@@ -39,7 +52,8 @@ def predict(api: Api, console: Console, model: str, file: Path, output: Path | N
         console.say(
             f"taken as missing in every row, because the file has no such column: {', '.join(absent)}"
         )
-    answers = _ask(api, console, {"model": model, "version": version}, file, _rows(names, rows, signature))
+    to_send = _blocks(_rows(names, rows, signature))
+    answers = _ask(api, console, {"model": model, "version": version}, file, to_send, sleep)
     if output is not None:
         part = output.with_name(output.name + ".part")
         try:
@@ -117,15 +131,21 @@ def _blocks(rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[list[int], list[R
 
 
 def _ask(
-    api: Api, console: Console, target: Mapping[str, Any], file: Path, rows: Iterable[tuple[int, Row]]
+    api: Api,
+    console: Console,
+    target: Mapping[str, Any],
+    file: Path,
+    blocks: Iterable[tuple[list[int], list[Row]]],
+    sleep: Callable[[float], None],
 ) -> Iterator[dict[str, Any]]:
     """Send block by block and yield the answers.
 
-    A model of many classes or of long sums cannot answer a whole block within its limits: it gets less.
+    A model of many classes or of long sums cannot answer a whole block within its limits: it gets less. A
+    request that meets a short trouble is sent again: a long file must not be lost by one throttle.
     """
     most = BLOCK_ROWS
-    done = 0
-    for lines, block in _blocks(rows):
+    done = failures = 0
+    for lines, block in blocks:
         start = 0
         while start < len(block):
             part = block[start : start + most]
@@ -136,12 +156,19 @@ def _ask(
                     raise
                 most = len(part) // 2
                 continue
+            except TransientError:
+                failures += 1
+                if failures == TRIES:
+                    raise
+                sleep(random.uniform(0.0, 2.0**failures))
+                continue
             except Unprocessable as error:
                 # The answer counts the rows of the request; people count the lines of their file.
                 row = error.values[0]["row"] if error.values else None
                 if isinstance(row, int):
                     error.where = f"{file.name}, line {lines[start + row]}"
                 raise
+            failures = 0
             start += len(part)
             done += len(part)
             if console.err.isatty():
