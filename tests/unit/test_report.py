@@ -46,6 +46,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "candidates": [
             {
                 "name": "linear",
+                "about": "logistic regression",
                 "cv_score": 0.95,
                 "cv_std": 0.01,
                 "fit_seconds": 0.1,
@@ -54,6 +55,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             },
             {
                 "name": "forest",
+                "about": "random forest",
                 "cv_score": 0.97,
                 "cv_std": 0.02,
                 "fit_seconds": 1.5,
@@ -62,6 +64,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             },
             {
                 "name": "boosted",
+                "about": "gradient boosting",
                 "cv_score": None,
                 "cv_std": None,
                 "fit_seconds": 0,
@@ -70,6 +73,10 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             },
         ],
         "chosen": "forest",
+        "features": {
+            "body_mass": "Numbers stay numbers.",
+            NASTY: "6 categories become a column each.",
+        },
         "metrics": {"roc_auc": 0.9712, "log_loss": 0.21, "accuracy": 0.91},
         "baseline": {"roc_auc": 0.5, "log_loss": 0.69, "accuracy": 0.51},
         "parity": {"rows": 67, "max_difference": 2e-16, "limit": 1e-9, "passed": True},

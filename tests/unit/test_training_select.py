@@ -39,7 +39,7 @@ def test_the_evaluation_says_everything_and_is_json(task: Task) -> None:
     assert found == selection.evaluation
     assert set(found) == {
         *("task", "target", "metric", "classes", "rows", "candidates", "chosen", "metrics", "baseline"),
-        *("parity", "curves", "importance", "notes", "libraries", "plan_bytes", "seed"),
+        *("features", "parity", "curves", "importance", "notes", "libraries", "plan_bytes", "seed"),
     }
     assert found["rows"] == {"trained": 160, "holdout": 40}
     assert set(found["metrics"]) == set(found["baseline"])
@@ -74,8 +74,11 @@ def test_the_best_score_wins_in_the_direction_of_its_metric(metric: str, best: s
     ]
     evaluation = chosen_from(table, schema, results).evaluation
     assert evaluation["chosen"] == best
+    assert list(evaluation["features"]) == [column.name for column in schema.features]
+    assert all(sentence.endswith(".") for sentence in evaluation["features"].values())
     assert evaluation["candidates"][2] == {
         "name": "extra_trees",
+        "about": "extremely randomised trees",
         "cv_score": None,
         "cv_std": None,
         "fit_seconds": 0.0,

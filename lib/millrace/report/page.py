@@ -91,7 +91,7 @@ def render(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> bytes:
         _section("The candidates", _candidates(evaluation)),
         *_curves(evaluation, schema),
         _section("What it looks at", _importance(evaluation)),
-        _section("The columns", _columns(schema)),
+        _section("The columns", _columns(evaluation, schema)),
         _section("To be careful about", _warnings(run, evaluation, schema)),
         _section("The artifact", _artifact(evaluation)),
     ]
@@ -183,7 +183,7 @@ def _candidates(evaluation: Mapping[str, Any]) -> str:
         failed = candidate["state"] != "ok"
         lines.append(
             [
-                candidate["name"],
+                f"{candidate['name']}: {candidate['about']}",
                 _cell(_number(candidate.get("cv_score")), "number"),
                 _cell(_number(candidate.get("cv_std")), "number"),
                 _cell(_number(candidate.get("fit_seconds")), "number"),
@@ -269,14 +269,21 @@ def _importance(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _columns(schema: Schema) -> str:
+def _columns(evaluation: Mapping[str, Any], schema: Schema) -> str:
+    became = evaluation["features"]
     used = [column for column in schema.columns if column.role == "feature"]
     left = [column for column in schema.columns if column.role not in ("feature", "target")]
     out = _table(
         f"{_count(len(used), 'column')} in the model",
-        ["column", "type", "missing", "values"],
+        ["column", "type", "missing", "values", "became"],
         [
-            [column.name, column.type, _cell(_number(column.missing), "number"), _values(column)]
+            [
+                column.name,
+                column.type,
+                _cell(_number(column.missing), "number"),
+                _values(column),
+                became.get(column.name, ""),
+            ]
             for column in used
         ],
     )

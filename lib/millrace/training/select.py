@@ -17,6 +17,8 @@ from millrace import __version__
 from millrace.compiler import certified
 from millrace.contracts import Budget, Schema
 from millrace.errors import BadInput
+from millrace.features.candidates import CANDIDATES, candidate_family
+from millrace.features.plan import feature_plan
 from millrace.training.evaluate import curves, importance, naive_prediction
 from millrace.training.frame import to_frame
 from millrace.training.limits import LIMITS
@@ -129,6 +131,7 @@ def select(
         "candidates": [
             {
                 "name": result.name,
+                "about": CANDIDATES[result.name].about,
                 "cv_score": result.cv_score,
                 "cv_std": result.cv_std,
                 "fit_seconds": result.fit_seconds,
@@ -138,6 +141,7 @@ def select(
             for result in results
         ],
         "chosen": best.result.name,
+        "features": _features(schema, best.result.name),
         "metrics": _defined(metrics),
         "baseline": _defined(evaluate(schema.task, truth, naive)),
         "parity": dict(best.parity),
@@ -149,6 +153,15 @@ def select(
         "seed": seed,
     }
     return Selection(best.plan, evaluation)
+
+
+def _features(schema: Schema, candidate: str) -> dict[str, str]:
+    """Return what each feature column became for the candidate, in a sentence or two."""
+    became: dict[str, str] = {}
+    for encoding in feature_plan(schema, candidate_family(candidate)).encodings:
+        before = became.get(encoding.column)
+        became[encoding.column] = f"{before} {encoding.reason}" if before else encoding.reason
+    return became
 
 
 def _first_certified(
