@@ -79,6 +79,7 @@ EXIT_CHANGED = 4
 SYNCHRONOUS_LIMIT_BYTES = 6 * 1024 * 1024
 ASYNCHRONOUS_LIMIT_BYTES = 1024 * 1024
 HTTP_API_LIMIT_BYTES = 10 * 1024 * 1024
+REQUEST_TOO_LARGE = "Lambda.RequestTooLargeException"
 
 EVENT_SOURCE = "event-source-mapping"
 """Session name of what the poller does with a function's role."""
@@ -221,7 +222,7 @@ def _put_sandboxes(runtime: Runtime) -> None:
     ) -> dict[str, Any]:
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         if len(payload) > SYNCHRONOUS_LIMIT_BYTES:
-            return _failure("Lambda.RequestTooLargeException", _too_large(SYNCHRONOUS_LIMIT_BYTES))
+            return _failure(REQUEST_TOO_LARGE, _too_large(SYNCHRONOUS_LIMIT_BYTES))
         attached = [
             layer if isinstance(layer, dict) else {"Arn": layer} for layer in config.get("Layers", [])
         ]
@@ -396,9 +397,11 @@ def _put_limits() -> None:
     def hide_failure(original: Any) -> Any:
         def to_response(result: dict[str, Any]) -> Any:
             if result.get("error") and not result.get("throttle"):
-                body = {"message": "Internal Server Error"}
+                # A body below the gateway's limit may exceed Lambda's once it stands in the event.
+                too_long = result["body"].get("errorType") == REQUEST_TOO_LARGE
+                status, message = (413, "Request Too Long") if too_long else (500, "Internal Server Error")
                 head = {"Content-Type": "application/json"}
-                return {"statusCode": 500, "headers": head, "body": json.dumps(body)}, None
+                return {"statusCode": status, "headers": head, "body": json.dumps({"message": message})}, None
             return original(result)
 
         return to_response

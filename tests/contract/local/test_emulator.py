@@ -188,6 +188,12 @@ def test_an_http_api_takes_10_mib(workshop: Workshop) -> None:
     assert status == 413
 
 
+def test_a_body_that_lambda_cannot_take_is_413_too(workshop: Workshop) -> None:
+    url = http_api(workshop, workshop.function(ECHO))
+    status, _, body = call(f"{url}/predict", b'"' * (4 << 20), "application/json")
+    assert (status, json.loads(body)) == (413, {"message": "Request Too Long"})
+
+
 def test_roles_are_enforced_and_decisions_recorded(tmp_path: Path) -> None:
     record = tmp_path / "iam.jsonl"
     with Platform(tmp_path / "state", auth=True, iam_log=record) as platform:
