@@ -98,8 +98,7 @@ def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: Obj
             "RecordAgeExceeded",
             code="workers-behind",
             message=f"Chunk {descriptor.chunk} waited on the stream for longer than a record may. "
-            "Raise the stack's shard count or the account's concurrency limit, then upload the file again "
-            "with the metadata force=true.",
+            "Raise the stack's shard count or the account's concurrency limit, then upload the file again.",
             stage=descriptor.pass_name,
         )
     # A worker stores its error before it fails; one that could not was stopped from outside.
@@ -107,7 +106,6 @@ def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: Obj
         "WorkerStopped",
         code="worker-stopped",
         message=f"The worker of chunk {descriptor.chunk} was stopped each time, out of memory or of time. "
-        "Raise the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again with "
-        "the metadata force=true.",
+        "Raise the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again.",
         stage=descriptor.pass_name,
     )

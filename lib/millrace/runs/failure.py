@@ -64,7 +64,7 @@ _FOREIGN = {
         "The stage's workers fell silent",
         code="workers-silent",
         remedy="Look into the log of preprocess; the account's concurrency limit may be used up. Then upload "
-        "the file again with the metadata force=true.",
+        "the file again.",
     ),
     "Runtime.ExitError": _MEMORY,
     "Runtime.OutOfMemory": _MEMORY,

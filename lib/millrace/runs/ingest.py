@@ -180,7 +180,7 @@ def _judge(run: Run, info: ObjectInfo, data: ObjectStore, runs: RunStore, max_fi
         task=last.task,
         warnings=(
             f"The file and the spec are those of run {last.run_id}, so nothing was trained. To train all the "
-            "same, upload the file with the metadata force=true.",
+            "same, upload the file with the metadata force=true (millrace train --force).",
         ),
     )
 

@@ -86,7 +86,7 @@ def _resume(run: Run, status: str | None, runs: RunStore, executions: Executions
 def _fail(run: Run, runs: RunStore, *, code: str, what: str) -> None:
     message = (
         f"{what} (execution {execution_name(run)}). Look at the state machine's executions for the reason, "
-        "then upload the file again with the metadata force=true."
+        "then upload the file again."
     )
     runs.update(
         run.run_id, state="FAILED", error=RunError("ExecutionLost", code, message, stage_of(run.state))
