@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 
+from tests.infra.template import resources
+
 
 @functools.cache
 def moto_client(service: str) -> Any:
@@ -14,3 +16,10 @@ def moto_client(service: str) -> Any:
     return boto3.client(
         service, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )
+
+
+def create_runs_table(client: Any, name: str) -> None:
+    """Create the table of run records with the keys and the index that the template gives it."""
+    (table,) = resources("AWS::DynamoDB::Table").values()
+    shared = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    client.create_table(TableName=name, **{key: table[key] for key in shared})

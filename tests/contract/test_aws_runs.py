@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from millrace.aws.runs import INDEX, DynamoRunStore
+from millrace.aws.runs import DynamoRunStore
 from millrace.contracts import PassProgress, Run, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
 from tests.fakes import MemoryRunStore
-from tests.moto_clients import moto_client
+from tests.moto_clients import create_runs_table, moto_client
 
 TABLE = "runs"
 
@@ -40,26 +40,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         client = moto_client("dynamodb")
-        names = ("pk", "sk", "gsi_pk", "gsi_sk")
-        client.create_table(
-            TableName=TABLE,
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": INDEX,
-                    "KeySchema": [
-                        {"AttributeName": "gsi_pk", "KeyType": "HASH"},
-                        {"AttributeName": "gsi_sk", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_runs_table(client, TABLE)
         yield client
 
 

@@ -20,13 +20,14 @@ from moto import mock_aws
 from millrace import keys
 from millrace.aws.clients import client
 from millrace.aws.objects import S3Store
-from millrace.aws.runs import INDEX, DynamoRunStore
+from millrace.aws.runs import DynamoRunStore
 from millrace.aws.uploads import S3Uploads
 from millrace.contracts import Run, RunError, Usage
 from millrace.edge.manage import Manage
 from millrace.registry.registry import Registry
 from tests import plans
 from tests.fakes import Context, MemoryObjectStore, MemoryRunStore
+from tests.moto_clients import create_runs_table
 from tests.unit.test_registry import draft
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,26 +92,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="artifacts")
         s3.create_bucket(Bucket="data")
-        names = ("pk", "sk", "gsi_pk", "gsi_sk")
-        boto3.client("dynamodb").create_table(
-            TableName="runs",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": INDEX,
-                    "KeySchema": [
-                        {"AttributeName": "gsi_pk", "KeyType": "HASH"},
-                        {"AttributeName": "gsi_sk", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_runs_table(boto3.client("dynamodb"), "runs")
         yield
     client.cache_clear()
 
