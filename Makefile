@@ -53,8 +53,8 @@ demo: setup ## from nothing to a prediction
 test: setup ## everything CI asks
 	@$(PYTHON) -m pytest $(AT_ONCE)
 
-test-fast: setup ## the 90-second loop: everything but the platform
-	@$(PYTHON) -m pytest $(AT_ONCE) -m "not platform"
+test-fast: setup ## the 90-second loop: without the platform and what is slow
+	@$(PYTHON) -m pytest $(AT_ONCE) -m "not platform and not slow"
 
 lint: lint-python lint-template ## ruff, types, import arrows, template
 

@@ -35,6 +35,7 @@ def test_every_version_and_marker_goes(s3: Any) -> None:
     s3.delete_bucket(Bucket="bucket")
 
 
+@pytest.mark.slow
 def test_more_than_one_request_takes_are_deleted(s3: Any) -> None:
     for number in range(1001):
         s3.put_object(Bucket="bucket", Key=str(number))

@@ -12,6 +12,8 @@ import pytest
 
 from tests.infra.template import ROOT
 
+pytestmark = pytest.mark.slow
+
 PASSES = "def test_passes():\n    assert True\n"
 SKIPS = "import pytest\n\ndef test_skips():\n    pytest.skip('no time')\n"
 NEEDS_DATA = "def test_needs_data(shared_data):\n    assert shared_data.is_dir()\n"

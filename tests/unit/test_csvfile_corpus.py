@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from millrace.contracts import Spec
 from millrace.errors import BadInput
 from millrace.features.blocks import convert_chunk, read_blocks, write_block
 from tests.tables import CsvTable
+
+pytestmark = pytest.mark.slow
 
 KNOWN_SHAPE_SHARE = 0.93
 """Share of the ``shape`` files that are read as expected today; it may only rise."""
