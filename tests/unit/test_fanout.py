@@ -149,9 +149,10 @@ def test_heartbeats_end_with_the_work() -> None:
     assert not any(thread.name == "heartbeats" for thread in threading.enumerate())
 
 
-def test_a_heartbeat_that_fails_does_not_stop_the_work() -> None:
+def test_a_heartbeat_that_fails_does_not_stop_the_work(caplog: pytest.LogCaptureFixture) -> None:
     beats = Beats(wanted=3, error=TransientError("no", code="no"))
     with heartbeats("t", every_s=0.001, tasks=beats) as state:  # type: ignore[arg-type]
         assert beats.enough.wait(10)
     assert state.wanted
     assert state.missed >= 3
+    assert "A heartbeat was not taken, 3 so far" in caplog.text

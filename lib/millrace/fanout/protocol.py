@@ -9,6 +9,7 @@ complete and answers.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from millrace.fanout.descriptors import spread
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 
 __all__ = ["Heartbeat", "begin_pass", "complete_chunk", "fail_pass", "heartbeats"]
+
+_log = logging.getLogger(__name__)
 
 
 def begin_pass(
@@ -81,8 +84,9 @@ def heartbeats(token: str, *, every_s: float, tasks: TaskTokens) -> Iterator[Hea
     def beat() -> None:
         try:
             state.wanted = tasks.heartbeat(token)
-        except MillraceError:
+        except MillraceError as error:
             state.missed += 1
+            _log.warning("A heartbeat was not taken, %d so far: %s", state.missed, error)
 
     def beat_on() -> None:
         while state.wanted and not over.wait(every_s):
