@@ -12,6 +12,23 @@ from millrace.contracts import ObjectInfo, PassProgress, Run, Usage
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
 
 
+def make_run(run_id: str = "cars-1", **changes: Any) -> Run:
+    """Return a run of the dataset that its id begins with."""
+    dataset = run_id.rpartition("-")[0]
+    values: dict[str, Any] = {
+        "dataset": dataset,
+        "bucket": "data",
+        "key": f"datasets/{dataset}/ä b.csv",
+        "version_id": "v1",
+        "etag": "e",
+        "size_bytes": 10,
+        "state": "QUEUED",
+        "created_at": "2026-11-20T10:00:00.000Z",
+        "updated_at": "2026-11-20T10:00:00.000Z",
+    }
+    return Run(run_id=run_id, **(values | changes))
+
+
 @dataclass
 class _Version:
     data: bytes

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from millrace.aws.runs import DynamoRunStore
-from millrace.contracts import PassProgress, Run, RunError, RunStore, Spec, Usage
+from millrace.contracts import PassProgress, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
-from tests.fakes import MemoryRunStore
+from tests.fakes import MemoryRunStore, make_run
 from tests.moto_clients import create_runs_table, moto_client
 
 TABLE = "runs"
-
-
-def make_run(run_id: str = "cars-1", **changes: Any) -> Run:
-    run = Run(
-        run_id=run_id,
-        dataset="cars",
-        bucket="data",
-        key="datasets/cars/ä b.csv",
-        version_id="v1",
-        etag="abc",
-        size_bytes=10,
-        state="QUEUED",
-        created_at="2026-11-20T10:00:00.000Z",
-        updated_at="2026-11-20T10:00:00.000Z",
-    )
-    return replace(run, **changes)
 
 
 @pytest.fixture

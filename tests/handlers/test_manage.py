@@ -22,27 +22,20 @@ from millrace.aws.clients import client
 from millrace.aws.objects import S3Store
 from millrace.aws.runs import DynamoRunStore
 from millrace.aws.uploads import S3Uploads
-from millrace.contracts import Run, RunError, Usage
+from millrace.contracts import RunError, Usage
 from millrace.edge.manage import Manage
 from millrace.registry.registry import Registry
 from tests import plans
-from tests.fakes import Context, MemoryObjectStore, MemoryRunStore
+from tests.fakes import Context, MemoryObjectStore, MemoryRunStore, make_run
 from tests.moto_clients import create_runs_table
 from tests.unit.test_registry import draft
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_BYTES = 1_000_000
 PLAN = plans.binary()
-RUN = Run(
-    run_id="cars-0123456789ab",
-    dataset="cars",
-    bucket="data",
-    key="datasets/cars/ä b.csv",
-    version_id="v1",
-    etag="e",
-    size_bytes=10,
+RUN = make_run(
+    "cars-0123456789ab",
     state="FAILED",
-    created_at="2026-11-20T10:00:00.000Z",
     updated_at="2026-11-20T10:00:09.000Z",
     target="price",
     task="regression",

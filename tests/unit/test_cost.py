@@ -9,22 +9,11 @@ import pytest
 
 from millrace.contracts import PassProgress, Run, Usage
 from millrace.edge.cost import price, prices, run_cost, stream_month
+from tests.fakes import make_run
 
 
 def run(**changes: Any) -> Run:
-    values: dict[str, Any] = {
-        "run_id": "a-0123456789ab",
-        "dataset": "a",
-        "bucket": "data",
-        "key": "datasets/a/a.csv",
-        "version_id": "v",
-        "etag": "e",
-        "size_bytes": 1,
-        "state": "SUCCEEDED",
-        "created_at": "2026-11-20T10:00:00.000Z",
-        "updated_at": "2026-11-20T10:00:00.000Z",
-    }
-    return Run(**(values | changes))
+    return make_run("a-0123456789ab", **({"state": "SUCCEEDED"} | changes))
 
 
 def test_lambda_is_billed_by_gigabyte_seconds_and_requests() -> None:

@@ -19,14 +19,14 @@ from moto import mock_aws
 
 from millrace import keys
 from millrace.aws.objects import S3Store
-from millrace.contracts import LOWER_IS_BETTER, METRICS, ObjectStore, Run, encode
+from millrace.contracts import LOWER_IS_BETTER, METRICS, ObjectStore, encode
 from millrace.errors import BadInput, Conflict, NotFound, TransientError
 from millrace.registry.gate import judge
 from millrace.registry.register import register_run
 from millrace.registry.registry import Registry
 from millrace.registry.versions import HISTORY, Alias, Move, Version
 from tests import plans
-from tests.fakes import MemoryObjectStore, MemoryRunStore
+from tests.fakes import MemoryObjectStore, MemoryRunStore, make_run
 
 BUCKET = "artifacts"
 PLAN = plans.binary()
@@ -437,17 +437,9 @@ def finished_run(
     store.put(keys.run_plan(run_id), PLAN)
     store.put(keys.run_report(run_id), b"<html>")
     runs.open(
-        Run(
-            run_id=run_id,
-            dataset="demo",
-            bucket="data",
-            key="datasets/demo/a.csv",
-            version_id="v1",
-            etag="e",
-            size_bytes=1,
+        make_run(
+            run_id,
             state="REGISTERING",
-            created_at=START,
-            updated_at=START,
             warnings=("The target is the last column.",),
         )
     )

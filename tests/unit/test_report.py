@@ -13,25 +13,13 @@ from millrace import keys
 from millrace.contracts import Column, Run, Schema, encode
 from millrace.errors import NotFound
 from millrace.report import render, write_report
-from tests.fakes import MemoryObjectStore, MemoryRunStore
+from tests.fakes import MemoryObjectStore, MemoryRunStore, make_run
 
 NASTY = '<script>alert("x")</script> & $x_1$'
 
 
 def run(**changes: Any) -> Run:
-    values: dict[str, Any] = {
-        "run_id": "penguins-0123456789ab",
-        "dataset": "penguins",
-        "bucket": "data",
-        "key": "datasets/penguins/penguins.csv",
-        "version_id": "v1",
-        "etag": "e",
-        "size_bytes": 10,
-        "state": "REPORTING",
-        "created_at": "2026-11-20T10:00:00.000Z",
-        "updated_at": "2026-11-20T10:00:09.000Z",
-    }
-    return Run(**(values | changes))
+    return make_run("penguins-0123456789ab", **({"state": "REPORTING"} | changes))
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
