@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from millrace.edge.predict import Context
+    from millrace.edge.predict.handler import Context
 
 _predict = Predict(os.environ)
 

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from millrace import keys
-from millrace.edge import predict as module
-from millrace.edge.predict import Predict
+from millrace.edge.predict import Predict, ours, score
 from millrace.errors import NotFound, Unprocessable
 from tests import plans
 from tests.fakes import Context
@@ -261,7 +260,7 @@ def test_every_refused_value_is_listed(demo: Caller) -> None:
         (2, "age"),
     ]
     many = demo.problem({"rows": [{"age": "x"}] * 1000}, 422, "value-type")
-    assert len(many["errors"]) == module.MAX_VALUES
+    assert len(many["errors"]) == score.MAX_VALUES
 
 
 LENIENT = [
@@ -303,7 +302,7 @@ def test_warnings_are_bounded(demo: Caller) -> None:
     answer = demo.post({"rows": [{}] * 2000})
     assert len(answer["predictions"]) == 2000
     *listed, last = answer["warnings"]
-    assert len(listed) == module.MAX_WARNINGS
+    assert len(listed) == score.MAX_WARNINGS
     assert last == {
         "row": None,
         "field": None,
@@ -315,7 +314,7 @@ def test_warnings_are_bounded(demo: Caller) -> None:
 def test_long_names_are_not_repeated(demo: Caller) -> None:
     name = "n" * 4_000_000
     (warning,) = demo.post({"rows": [{**ROW, name: 1}]})["warnings"]
-    assert len(warning["field"]) == module.MAX_NAME
+    assert len(warning["field"]) == score.MAX_NAME
     details = demo.problem({"rows": [{**ROW, name: 1}], "strict": True}, 422, "unknown-field")
     assert len(json.dumps(details)) < 10_000
 
@@ -324,12 +323,12 @@ def test_answer_over_the_limit(s3: S3Stub) -> None:
     publish(s3, "wide", 1, plans.binary("wide", classes=("n" * 4000, "y" * 4000)))
     caller = Caller(s3)
     rows: list[dict[str, Any]] = [ROW] * 490
-    assert len(caller.raw(json.dumps({"rows": rows}))["body"]) < module.MAX_ANSWER_BYTES
+    assert len(caller.raw(json.dumps({"rows": rows}))["body"]) < ours.MAX_ANSWER_BYTES
     caller.problem({"rows": [ROW] * 520}, 413, "answer-too-large")
 
 
 def test_rows_that_take_too_long(demo: Caller) -> None:
-    demo.context.remaining_ms = module.SPARE_MS - 1
+    demo.context.remaining_ms = score.SPARE_MS - 1
     demo.problem({"rows": [ROW]}, 413, "rows-too-many")
 
 
