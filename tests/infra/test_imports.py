@@ -44,7 +44,7 @@ ARROWS: dict[str, frozenset[str]] = {
 AWS_SDK = frozenset({"boto3", "botocore"})
 START_UP = {
     "plan": frozenset({"dataclasses", "typing", "contextlib", "inspect", "importlib", "logging"}),
-    "scoring/rows.py": frozenset({"dataclasses", "typing", "numpy", "inspect", "logging"}),
+    "scoring/rows": frozenset({"dataclasses", "typing", "numpy", "inspect", "logging"}),
 }
 """What ``predict`` must not import before its first answer (outside ``if TYPE_CHECKING``)."""
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, RobustScaler
 
 from millrace import compiler, plan
-from millrace.compiler.estimators import _preorder, _round_down
+from millrace.compiler.trees import _preorder, _round_down
 from millrace.errors import BadInput
 from tests import pipelines
 
@@ -177,7 +177,7 @@ class Crooked(LogisticRegression):  # type: ignore[misc]
 
 @pytest.mark.parametrize("error", [2e-9, -2e-9, np.nan])
 def test_a_difference_over_the_limit_is_no_certificate(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(compiler.estimators.ESTIMATORS, "Crooked", compiler.estimators._logistic_regression)
+    monkeypatch.setitem(compiler.estimators.ESTIMATORS, "Crooked", compiler.linear._logistic_regression)
     monkeypatch.setattr(compiler.estimators, "name_of", lambda fitted: type(fitted).__name__)
     model = Crooked()
     model.error = error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +28,8 @@ from millrace.compiler.encoders import ENCODERS
 from millrace.compiler.estimators import ESTIMATORS
 from millrace.contracts import Task
 from millrace.scoring import blocks, rows
+from millrace.scoring.blocks import links as block_links
+from millrace.scoring.rows import links as row_links
 from tests import pipelines
 
 pytestmark = pytest.mark.filterwarnings(
@@ -109,13 +113,20 @@ def test_every_class_of_the_tables_has_a_case() -> None:
     assert set(pipelines.ESTIMATORS) == set(ESTIMATORS)
 
 
-def test_every_kind_is_checked_and_scored_in_both_paths() -> None:
-    for checked, by_row, by_block in (
-        (plan.kinds.ENCODERS, rows.ENCODERS, blocks.ENCODERS),
-        (plan.kinds.ESTIMATORS, rows.ESTIMATORS, blocks.ESTIMATORS),
-        (dict.fromkeys(plan.kinds.LINKS), rows.LINKS, blocks.LINKS),
-    ):
-        assert set(checked) == set(by_row) == set(by_block)
+@pytest.mark.parametrize("room", [plan.kinds, rows, blocks], ids=lambda room: room.__name__)
+def test_every_kind_is_checked_and_scored_in_both_paths(room: Any) -> None:
+    families = plan.kinds.ENCODERS | plan.kinds.ESTIMATORS
+    found = {
+        kind: module.name
+        for module in pkgutil.iter_modules(room.__path__)
+        if module.name != "links"
+        for kind in importlib.import_module(f"{room.__name__}.{module.name}").KINDS
+    }
+    assert found == families
+
+
+def test_every_link_is_known_in_both_paths() -> None:
+    assert set(plan.kinds.LINKS) == set(row_links.LINKS) == set(block_links.LINKS)
 
 
 @pytest.mark.parametrize(("name", "case"), FEATURES)
@@ -138,12 +149,12 @@ def test_features_are_the_same_to_the_last_bit(name: str, case: str) -> None:
     columns = [holdout()[name].to_numpy() for name in features.feature_names_in_]
     found = []
     for row in zip(*(column.tolist() for column in columns), strict=True):
-        for step in rows._steps(read.header["features"], read.arrays):
+        for step in rows.steps(read.header["features"], read.arrays):
             row = step(row)
         found.append(row)
     np.testing.assert_array_equal(np.asarray(found, dtype=np.float64), expected)
     block = list(columns)
-    for block_step in blocks._steps(read.header["features"], read.arrays):
+    for block_step in blocks.steps(read.header["features"], read.arrays):
         block = block_step(block, len(holdout()))
     np.testing.assert_array_equal(np.column_stack(block).astype(np.float64), expected)
 

@@ -19,6 +19,11 @@ from millrace import plan
 from millrace.features.transformers import TIME_PARTS, TimeParts
 from millrace.plan import kinds
 from millrace.scoring import blocks, rows
+from millrace.scoring.blocks import links as block_links
+from millrace.scoring.blocks import times as block_times
+from millrace.scoring.rows import links as row_links
+from millrace.scoring.rows import times as row_times
+from millrace.scoring.rows import trees as row_trees
 from tests import plans
 from tests.unit.test_plan_format import FIELDS, document
 
@@ -69,6 +74,7 @@ def test_beyond_json_and_hashlib_it_imports_only_our_rooms() -> None:
         "millrace.plan.signature",
         "millrace.scoring",
         "millrace.scoring.rows",
+        "millrace.scoring.rows.links",
         "millrace.values",
     }
 
@@ -105,8 +111,8 @@ def test_links_agree(link: str, values: list[float]) -> None:
     if link in ("exp", "logistic"):
         values = values[:1]
     with np.errstate(all="ignore"):
-        by_block = blocks.LINKS[link](np.asarray([values]))[0]
-    np.testing.assert_allclose(rows.LINKS[link](values), by_block, rtol=1e-15, atol=1e-300)
+        by_block = block_links.LINKS[link](np.asarray([values]))[0]
+    np.testing.assert_allclose(row_links.LINKS[link](values), by_block, rtol=1e-15, atol=1e-300)
 
 
 instants = st.floats(-7e10, 3e11) | st.sampled_from(
@@ -118,8 +124,8 @@ instants = st.floats(-7e10, 3e11) | st.sampled_from(
 def test_calendar_parts_agree_with_the_transformer(seconds: list[float]) -> None:
     spec = {"parts": list(TIME_PARTS)}
     column = np.asarray(seconds)
-    by_row = [rows.TimeParts(spec, [])([value]) for value in seconds]
-    by_block = np.column_stack(blocks.TimeParts(spec, [])([column], len(column)))
+    by_row = [row_times.TimeParts(spec, [])([value]) for value in seconds]
+    by_block = np.column_stack(block_times.TimeParts(spec, [])([column], len(column)))
     np.testing.assert_array_equal(by_row, by_block)
     if not np.isinf(column).any():
         transformer = TimeParts(TIME_PARTS).fit(column[:, None])
@@ -130,7 +136,7 @@ def test_calendar_parts_agree_with_the_transformer(seconds: list[float]) -> None
 def test_calendar_parts_are_those_of_datetime(moment: datetime.datetime) -> None:
     moment = moment.replace(microsecond=0)
     seconds = (moment - datetime.datetime(1970, 1, 1)).total_seconds()
-    assert rows.TimeParts({"parts": list(TIME_PARTS)}, [])([seconds]) == [
+    assert row_times.TimeParts({"parts": list(TIME_PARTS)}, [])([seconds]) == [
         seconds / 86400.0,
         moment.year,
         moment.month,
@@ -178,7 +184,7 @@ def test_large_tables_stay_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     read = plan.read(plan.write(*document()))
     row = [1.5, "a", "one two", 0.0]
     expected = rows.RowScorer(read).score(row)
-    monkeypatch.setattr(rows, "_LIST_LIMIT", 1)
+    monkeypatch.setattr(row_trees, "_LIST_LIMIT", 1)
     scorer = rows.RowScorer(read)
     assert isinstance(scorer._estimator._skip, memoryview)  # type: ignore[attr-defined]
     assert scorer.score(row) == expected

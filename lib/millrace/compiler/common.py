@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from millrace.errors import BadInput
 
-__all__ = ["Arrays", "missing", "name_of", "narrow", "not_covered"]
+__all__ = ["Arrays", "Compiled", "Step", "expect", "missing", "name_of", "narrow", "not_covered"]
+
+Step = dict[str, Any]
+"""One encoder of a plan."""
+Compiled = tuple[list[Step], dict[str, Any]]
+"""Encoders that an estimator itself puts before its computation, and the estimator of the plan."""
 
 
 class Arrays:
@@ -63,3 +69,11 @@ def not_covered(what: str) -> BadInput:
         code="estimator-not-covered",
         remedy="Train without it: only what is served exactly may be trained.",
     )
+
+
+def expect(transformer: Any, **parameters: Sequence[Any]) -> None:
+    """Refuse parameters whose effect the plan does not know."""
+    for name, covered in parameters.items():
+        value = getattr(transformer, name)
+        if not any(value is item or (type(value) is type(item) and value == item) for item in covered):
+            raise not_covered(f"{type(transformer).__name__}({name}={value!r:.60})")

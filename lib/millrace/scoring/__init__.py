@@ -1,6 +1,6 @@
 """Evaluates scoring plans: ``rows`` with the standard library, ``blocks`` with numpy.
 
 The two compute the same, in the same order: comparisons and trees to the last bit, sums and exponentials
-within rounding. A kind of encoder or estimator has one class in each, under the same name, and its check in
-``plan.kinds``. Nothing is imported here: a row must not pay for numpy.
+within rounding. A kind of encoder or estimator has one class in each, in the module of its family, and its
+check in ``plan.kinds``. Nothing is imported here: a row must not pay for numpy.
 """

@@ -1,0 +1,164 @@
+"""What a plan may compute: the kinds of encoders and estimators, and what each one's members must be.
+
+Kinds that belong together are a family, and a family is one module in each room that knows it: here its
+members and their check, in ``scoring.rows`` and ``scoring.blocks`` its evaluation. A module is imported when
+a plan uses a kind of it, so that a cold start pays for nothing else; :func:`of` finds it.
+
+A row is a list of values, one for each field of the signature, and each encoder makes a list of a list.
+``flow`` follows that: a string with one letter for each value, ``n`` for a float (NaN when missing) and
+``s`` for a text (None when missing). The check runs once when a plan is read; the evaluators then trust it.
+
+An encoder's check is called with ``(step, flow, arrays)`` and returns the flow behind it; an estimator's with
+``(spec, width, arrays)``, and returns the number of its raw outputs. ``link`` says what becomes of these.
+
+The encoder ``columns`` holds the others together: ``branches``, each with ``inputs`` (indices) and ``steps``
+(encoders), whose results stand side by side.
+"""
+
+from __future__ import annotations
+
+from millrace.errors import BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = [
+    "ENCODERS",
+    "ESTIMATORS",
+    "LINKS",
+    "MASK_BITS",
+    "MAX_WIDTH",
+    "TIME_PARTS",
+    "WORD_PATTERN",
+    "array",
+    "check",
+    "fits",
+    "indices",
+    "is_number",
+    "of",
+]
+
+ENCODERS = {
+    "impute": "numbers",
+    "scale": "numbers",
+    "one-hot": "categories",
+    "ordinal": "categories",
+    "words": "texts",
+    "time-parts": "times",
+}
+"""The family of each kind of encoder, ``columns`` aside."""
+ESTIMATORS = {"linear": "linear", "constant": "linear", "trees": "trees"}
+"""The family of each kind of estimator."""
+LINKS = ("identity", "exp", "logistic", "softmax", "probabilities")
+"""How raw outputs become the prediction: as they are; e to it; one output to two probabilities; several to
+as many; they are probabilities already."""
+MASK_BITS = 256
+"""Bits of a set of categories; the last one stands for missing and unknown codes."""
+TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
+WORD_PATTERN = r"(?u)\b\w\w+\b"
+"""A word of a text. The pattern is not read from the file: one could be made that never ends."""
+MAX_WIDTH = 1 << 18
+"""Most values that a row may become."""
+
+
+def of(room: str, families: dict[str, str], kind: str) -> Any:
+    """Return what a room has for a kind: ``KINDS[kind]`` of the module of its family."""
+    return __import__(f"{room}.{families[kind]}", fromlist=("KINDS",)).KINDS[kind]
+
+
+def check(header: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+    """Check that the plan's computation fits its signature, its arrays and its classes.
+
+    Raises
+    ------
+    BadInput
+        ``plan-header`` when something is malformed or unknown, ``plan-dimensions`` when it does not fit.
+    """
+    flow = "".join("s" if field["type"] in ("category", "text") else "n" for field in header["signature"])
+    try:
+        flow = _steps(header["features"], flow, arrays)
+        _estimator(header, flow, arrays)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        raise BadInput(
+            f"The scoring plan's computation is malformed: {type(error).__name__} at {error}"[:200],
+            code="plan-header",
+            remedy="Train the model again.",
+        ) from None
+
+
+def fits(holds: bool, where: str) -> None:
+    """Refuse the plan unless the condition holds."""
+    if not holds:
+        raise BadInput(
+            "Dimensions of the scoring plan do not fit each other",
+            code="plan-dimensions",
+            where=where,
+            remedy="Train the model again.",
+        )
+
+
+def array(arrays: Sequence[memoryview], index: object, codes: str, size: int, where: str) -> memoryview:
+    """Return an array of one of the type codes and of that size; any size when it is negative."""
+    fits(type(index) is int and 0 <= index < len(arrays), where)
+    found = arrays[index]  # type: ignore[call-overload]
+    fits(found.format in codes and (size < 0 or len(found) == size), where)
+    return found  # type: ignore[no-any-return]
+
+
+def indices(values: Sequence[Any], limit: int, where: str) -> None:
+    """Refuse the plan unless all values are indices below the limit."""
+    fits(all(type(value) is int and 0 <= value < limit for value in values), where)
+
+
+def is_number(value: object) -> bool:
+    """Return whether the value is a number that a float holds, and not NaN."""
+    # float() raises OverflowError for an integer that no float can hold.
+    return isinstance(value, (int, float)) and float(value) == value
+
+
+def _unknown(kind: object) -> BadInput:
+    return BadInput(
+        f"The scoring plan uses {kind!r:.60}, which this release does not know",
+        code="plan-header",
+        remedy="Upgrade Millrace, or train the model again with this release.",
+    )
+
+
+def _steps(steps: Sequence[Any], flow: str, arrays: Sequence[memoryview]) -> str:
+    for step in steps:
+        kind = step["kind"]
+        if kind == "columns":
+            flow = _columns(step, flow, arrays)
+        elif kind in ENCODERS:
+            flow = of(__name__, ENCODERS, kind)(step, flow, arrays)
+        else:
+            raise _unknown(kind)
+        fits(len(flow) <= MAX_WIDTH, "width")
+    return flow
+
+
+def _columns(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
+    result = ""
+    for branch in step["branches"]:
+        indices(branch["inputs"], len(flow), "columns.inputs")
+        result += _steps(branch["steps"], "".join(flow[i] for i in branch["inputs"]), arrays)
+        fits(len(result) <= MAX_WIDTH, "width")
+    return result
+
+
+def _estimator(header: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> None:
+    spec, classes = header["estimator"], len(header["classes"])
+    if spec["kind"] not in ESTIMATORS:
+        raise _unknown(spec["kind"])
+    if spec["link"] not in LINKS:
+        raise _unknown(spec["link"])
+    fits("s" not in flow, "estimator")
+    outputs = of(__name__, ESTIMATORS, spec["kind"])(spec, len(flow), arrays)
+    if spec["link"] in ("identity", "exp"):
+        fits(outputs == 1 and classes == 0, "estimator.link")
+    elif spec["link"] == "logistic":
+        fits(outputs == 1 and classes == 2, "estimator.link")
+    else:
+        fits(outputs == classes > 0, "estimator.link")

@@ -1,0 +1,95 @@
+"""Scores a block of rows with numpy, in float64: the oracle of the row path, and the engines' path.
+
+A block is a list of columns. A numeric column is a float64 array with NaN where a value is missing; a text
+column an object array of ``str`` and ``None``.
+
+A family's module has ``KINDS``: classes made with ``(spec, arrays)``. An encoder is then called with the
+block and its number of rows, and returns another; an estimator is called with a matrix, rows x inputs, and
+returns its raw outputs, rows x outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.plan import Plan
+from millrace.plan.kinds import ENCODERS, ESTIMATORS, of
+from millrace.scoring.blocks.links import LINKS
+
+__all__ = ["BlockScorer", "Column", "Estimator", "Floats", "Step", "steps"]
+
+Floats = NDArray[np.float64]
+Column = NDArray[Any]
+Step = Callable[[list[Column], int], list[Column]]
+Estimator = Callable[[Floats], Floats]
+
+
+class BlockScorer:
+    """Scores blocks of rows of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        As ``plan.read`` returns it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        spec = plan.header["estimator"]
+        self._names = [field["name"] for field in plan.signature.fields]
+        self._classes = plan.classes
+        self._features = steps(plan.header["features"], plan.arrays)
+        self._estimator: Estimator = of(__name__, ESTIMATORS, spec["kind"])(spec, plan.arrays)
+        self._link = LINKS[spec["link"]]
+
+    def score(self, columns: Mapping[str, NDArray[Any]]) -> Floats:
+        """Score a block.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray, shape (n,)
+            Converted values by field name; columns that are no field are not read.
+
+        Returns
+        -------
+        ndarray, float64
+            Predictions, shape (n,), for regression; probabilities, shape (n, classes), for classification.
+        """
+        block = [np.asarray(columns[name]) for name in self._names]
+        rows = len(block[0]) if block else 0
+        for step in self._features:
+            block = step(block, rows)
+        matrix = np.empty((rows, len(block)))
+        for j, column in enumerate(block):
+            matrix[:, j] = column
+        result = self._link(self._estimator(matrix))
+        return result if self._classes else result[:, 0]
+
+
+def steps(specs: Sequence[dict[str, Any]], arrays: Sequence[memoryview]) -> list[Step]:
+    """Return the encoders of the specifications."""
+    return [
+        Columns(spec, arrays)
+        if spec["kind"] == "columns"
+        else of(__name__, ENCODERS, spec["kind"])(spec, arrays)
+        for spec in specs
+    ]
+
+
+class Columns:
+    """Branches side by side."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._branches = [(branch["inputs"], steps(branch["steps"], arrays)) for branch in spec["branches"]]
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        result: list[Column] = []
+        for inputs, steps in self._branches:
+            part = [block[i] for i in inputs]
+            for step in steps:
+                part = step(part, rows)
+            result += part
+        return result
