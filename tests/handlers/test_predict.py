@@ -375,6 +375,8 @@ def test_old_version_goes_on_when_the_new_one_cannot_be_read(s3: S3Stub, demo: C
     (warning,) = [line for line in demo.lines if line.get("level") == "WARNING"]
     assert "version 3 goes on" in warning["message"]
     assert warning["code"]
+    (counted,) = [line["AliasesUnreadable"] for line in demo.lines if "AliasesUnreadable" in line]
+    assert counted == [1]
     # The next look finds it whole, even if the alias itself did not change in between.
     publish(s3, "demo", 4, plans.binary())
     assert demo.post({"model": "demo", "rows": [ROW]})["version"] == 4
@@ -421,7 +423,7 @@ def test_unexpected_error_is_answered_without_its_inside(s3: S3Stub, demo: Calle
     demo.post({"model": "demo", "rows": [ROW]})
     reader = demo.predict._given
     assert reader is not None
-    served = reader.live("demo")
+    served = reader.alias("demo")
     served.content = (served.content[0], Broken())
     details = demo.problem({"model": "demo", "rows": [ROW]}, 500, "internal")
     assert "secret" not in json.dumps(details)

@@ -29,12 +29,13 @@ class Request:
     model : str, optional
         The only one that is live when left out.
     version : int, optional
-        The live one when left out.
+    alias : str, optional
+        Which version; the one that the alias ``live`` names when both are left out.
     strict : bool
         Refuse what would otherwise be a warning.
     """
 
-    __slots__ = ("columns", "count", "model", "rows", "strict", "version")
+    __slots__ = ("alias", "columns", "count", "model", "rows", "strict", "version")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Request:
         count: int = -1,
         model: str | None = None,
         version: int | None = None,
+        alias: str | None = None,
         strict: bool = False,
     ) -> None:
         self.rows = rows
@@ -51,6 +53,7 @@ class Request:
         self.count = count if rows is None else len(rows)
         self.model = model
         self.version = version
+        self.alias = alias
         self.strict = strict
 
 
@@ -97,7 +100,10 @@ class Call:
         model = request.model
         if model is None:
             model = reader.only()
-        served = reader.live(model) if request.version is None else reader.version(model, request.version)
+        if request.version is None:
+            served = reader.alias(model, request.alias or "live")
+        else:
+            served = reader.version(model, request.version)
         told["model"], told["version"] = served.model, served.version
         return served
 

@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 __all__ = ["Predict"]
 
 SERVICE = "predict"
+HELD_SHARE = 0.5
+"""Share of the function's memory that loaded plans may take: the rest is for the interpreter, a request and
+its answer, and the plan that is being loaded."""
+UNITS = {
+    "Requests": "Count",
+    "Rows": "Count",
+    "Duration": "Milliseconds",
+    "ClientErrors": "Count",
+    "ServerErrors": "Count",
+}
 
 
 class Predict:
@@ -63,7 +73,10 @@ class Predict:
         self._given = reader
         self._write = write or _print
         self._max_body_bytes = 0
-        self._cold = True
+        dimensions = {"stage": environ.get("MILLRACE_STAGE") or "unknown", "service": SERVICE}
+        self._log = record.Log(SERVICE)
+        self._metrics = record.Metrics(dimensions, UNITS)
+        self._dimensions = dimensions
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Answer one event: an HTTP request in API Gateway's format 2.0, or a body as it is."""
@@ -73,7 +86,7 @@ class Predict:
         path: str = event.get("rawPath", "") if is_http else ""
         failure: MillraceError | None = None
         try:
-            reader = self._reader()
+            reader = self._given or self._reader(context)
             remaining_ms = context.get_remaining_time_in_millis
             call = Call(event, path, reader, self._max_body_bytes, remaining_ms, told)
             return ours.answer(call) if is_http else ours.answer_object(call, event)
@@ -94,24 +107,25 @@ class Predict:
         finally:
             self._record(event, context, told, failure, (time.perf_counter() - began) * 1000)
 
-    def _reader(self) -> Reader:
-        if self._max_body_bytes == 0:
-            self._max_body_bytes = int(_number(self._environ, "MILLRACE_MAX_BODY_BYTES"))
-        if self._given is None:
-            from millrace.aws.lean import Bucket
-            from millrace.registry.reader import Reader
+    def _reader(self, context: Context) -> Reader:
+        from millrace.aws.lean import Bucket
+        from millrace.registry.reader import Reader
 
-            self._given = Reader(
-                Bucket(_setting(self._environ, "MILLRACE_ARTIFACT_BUCKET"), self._environ),
-                load,
-                freshness_s=_number(self._environ, "MILLRACE_FRESHNESS_S"),
-                warn=self._warn,
-            )
+        environ = self._environ
+        self._max_body_bytes = int(_number(environ, "MILLRACE_MAX_BODY_BYTES"))
+        self._given = Reader(
+            Bucket(_setting(environ, "MILLRACE_ARTIFACT_BUCKET"), environ),
+            load,
+            freshness_s=_number(environ, "MILLRACE_FRESHNESS_S"),
+            memory_bytes=int(HELD_SHARE * int(context.memory_limit_in_mb) * (1 << 20)),
+            warn=self._warn,
+        )
         return self._given
 
     def _warn(self, message: str, error: MillraceError) -> None:
-        extra = {"code": error.code, "reason": str(error)}
-        self._write(record.log_line("WARNING", "predict:live", message, SERVICE, extra) + "\n")
+        line = self._log.line("WARNING", "predict:alias", message, {"code": error.code, "reason": str(error)})
+        metrics = record.Metrics(self._dimensions, {"AliasesUnreadable": "Count"})
+        self._write(f"{line}\n{metrics.line(1)}\n")
 
     def _record(
         self,
@@ -121,38 +135,22 @@ class Predict:
         failure: MillraceError | None,
         duration_ms: float,
     ) -> None:
-        status = failure.status if failure else 200
-        extra: dict[str, Any] = {
-            "cold_start": self._cold,
-            "function_name": context.function_name,
-            "function_memory_size": context.memory_limit_in_mb,
-            "function_arn": context.invoked_function_arn,
-            "function_request_id": context.aws_request_id,
-        }
-        request_id = event.get("requestContext", {}).get("requestId") if "requestContext" in event else None
-        if request_id:
-            extra["correlation_id"] = request_id
-        extra["status"] = status
+        extra: dict[str, Any] = {}
+        request = event.get("requestContext")
+        if request and request.get("requestId"):
+            extra["correlation_id"] = request["requestId"]
+        rows, status, level = told.get("rows", 0), 200, "INFO"
         if failure:
+            rows, status = 0, failure.status
             extra["code"], extra["reason"] = failure.code, str(failure)
-        extra.update(told)
+            if status >= 500:
+                level = "ERROR"
+        extra["status"] = status
+        extra |= told
         extra["duration_ms"] = round(duration_ms, 3)
-        level = "INFO" if status < 500 else "ERROR"
-        metrics: dict[str, tuple[str, float]] = {
-            "Requests": ("Count", 1),
-            "Rows": ("Count", 0 if failure else told.get("rows", 0)),
-            "Duration": ("Milliseconds", duration_ms),
-            "ClientErrors": ("Count", 400 <= status < 500),
-            "ServerErrors": ("Count", status >= 500),
-        }
-        dimensions = {"stage": self._environ.get("MILLRACE_STAGE") or "unknown", "service": SERVICE}
-        self._write(
-            record.log_line(level, "predict:handler", "predict", SERVICE, extra)
-            + "\n"
-            + record.metrics_line(dimensions, metrics)
-            + "\n"
-        )
-        self._cold = False
+        line = self._log.line(level, "predict:handler", "predict", extra, context)
+        metrics = self._metrics.line(1, rows, duration_ms, int(400 <= status < 500), int(status >= 500))
+        self._write(f"{line}\n{metrics}\n")
 
 
 def _print(text: str) -> None:
