@@ -19,16 +19,25 @@ def binary(model: str = "demo", *, intercept: float = 0.0, classes: tuple[str, s
     return _linear(model, "binary", list(classes), "logistic", intercept)
 
 
-def regression(model: str = "price", *, intercept: float = 0.0) -> bytes:
+def regression(
+    model: str = "price", *, intercept: float = 0.0, interval: dict[str, float] | None = None
+) -> bytes:
     """Predict intercept + age / 10 + 1 for Köln - 1 for Bern; a missing age is 0."""
-    return _linear(model, "regression", [], "identity", intercept)
+    return _linear(model, "regression", [], "identity", intercept, interval)
 
 
 def logistic(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def _linear(model: str, task: str, classes: list[str], link: str, intercept: float) -> bytes:
+def _linear(
+    model: str,
+    task: str,
+    classes: list[str],
+    link: str,
+    intercept: float,
+    interval: dict[str, float] | None = None,
+) -> bytes:
     header = {
         "model": model,
         "task": task,
@@ -59,5 +68,6 @@ def _linear(model: str, task: str, classes: list[str], link: str, intercept: flo
             }
         ],
         "estimator": {"kind": "linear", "coef": 0, "intercept": 1, "link": link},
+        "interval": interval,
     }
     return plan.write(header, [array("d", [0.1, -1.0, 1.0]), array("d", [intercept])])

@@ -491,7 +491,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
     schemas = document["components"]["schemas"]
     assert set(schemas["PredictRequest"]["properties"]) == {"model", "rows", "strict", "version"}
     assert set(schemas["PredictAnswer"]["properties"]) == {
-        *("model", "version", "predictions", "probabilities", "warnings"),
+        *("model", "version", "predictions", "probabilities", "intervals", "warnings"),
     }
     assert set(schemas["RunView"]["properties"]) == RUN_FIELDS
     predict = document["paths"]["/predict"]["post"]

@@ -119,6 +119,7 @@ def test_answer_of_a_classifier(demo: Caller) -> None:
             {"no": pytest.approx(1 - plans.logistic(2.0)), "yes": pytest.approx(plans.logistic(2.0))},
             {"no": pytest.approx(1 - second), "yes": pytest.approx(second)},
         ],
+        "intervals": None,
         "warnings": [],
     }
 
@@ -131,8 +132,17 @@ def test_answer_of_a_regression(s3: S3Stub) -> None:
         "version": 1,
         "predictions": [102.0],
         "probabilities": None,
+        "intervals": None,
         "warnings": [],
     }
+
+
+def test_a_regression_that_has_an_interval_answers_with_its_bounds(s3: S3Stub) -> None:
+    around = {"level": 0.9, "below": -3.0, "above": 5.5}
+    publish(s3, "price", 1, plans.regression(intercept=100.0, interval=around))
+    answer = Caller(s3).post({"rows": [ROW, {"age": 1e308, "city": "Köln"}]})
+    assert answer["intervals"]["level"] == 0.9
+    assert answer["intervals"]["bounds"][0] == [99.0, 107.5]
 
 
 def test_base64_body_and_direct_event(demo: Caller) -> None:

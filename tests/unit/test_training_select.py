@@ -28,7 +28,10 @@ def results_of(table: Table, schema: Schema, *names: str) -> list[CandidateResul
 
 
 def chosen_from(table: Table, schema: Schema, results: list[CandidateResult]) -> Selection:
-    return select(table, schema, results, model="demo", budget="quick", seed=0)
+    def out_of_fold(name: str) -> Any:
+        return train_candidate(table, schema, name, budget="quick", seed=0)[1]
+
+    return select(table, schema, results, model="demo", budget="quick", seed=0, out_of_fold=out_of_fold)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -40,6 +43,7 @@ def test_the_evaluation_says_everything_and_is_json(task: Task) -> None:
     assert set(found) == {
         *("task", "target", "metric", "classes", "rows", "candidates", "chosen", "metrics", "baseline"),
         *("features", "parity", "curves", "importance", "notes", "libraries", "plan_bytes", "seed"),
+        "interval",
     }
     assert found["rows"] == {"trained": 160, "holdout": 40}
     assert set(found["metrics"]) == set(found["baseline"])
@@ -62,6 +66,17 @@ def test_the_plan_scores_the_held_out_rows_as_the_evaluation_says() -> None:
     assert score("roc_auc", table.target[held], scores) == pytest.approx(
         selection.evaluation["metrics"]["roc_auc"], abs=1e-12
     )
+
+
+def test_a_regression_has_an_interval_whose_coverage_was_measured() -> None:
+    table, schema = mixed_table(1000, task="regression")
+    selection = chosen_from(table, schema, results_of(table, schema, "linear"))
+    around = selection.evaluation["interval"]
+    header = plan.read(selection.plan).header["interval"]
+    assert around["level"] == 0.9 and around["below"] < 0.0 < around["above"]
+    assert header == {name: around[name] for name in ("level", "below", "above")}
+    # 200 held-out rows: three standard errors of a share of 0.9 are 0.064.
+    assert around["coverage"] == pytest.approx(0.9, abs=0.064)
 
 
 @pytest.mark.parametrize(("metric", "best"), [("roc_auc", "forest"), ("log_loss", "linear")])

@@ -57,6 +57,7 @@ def compile(
     schema: Schema,
     model: str,
     classes: Sequence[str] = (),
+    interval: Mapping[str, float] | None = None,
     extra_header: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Compile a fitted pipeline to a scoring plan.
@@ -72,6 +73,8 @@ def compile(
     classes : sequence of str
         Labels by class code; the schema's when empty. Not read when the pipeline learned the labels
         themselves, nor for regression.
+    interval : mapping, optional
+        ``level``, ``below`` and ``above`` of a regression's prediction interval.
     extra_header : mapping, optional
         JSON values that the plan carries under ``about``.
 
@@ -81,7 +84,7 @@ def compile(
         ``estimator-not-covered``: the pipeline holds something that plans cannot express, named in the
         message.
     """
-    header, arrays = _document(pipeline, schema, model, classes, extra_header)
+    header, arrays = _document(pipeline, schema, model, classes, interval, extra_header)
     return plan.write(header, arrays)
 
 
@@ -123,6 +126,7 @@ def certified(
     model: str,
     frame: pd.DataFrame,
     classes: Sequence[str] = (),
+    interval: Mapping[str, float] | None = None,
     extra_header: Mapping[str, Any] | None = None,
     limit: float = LIMIT,
 ) -> tuple[bytes, Parity]:
@@ -130,7 +134,7 @@ def certified(
 
     Parameters
     ----------
-    pipeline, schema, model, classes, extra_header
+    pipeline, schema, model, classes, interval, extra_header
         As in :func:`compile`.
     frame : DataFrame
         Held-out rows as the pipeline takes them.
@@ -149,7 +153,7 @@ def certified(
     BadInput
         ``estimator-not-covered``; ``parity-failed`` when the difference is over the limit.
     """
-    header, arrays = _document(pipeline, schema, model, classes, extra_header)
+    header, arrays = _document(pipeline, schema, model, classes, interval, extra_header)
     outcome = parity(pipeline, plan.write(header, arrays), frame, limit=limit)
     if not outcome.passed:
         raise BadInput(
@@ -167,6 +171,7 @@ def _document(
     schema: Schema,
     model: str,
     classes: Sequence[str],
+    interval: Mapping[str, float] | None,
     extra_header: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     import sklearn
@@ -187,6 +192,7 @@ def _document(
         "ignored": [column.name for column in schema.columns if column.name not in names],
         "features": features + before,
         "estimator": spec,
+        "interval": None if interval is None else dict(interval),
         "certificate": None,
         "libraries": {
             "python": platform.python_version(),

@@ -307,6 +307,13 @@ class PredictWarning(BaseModel):
     message: str
 
 
+class PredictIntervals(BaseModel):
+    """Where the values lie around the predictions of a regression."""
+
+    level: float = Field(description="Share of the values that the bounds are meant to hold.")
+    bounds: list[tuple[float, float] | None] = Field(description="One pair a row.")
+
+
 class PredictAnswer(BaseModel):
     """One prediction for each row, in the order of the rows."""
 
@@ -315,6 +322,9 @@ class PredictAnswer(BaseModel):
     predictions: list[str | float | None] = Field(description="Class labels, or numbers.")
     probabilities: list[dict[str, float | None]] | None = Field(
         description="By class; null for a regression."
+    )
+    intervals: PredictIntervals | None = Field(
+        description="For a regression trained on enough rows; else null."
     )
     warnings: list[PredictWarning]
 

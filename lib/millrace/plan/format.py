@@ -22,6 +22,9 @@ file can state wrong ones. The other members:
     model does not use.
 ``features``, ``estimator``
     What is computed (see :mod:`millrace.plan.kinds`), with arrays named by their index.
+``interval``
+    Null, or for regression ``level``, ``below`` and ``above``: a prediction plus ``below`` and plus ``above``
+    are the bounds that hold a share ``level`` of the values.
 ``certificate``, ``libraries``, ``about``
     Parity with the pipeline it was compiled from; versions of what trained it; whatever else the run says.
 
@@ -250,10 +253,17 @@ def _check_members(header: dict[str, Any]) -> None:
         "ignored": _is_text_list(ignored),
         "features": isinstance(header.get("features"), list),
         "estimator": isinstance(header.get("estimator"), dict),
+        "interval": header.get("interval") is None or _is_interval(header["interval"]),
     }
     for member, holds in expected.items():
         if not holds:
             raise _damaged("A member of the scoring plan's header is malformed", "plan-header", member)
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), (int, float)) for name in ("level", "below", "above")
+    )
 
 
 def _is_text_list(value: Any) -> bool:

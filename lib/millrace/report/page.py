@@ -166,6 +166,13 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
             [label, _cell(_number(ours), f"number {mark}".strip()), _cell(_number(naive), "number"), better]
         )
     text = "<p>Measured on the held-out rows, beside a baseline that looks at no column.</p>"
+    around = evaluation.get("interval")
+    if around:
+        text += (
+            f"<p>Each prediction comes with an interval, from {_number(around['below'])} to "
+            f"+{_number(around['above'])} around it, meant to hold {around['level']:.0%} of the values. "
+            f"On the held-out rows it held {around['coverage']:.1%}.</p>"
+        )
     return text + _table("Metrics", ["metric", "model", "baseline", "better when"], lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from millrace.features.candidates import CANDIDATES, candidate_family
 from millrace.features.plan import feature_plan
 from millrace.training.evaluate import curves, importance, naive_prediction
 from millrace.training.frame import to_frame
+from millrace.training.intervals import Interval, interval
 from millrace.training.limits import LIMITS
 from millrace.training.metrics import best_first, evaluate, metric_for
 from millrace.training.pipeline import Learner, predict
@@ -59,6 +60,7 @@ class _Certified:
     result: CandidateResult
     pipeline: Pipeline
     plan: bytes
+    interval: Interval | None
     parity: Mapping[str, Any]
     trained: int
     notes: tuple[str, ...]
@@ -72,6 +74,7 @@ def select(
     model: str,
     budget: Budget,
     seed: int,
+    out_of_fold: Callable[[str], NDArray[np.float64]],
 ) -> Selection:
     """Choose, fit, compile and evaluate.
 
@@ -93,6 +96,8 @@ def select(
         Bounds, as in ``train``.
     seed : int
         The run's seed.
+    out_of_fold : callable
+        Returns a candidate's out-of-fold predictions, as ``train`` found them.
 
     Returns
     -------
@@ -106,7 +111,9 @@ def select(
     """
     sides = split(table, schema, seed=seed)
     frame = to_frame(table, schema)
-    best = _first_certified(table, schema, frame, sides, results, model=model, budget=budget, seed=seed)
+    best = _first_certified(
+        table, schema, frame, sides, results, out_of_fold, model=model, budget=budget, seed=seed
+    )
     held = frame.iloc[sides.held_out]
     truth, record = table.target[sides.held_out], table.record[sides.held_out]
     prediction = predict(best.pipeline, held, schema)
@@ -144,6 +151,7 @@ def select(
         "features": _features(schema, best.result.name),
         "metrics": _defined(metrics),
         "baseline": _defined(evaluate(schema.task, truth, naive)),
+        "interval": _interval(best.interval, truth, prediction),
         "parity": dict(best.parity),
         "curves": curves(schema, truth, prediction, record, seed=seed),
         "importance": columns,
@@ -153,6 +161,15 @@ def select(
         "seed": seed,
     }
     return Selection(best.plan, evaluation)
+
+
+def _interval(
+    around: Interval | None, truth: NDArray[Any], prediction: NDArray[np.float64]
+) -> dict[str, float] | None:
+    """Return the prediction interval and the share of the held-out values that it holds."""
+    if around is None:
+        return None
+    return {**asdict(around), "coverage": around.coverage(truth, prediction)}
 
 
 def _features(schema: Schema, candidate: str) -> dict[str, str]:
@@ -170,6 +187,7 @@ def _first_certified(
     frame: pd.DataFrame,
     sides: Sides,
     results: Sequence[CandidateResult],
+    out_of_fold: Callable[[str], NDArray[np.float64]],
     *,
     model: str,
     budget: Budget,
@@ -194,6 +212,9 @@ def _first_certified(
         learner = Learner(name, schema, limits, seed)
         result = by_name[name]
         about = {"candidate": name, "trained_rows": len(rows), "seed": seed}
+        around = None
+        if schema.task == "regression":
+            around = interval(table.target[sides.training], out_of_fold(name))
         try:
             fitted = learner.fit(
                 frame.iloc[rows], table.target[rows], table.record[rows], time=time, rounds=result.rounds
@@ -203,12 +224,13 @@ def _first_certified(
                 schema=schema,
                 model=model,
                 frame=frame.iloc[sides.held_out],
+                interval=None if around is None else asdict(around),
                 extra_header=about,
             )
         except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may
             refused.append(f"The candidate {name} was better in cross-validation but is left out: {error}")
             continue
-        return _Certified(result, fitted.pipeline, plan, asdict(parity), len(rows), tuple(refused))
+        return _Certified(result, fitted.pipeline, plan, around, asdict(parity), len(rows), tuple(refused))
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
         code="no-plan",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millrace import keys
 from millrace.contracts import ObjectStore, RunStore, Schema, decode, encode
@@ -95,6 +97,7 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         model=run.dataset,
         budget=run.spec.budget,
         seed=run.spec.seed,
+        out_of_fold=functools.partial(_out_of_fold, run_id, artifacts),
     )
     rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
     evaluation = {
@@ -133,6 +136,12 @@ def _result(run_id: str, name: str, artifacts: ObjectStore) -> CandidateResult:
             name, "failed", error="It left no result: it ran out of time or memory, or could not start."
         )
     return decode(CandidateResult, json.loads(data))
+
+
+def _out_of_fold(run_id: str, artifacts: ObjectStore, candidate: str) -> NDArray[np.float64]:
+    data = io.BytesIO(artifacts.get(keys.candidate_predictions(run_id, candidate)))
+    predictions: NDArray[np.float64] = np.load(data, allow_pickle=False)
+    return predictions
 
 
 def _put_json(artifacts: ObjectStore, key: str, value: Any) -> None:

@@ -3,10 +3,11 @@
 The body is ``{"model"?, "rows", "strict"?, "version"?}``. The answer is::
 
     {"model": str, "version": int, "predictions": [...], "probabilities": [{class: p}, ...] | null,
+     "intervals": {"level": float, "bounds": [[low, high], ...]} | null,
      "warnings": [{"row": int, "field": str, "code": str, "message": str}, ...]}
 
 with one prediction a row, in the order of the rows; rows count from 0. ``probabilities`` is null for
-regression. Errors are problem details.
+regression, ``intervals`` for classification and where the model has none. Errors are problem details.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from millrace.errors import BadInput, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from millrace.edge.predict.call import Call
@@ -59,7 +60,18 @@ def _answer(served: Served, scores: Scores) -> dict[str, Any]:
         ]
         if classes
         else None,
+        "intervals": _intervals(served.content[0].header.get("interval"), scores.predictions),
         "warnings": scores.warnings,
+    }
+
+
+def _intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -> dict[str, Any] | None:
+    if around is None:
+        return None
+    below, above = around["below"], around["above"]
+    return {
+        "level": around["level"],
+        "bounds": [None if value is None else [value + below, value + above] for value in predictions],
     }
 
 
