@@ -22,10 +22,37 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
+from sklearn.feature_selection import (
+    RFE,
+    RFECV,
+    GenericUnivariateSelect,
+    SelectFdr,
+    SelectFpr,
+    SelectFromModel,
+    SelectFwe,
+    SelectKBest,
+    SelectPercentile,
+    SequentialFeatureSelector,
+    VarianceThreshold,
+)
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from millrace.contracts import Column, Schema, Task
 from millrace.features.transformers import TIME_PARTS, TimeParts, lower_text
@@ -125,6 +152,16 @@ def _filled() -> SimpleImputer:
     return SimpleImputer(missing_values=None, strategy="constant", fill_value="none")
 
 
+def _dense(transformer: Any, columns: Any = NUMBERS) -> ColumnTransformer:
+    """Put an imputer before a transformer that takes no missing values."""
+    return _on(columns, make_pipeline(SimpleImputer(), transformer))
+
+
+def _positive(transformer: Any) -> ColumnTransformer:
+    """Give a transformer numbers above 0."""
+    return _dense(make_pipeline(MinMaxScaler((0.5, 40.0), clip=True), transformer))
+
+
 _EVERY_NUMBER = [*NUMBERS, "flag", "when", "void"]
 
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
@@ -151,6 +188,92 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "mean-only": _on(NUMBERS, StandardScaler(with_std=False)),
         "neither": _on(NUMBERS, StandardScaler(with_mean=False, with_std=False)),
     },
+    "MissingIndicator": {
+        "seen": _on(_EVERY_NUMBER, MissingIndicator(error_on_new=False)),
+        "all": _on(_EVERY_NUMBER, MissingIndicator(features="all")),
+        "texts": _on(CATEGORIES, MissingIndicator(missing_values=None, features="all")),
+    },
+    "RobustScaler": {
+        "both": _on(NUMBERS, RobustScaler()),
+        "center-only": _on(NUMBERS, RobustScaler(with_scaling=False)),
+        "scale-only": _on(NUMBERS, RobustScaler(with_centering=False, quantile_range=(10.0, 90.0))),
+        "unit-variance": _on(NUMBERS, RobustScaler(unit_variance=True)),
+    },
+    "MaxAbsScaler": {
+        "plain": _on(NUMBERS, MaxAbsScaler()),
+        "clip": _on(NUMBERS, MaxAbsScaler(clip=True)),
+    },
+    "MinMaxScaler": {
+        "plain": _on(NUMBERS, MinMaxScaler()),
+        "range": _on(NUMBERS, MinMaxScaler(feature_range=(-3, 0.5))),
+        "clip": _on(NUMBERS, MinMaxScaler(feature_range=(-1, 1), clip=True)),
+    },
+    "PowerTransformer": {
+        "plain": _on(NUMBERS, PowerTransformer()),
+        "raw": _on(["small", "flag"], PowerTransformer(standardize=False)),
+        "box-cox": _positive(PowerTransformer(method="box-cox")),
+    },
+    "QuantileTransformer": {
+        "uniform": _on(NUMBERS, QuantileTransformer(n_quantiles=50)),
+        "normal": _on(NUMBERS, QuantileTransformer(n_quantiles=300, output_distribution="normal")),
+        "repeated": _on(["sparse", "flag"], QuantileTransformer(n_quantiles=40)),
+        "repeated-normal": _on(["flag"], QuantileTransformer(n_quantiles=9, output_distribution="normal")),
+    },
+    "FunctionTransformer": {
+        "identity": _on(NUMBERS, FunctionTransformer()),
+        "log1p": _on(["flag", "sparse"], FunctionTransformer(np.log1p)),
+        "sqrt": _dense(make_pipeline(FunctionTransformer(np.abs), FunctionTransformer(np.sqrt))),
+        "rint": _on(NUMBERS, FunctionTransformer(np.rint, validate=False)),
+        "cbrt": _on(NUMBERS, FunctionTransformer(np.cbrt)),
+        "expm1": _on(["flag", "sparse"], FunctionTransformer(np.expm1)),
+    },
+    "Normalizer": {
+        "l2": _dense(Normalizer()),
+        "l1": _dense(Normalizer("l1")),
+        "max": _dense(Normalizer("max")),
+        "zeros": _dense(Normalizer(), ["flag", "sparse"]),
+    },
+    "Binarizer": {
+        "zero": _dense(Binarizer()),
+        "half": _dense(Binarizer(threshold=0.5), [*NUMBERS, "flag"]),
+    },
+    "KBinsDiscretizer": {
+        "quantile": _dense(KBinsDiscretizer(encode="ordinal", quantile_method="averaged_inverted_cdf")),
+        "uniform": _dense(KBinsDiscretizer(7, encode="onehot-dense", strategy="uniform")),
+        "kmeans": _dense(KBinsDiscretizer([3, 4, 2], strategy="kmeans", random_state=0)),
+        "one-hot": _dense(KBinsDiscretizer(n_bins=4, quantile_method="linear")),
+    },
+    "PolynomialFeatures": {
+        "squares": _positive(PolynomialFeatures()),
+        "cubes": _dense(PolynomialFeatures(3, include_bias=False), ["flag", "sparse", "when"]),
+        "pairs": _positive(PolynomialFeatures(3, interaction_only=True)),
+        "highest": _dense(PolynomialFeatures((2, 4)), ["flag", "sparse"]),
+        "bias-only": _dense(PolynomialFeatures(0)),
+    },
+    "FeatureUnion": {
+        "two": _on(NUMBERS, make_union(SimpleImputer(), MissingIndicator(features="all"))),
+        "through": _on(
+            NUMBERS,
+            FeatureUnion([("a", "drop"), ("b", "passthrough"), ("c", make_pipeline(StandardScaler()))]),
+        ),
+    },
+    "GenericUnivariateSelect": {
+        "best": _dense(GenericUnivariateSelect(mode="k_best", param=2), _EVERY_NUMBER),
+    },
+    "RFE": {"two": _dense(RFE(Ridge(), n_features_to_select=2), _EVERY_NUMBER)},
+    "RFECV": {"plain": _dense(RFECV(Ridge(), cv=3), ["small", "flag"])},
+    "SelectFdr": {"plain": _dense(SelectFdr(), _EVERY_NUMBER)},
+    "SelectFpr": {"plain": _dense(SelectFpr(), _EVERY_NUMBER)},
+    "SelectFromModel": {
+        "forest": _dense(SelectFromModel(RandomForestRegressor(3, random_state=0)), _EVERY_NUMBER)
+    },
+    "SelectFwe": {"plain": _dense(SelectFwe(), _EVERY_NUMBER)},
+    "SelectKBest": {"two": _dense(SelectKBest(k=2), _EVERY_NUMBER)},
+    "SelectPercentile": {"half": _dense(SelectPercentile(percentile=50), _EVERY_NUMBER)},
+    "SequentialFeatureSelector": {
+        "two": _dense(SequentialFeatureSelector(Ridge(), n_features_to_select=1, cv=2), ["small", "flag"])
+    },
+    "VarianceThreshold": {"plain": _on(["small", "flag", "sparse"], VarianceThreshold(0.3))},
     "OneHotEncoder": {
         "plain": _one_hot(),
         "ignore": _one_hot(handle_unknown="ignore"),
@@ -183,7 +306,6 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "all": _on(["when"], TimeParts(TIME_PARTS)),
         "two": _on(["when", "large"], make_pipeline(TimeParts(("hour", "days")), SimpleImputer())),
     },
-    "FunctionTransformer": {"identity": _on(NUMBERS, FunctionTransformer())},
     "Pipeline": {
         "nested": _on(NUMBERS, make_pipeline(make_pipeline(SimpleImputer(), "passthrough"), StandardScaler()))
     },

@@ -13,10 +13,16 @@ from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, RobustScaler
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    RobustScaler,
+)
 
 from millrace import compiler, plan
 from millrace.compiler.trees import _preorder, _round_down
@@ -59,11 +65,25 @@ def words(**settings: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Any, Any, str]] = {
-    "scaler": (RobustScaler(), ["small"], "RobustScaler"),
+    "neighbours": (KNNImputer(), ["small"], "KNNImputer"),
     "own": (Doubler(), ["small"], "Doubler"),
     "impostor": (StandardScaler(), ["small"], r"test_compiler\.StandardScaler"),
-    "nested": (make_pipeline(SimpleImputer(), RobustScaler()), ["large"], "RobustScaler"),
-    "function": (FunctionTransformer(np.abs), ["small"], r"FunctionTransformer\(func="),
+    "nested": (make_pipeline(RobustScaler(), KNNImputer()), ["large"], "KNNImputer"),
+    "function": (FunctionTransformer(np.sinc), ["small"], r"FunctionTransformer\(func="),
+    "function-arguments": (
+        FunctionTransformer(np.abs, kw_args={"where": True}),
+        ["small"],
+        r"FunctionTransformer\(kw_args=",
+    ),
+    "new-missing": (MissingIndicator(), ["small"], r"MissingIndicator\(error_on_new=True\)"),
+    "marker": (MissingIndicator(missing_values=0.0), ["small"], r"MissingIndicator\(missing_values=0\.0\)"),
+    "no-points": (QuantileTransformer(), ["void"], "QuantileTransformer of a column without values"),
+    "one-point": (QuantileTransformer(n_quantiles=1), ["small"], r"QuantileTransformer\(n_quantiles=1\)"),
+    "union-weights": (
+        FeatureUnion([("a", RobustScaler())], transformer_weights={"a": 2.0}),
+        ["small"],
+        r"FeatureUnion\(transformer_weights=",
+    ),
     "imputer": (SimpleImputer(missing_values=0.0), ["small"], r"SimpleImputer\(missing_values=0\.0\)"),
     "unknown-error": (OneHotEncoder(), ["colour"], r"OneHotEncoder\(handle_unknown='error'\)"),
     "drop": (OneHotEncoder(drop="first", handle_unknown="ignore"), ["colour"], r"OneHotEncoder\(drop="),

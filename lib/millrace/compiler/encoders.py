@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.compiler import categories, numbers, texts, times
+from millrace.compiler import categories, numbers, shapes, texts, times
 from millrace.compiler.common import Arrays, Step, expect, name_of, not_covered
 
 __all__ = ["ENCODERS", "compile_steps"]
@@ -69,16 +69,51 @@ def _indices(columns: Any, names: list[str], width: int) -> list[int]:
     return [names.index(item) if isinstance(item, str) else range(width)[int(item)] for item in items]
 
 
-def _function_transformer(transformer: Any, arrays: Arrays) -> list[Step]:
-    expect(transformer, func=(None,))
-    return []
+def _feature_union(union: Any, arrays: Arrays) -> list[Step]:
+    expect(union, transformer_weights=(None,))
+    inputs = list(range(_width(union)))
+    if not inputs:
+        raise not_covered("FeatureUnion of parts that do not know their inputs")
+    branches = [
+        {"inputs": inputs, "steps": compile_steps(part, arrays)}
+        for _, part in union.transformer_list
+        if not (isinstance(part, str) and part == "drop")
+    ]
+    return [{"kind": "columns", "branches": branches}]
+
+
+def _width(transformer: Any) -> int:
+    """Return the number of a transformer's inputs, which only its parts may know."""
+    if hasattr(transformer, "analyzer"):
+        return 1  # a vectorizer takes one column
+    parts = getattr(transformer, "transformer_list", None) or getattr(transformer, "steps", None)
+    if parts is None:
+        return getattr(transformer, "n_features_in_", 0)
+    return next(filter(None, (_width(part) for _, part in parts)), 0)
+
+
+def _selector(selector: Any, arrays: Arrays) -> list[Step]:
+    chosen = selector.get_support(indices=True).tolist()
+    return [{"kind": "columns", "branches": [{"inputs": chosen, "steps": []}]}]
 
 
 ENCODERS: dict[str, Callable[[Any, Arrays], list[Step]]] = {
     "Pipeline": _pipeline,
     "ColumnTransformer": _column_transformer,
-    "FunctionTransformer": _function_transformer,
+    "FeatureUnion": _feature_union,
+    "GenericUnivariateSelect": _selector,
+    "RFE": _selector,
+    "RFECV": _selector,
+    "SelectFdr": _selector,
+    "SelectFpr": _selector,
+    "SelectFromModel": _selector,
+    "SelectFwe": _selector,
+    "SelectKBest": _selector,
+    "SelectPercentile": _selector,
+    "SequentialFeatureSelector": _selector,
+    "VarianceThreshold": _selector,
     **numbers.ENCODERS,
+    **shapes.ENCODERS,
     **categories.ENCODERS,
     **texts.ENCODERS,
     **times.ENCODERS,

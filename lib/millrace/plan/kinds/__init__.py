@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ENCODERS",
     "ESTIMATORS",
+    "FUNCTIONS",
     "LINKS",
     "MASK_BITS",
     "MAX_WIDTH",
+    "SMALLEST_NORM",
     "TIME_PARTS",
     "WORD_PATTERN",
     "array",
@@ -43,6 +45,14 @@ __all__ = [
 ENCODERS = {
     "impute": "numbers",
     "scale": "numbers",
+    "affine": "numbers",
+    "clip": "numbers",
+    "power": "shapes",
+    "interpolate": "shapes",
+    "function": "shapes",
+    "normalize": "shapes",
+    "bins": "shapes",
+    "products": "shapes",
     "one-hot": "categories",
     "ordinal": "categories",
     "words": "texts",
@@ -51,11 +61,18 @@ ENCODERS = {
 """The family of each kind of encoder, ``columns`` aside."""
 ESTIMATORS = {"linear": "linear", "constant": "linear", "trees": "trees"}
 """The family of each kind of estimator."""
+FUNCTIONS = (
+    *("absolute", "sign", "negative", "reciprocal", "square", "sqrt", "cbrt", "floor", "ceil", "rint"),
+    *("exp", "expm1", "log", "log2", "log10", "log1p"),
+)
+"""What may be applied to a number, by numpy's name; where one is not defined, numpy's answer holds."""
 LINKS = ("identity", "exp", "logistic", "softmax", "probabilities")
 """How raw outputs become the prediction: as they are; e to it; one output to two probabilities; several to
 as many; they are probabilities already."""
 MASK_BITS = 256
 """Bits of a set of categories; the last one stands for missing and unknown codes."""
+SMALLEST_NORM = 2.220446049250313e-15
+"""Ten times the distance of 1 to the next float64: scikit-learn takes a smaller norm for one of 0."""
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 WORD_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text. The pattern is not read from the file: one could be made that never ends."""

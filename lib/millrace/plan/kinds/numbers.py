@@ -4,7 +4,11 @@
     ``fill``: a value for each input, null to leave it out; ``missing``: ``"nan"`` or ``"none"``;
     ``indicators``: inputs that get a column of 0 and 1 at the end.
 ``scale``
-    ``mean``, ``scale``: arrays or null.
+    ``mean``, ``scale``: arrays or null. What is subtracted from each input, and what then divides it.
+``affine``
+    ``factor``, ``offset``: arrays. What multiplies each input, and what is then added.
+``clip``
+    ``low``, ``high``: numbers that no input is below or above; a missing one stays missing.
 """
 
 from __future__ import annotations
@@ -39,4 +43,17 @@ def _scale(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str
     return flow
 
 
-KINDS = {"impute": _impute, "scale": _scale}
+def _affine(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
+    fits("s" not in flow, "affine")
+    for member in ("factor", "offset"):
+        array(arrays, step[member], "d", len(flow), f"affine.{member}")
+    return flow
+
+
+def _clip(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
+    fits("s" not in flow and is_number(step["low"]) and is_number(step["high"]), "clip")
+    fits(step["low"] <= step["high"], "clip")
+    return flow
+
+
+KINDS = {"impute": _impute, "scale": _scale, "affine": _affine, "clip": _clip}

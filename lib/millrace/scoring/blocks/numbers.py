@@ -50,4 +50,26 @@ class Scale:
         return block
 
 
-KINDS = {"impute": Impute, "scale": Scale}
+class Affine:
+    """Multiplies by a factor and adds an offset."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._factor = arrays[spec["factor"]].tolist()
+        self._offset = arrays[spec["offset"]].tolist()
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        parts = zip(block, self._factor, self._offset, strict=True)
+        return [column * factor + offset for column, factor, offset in parts]
+
+
+class Clip:
+    """Keeps numbers within bounds."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._low, self._high = float(spec["low"]), float(spec["high"])
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        return [np.clip(column, self._low, self._high) for column in block]
+
+
+KINDS = {"impute": Impute, "scale": Scale, "affine": Affine, "clip": Clip}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import sub, truediv
+from operator import add, mul, sub, truediv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,4 +48,31 @@ class Scale:
         return result
 
 
-KINDS = {"impute": Impute, "scale": Scale}
+class Affine:
+    """Multiplies by a factor and adds an offset."""
+
+    __slots__ = ("_factor", "_offset")
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._factor = arrays[spec["factor"]].tolist()
+        self._offset = arrays[spec["offset"]].tolist()
+
+    def __call__(self, row: Sequence[Any]) -> list[Any]:
+        return list(map(add, map(mul, row, self._factor), self._offset))
+
+
+class Clip:
+    """Keeps numbers within bounds."""
+
+    __slots__ = ("_high", "_low")
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._low, self._high = float(spec["low"]), float(spec["high"])
+
+    def __call__(self, row: Sequence[Any]) -> list[Any]:
+        low, high = self._low, self._high
+        # Written so that a missing value, which is in no order, stays itself.
+        return [low if value < low else high if value > high else value for value in row]
+
+
+KINDS = {"impute": Impute, "scale": Scale, "affine": Affine, "clip": Clip}
