@@ -74,7 +74,7 @@ def schema(task: Task) -> Any:
 @functools.cache
 def encoded(name: str, case: str) -> tuple[Any, Any]:
     features = clone(pipelines.ENCODERS[name][case])
-    return features, features.fit_transform(training())
+    return features, features.fit_transform(training(), pipelines.target(training(), "multiclass"))
 
 
 def compiled(features: Any, matrix: Any, model: Any, task: Task) -> bytes:
@@ -106,7 +106,7 @@ def without_texts() -> Any:
 @functools.cache
 def plain() -> tuple[Any, Any]:
     features = without_texts()
-    return features, features.fit_transform(training())
+    return features, features.fit_transform(training(), pipelines.target(training(), "multiclass"))
 
 
 def exported(data: bytes, frame: pd.DataFrame | None = None) -> onnx.ModelProto:

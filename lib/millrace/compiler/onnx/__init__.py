@@ -31,6 +31,10 @@ OPSETS = {"": 21, "ai.onnx.ml": 5}
 LIMIT = 1e-12
 """Largest ``|model - plan| / max(1, |plan|)``: only sums, exp and log may differ, in their last digits."""
 ENCODED: dict[str, str] = {
+    **dict.fromkeys(
+        ("affine", "clip", "power", "interpolate", "function", "normalize", "bins", "products"),
+        "it is not emitted yet",
+    ),
     "words": "no standard operator cuts a text into words as a regular expression does",
 }
 """Kinds of encoders that standard operators cannot express, and why."""
