@@ -20,6 +20,10 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import (
@@ -361,6 +365,24 @@ def _trees(kind: Any, **settings: Any) -> Any:
     return kind(**{"n_estimators": 4, "random_state": 0} | settings)
 
 
+def _classifiers() -> list[tuple[str, Any]]:
+    """Members that come with their own features, and one that takes missing values."""
+    linear = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=50))
+    return [
+        ("linear", linear),
+        ("boosted", _boosted(HistGradientBoostingClassifier, max_iter=2)),
+        ("forest", _trees(RandomForestClassifier, max_leaf_nodes=5)),
+    ]
+
+
+def _regressors() -> list[tuple[str, Any]]:
+    return [
+        ("linear", make_pipeline(SimpleImputer(), StandardScaler(), Ridge())),
+        ("boosted", _boosted(HistGradientBoostingRegressor, max_iter=2)),
+        ("forest", _trees(RandomForestRegressor, max_leaf_nodes=5)),
+    ]
+
+
 ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     "LogisticRegression": {
         "plain": lambda: _numeric(LogisticRegression(max_iter=50)),
@@ -388,6 +410,40 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
         "plain": lambda: _boosted(HistGradientBoostingRegressor),
         "absolute": lambda: _boosted(HistGradientBoostingRegressor, loss="absolute_error"),
         "stump": lambda: _boosted(HistGradientBoostingRegressor, max_leaf_nodes=2, max_iter=1),
+    },
+    "VotingClassifier": {
+        "soft": lambda: VotingClassifier(_classifiers(), voting="soft"),
+        "weights": lambda: VotingClassifier(_classifiers(), voting="soft", weights=[2, 0.3, 1]),
+        "drop": lambda: VotingClassifier(
+            [*_classifiers(), ("out", "drop")], voting="soft", weights=[1, 2, 3, 4]
+        ),
+    },
+    "VotingRegressor": {
+        "plain": lambda: VotingRegressor(_regressors()),
+        "weights": lambda: VotingRegressor([("out", "drop"), *_regressors()], weights=[4, 1, 2, 3]),
+    },
+    "StackingClassifier": {
+        "plain": lambda: StackingClassifier(_classifiers(), LogisticRegression(), cv=2),
+        "margins": lambda: StackingClassifier(
+            _classifiers()[:1], LogisticRegression(), cv=2, stack_method="decision_function"
+        ),
+        "trees": lambda: StackingClassifier(
+            _classifiers(), _boosted(HistGradientBoostingClassifier), cv=2, passthrough=True
+        ),
+        "in-itself": lambda: StackingClassifier(
+            [
+                ("one", StackingClassifier(_classifiers()[:2], LogisticRegression(), cv=2)),
+                ("two", DummyClassifier()),
+            ],
+            LogisticRegression(C=0.5),
+            cv=2,
+        ),
+    },
+    "StackingRegressor": {
+        "plain": lambda: StackingRegressor(_regressors(), Ridge(), cv=2),
+        "trees": lambda: StackingRegressor(
+            _regressors(), _trees(ExtraTreesRegressor), cv=2, passthrough=True
+        ),
     },
     "DummyClassifier": {
         "prior": lambda: DummyClassifier(),

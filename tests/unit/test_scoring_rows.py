@@ -186,7 +186,7 @@ def test_large_tables_stay_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = rows.RowScorer(read).score(row)
     monkeypatch.setattr(row_trees, "_LIST_LIMIT", 1)
     scorer = rows.RowScorer(read)
-    assert isinstance(scorer._estimator._skip, memoryview)  # type: ignore[attr-defined]
+    assert isinstance(scorer._node._estimator._skip, memoryview)  # type: ignore[attr-defined]
     assert scorer.score(row) == expected
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from millrace import __version__, plan
 from millrace.compiler.common import Arrays, not_covered
-from millrace.compiler.encoders import compile_steps
 from millrace.compiler.estimators import compile_estimator
 from millrace.contracts import Column, Schema
 from millrace.errors import BadInput
@@ -180,18 +179,20 @@ def _document(
     names = [str(name) for name in getattr(pipeline, "feature_names_in_", ())]
     if not names:
         raise not_covered("A pipeline fitted without column names")
-    steps = getattr(pipeline, "steps", [("estimator", pipeline)])
-    features = [step for _, part in steps[:-1] for step in compile_steps(part, arrays)]
-    estimator = steps[-1][1]
-    before, spec = compile_estimator(estimator, arrays)
+    node = compile_estimator(pipeline, arrays)
+    # Steps before estimators inside of this one are a matter of the features, and evaluated with them.
+    steps = node.pop("steps", [])
+    inside = next((i for i, step in enumerate(steps) if step["kind"] == "predictions"), len(steps))
+    if steps[inside:]:
+        node["steps"] = steps[inside:]
     header = {
         "model": model,
         "task": schema.task,
-        "classes": _labels(estimator, classes or schema.classes),
+        "classes": _labels(pipeline, classes or schema.classes),
         "signature": [_field(schema.column(name)) for name in names],
         "ignored": [column.name for column in schema.columns if column.name not in names],
-        "features": features + before,
-        "estimator": spec,
+        "features": steps[:inside],
+        "estimator": node,
         "interval": None if interval is None else dict(interval),
         "certificate": None,
         "libraries": {

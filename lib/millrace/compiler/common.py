@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from millrace.errors import BadInput
 
-__all__ = ["Arrays", "Compiled", "Step", "expect", "missing", "name_of", "narrow", "not_covered"]
+__all__ = ["Arrays", "Node", "Step", "expect", "missing", "name_of", "narrow", "not_covered"]
 
 Step = dict[str, Any]
 """One encoder of a plan."""
-Compiled = tuple[list[Step], dict[str, Any]]
-"""Encoders that an estimator itself puts before its computation, and the estimator of the plan."""
+Node = dict[str, Any]
+"""An estimator of a plan with the encoders that it puts before its computation, and its link."""
 
 
 class Arrays:
@@ -62,12 +62,14 @@ def name_of(fitted: object) -> str:
     return kind.__name__ if trusted else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def not_covered(what: str) -> BadInput:
+def not_covered(
+    what: str, remedy: str = "Train without it: only what is served exactly may be trained."
+) -> BadInput:
     """Return the refusal of something that plans cannot express."""
     return BadInput(
         f"{what} cannot be compiled to a scoring plan",
         code="estimator-not-covered",
-        remedy="Train without it: only what is served exactly may be trained.",
+        remedy=remedy,
     )
 
 

@@ -5,39 +5,65 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from millrace.compiler import linear, trees
-from millrace.compiler.common import Arrays, Compiled, name_of, not_covered
+from millrace.compiler import combine, linear, trees
+from millrace.compiler.common import Arrays, Node, name_of, not_covered
+from millrace.compiler.encoders import compile_steps
 
-__all__ = ["ESTIMATORS", "compile_estimator"]
+__all__ = ["ESTIMATORS", "MARGINS", "compile_estimator", "compile_margin"]
+
+Table = dict[str, Callable[[Any, Arrays], Node]]
 
 
-def compile_estimator(estimator: Any, arrays: Arrays) -> Compiled:
-    """Compile a fitted estimator.
+def compile_estimator(estimator: Any, arrays: Arrays) -> Node:
+    """Compile a fitted estimator's probabilities, or its predictions when it has no classes.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted.
+        Fitted; a pipeline that ends in one, too.
     arrays : Arrays
         Receives the estimator's arrays.
 
     Returns
     -------
-    steps : list of dict
-        Encoders that the estimator itself puts before its computation.
-    spec : dict
-        The estimator of the plan.
+    dict
+        A node, as ``plan.kinds`` describes it.
 
     Raises
     ------
     BadInput
         ``estimator-not-covered``, naming the class or its parameter.
     """
+    return _compile(estimator, ESTIMATORS, arrays)
+
+
+def compile_margin(estimator: Any, arrays: Arrays) -> Node:
+    """Compile a fitted classifier's ``decision_function``: one output for two classes, else one for each.
+
+    Parameters, returns and raises as :func:`compile_estimator`.
+    """
+    return _compile(estimator, MARGINS, arrays)
+
+
+def _compile(estimator: Any, table: Table, arrays: Arrays) -> Node:
     name = name_of(estimator)
-    if name not in ESTIMATORS:
-        raise not_covered(name)
-    return ESTIMATORS[name](estimator, arrays)
+    if name == "Pipeline":
+        *before, (_, last) = estimator.steps
+        steps = [step for _, part in before for step in compile_steps(part, arrays)]
+        node = _compile(last, table, arrays)
+        return {**node, "steps": steps + node.get("steps", [])}
+    if name == "FrozenEstimator":
+        return _compile(estimator.estimator, table, arrays)
+    if name in table:
+        return table[name](estimator, arrays)
+    if name in MARGINS:
+        raise not_covered(
+            f"{name} has no probabilities and", "Put it into a CalibratedClassifierCV, which gives it some."
+        )
+    raise not_covered(name)
 
 
-ESTIMATORS: dict[str, Callable[[Any, Arrays], Compiled]] = {**linear.ESTIMATORS, **trees.ESTIMATORS}
-"""By class name: ``(fitted estimator, arrays) -> (encoders before it, estimator of the plan)``."""
+ESTIMATORS: Table = {**linear.ESTIMATORS, **trees.ESTIMATORS, **combine.ESTIMATORS}
+"""By class name: ``(fitted estimator, arrays) -> node``."""
+MARGINS: Table = {**linear.MARGINS}
+"""By class name: the same for what ``decision_function`` returns."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.compiler.common import Arrays, Compiled, Step, narrow, not_covered
+from millrace.compiler.common import Arrays, Node, Step, narrow, not_covered
 from millrace.compiler.encoders import compile_steps
 from millrace.plan.kinds import MASK_BITS
 
@@ -24,7 +24,7 @@ _SINGLE_INTEGERS = 1 << 24
 """float32 holds every integer below this."""
 
 
-def _hist_gradient_boosting(estimator: Any, arrays: Arrays) -> Compiled:
+def _hist_gradient_boosting(estimator: Any, arrays: Arrays) -> Node:
     link = _HGB_LINKS.get(type(estimator._loss.link).__name__)
     if link is None:
         raise not_covered(f"{type(estimator).__name__}(loss={estimator.loss!r})")
@@ -59,7 +59,8 @@ def _hist_gradient_boosting(estimator: Any, arrays: Arrays) -> Compiled:
     spec["baseline"] = arrays.floats(estimator._baseline_prediction)
     spec["masks"] = arrays.add(np.vstack(masks)) if masks else None
     spec["link"] = link
-    return _hgb_steps(estimator, arrays), spec
+    spec["steps"] = _hgb_steps(estimator, arrays)
+    return spec
 
 
 def _hgb_steps(estimator: Any, arrays: Arrays) -> list[Step]:
@@ -86,7 +87,7 @@ def _mask(chosen: NDArray[Any], known: NDArray[Any], missing_left: bool) -> NDAr
     return bits
 
 
-def _forest(estimator: Any, arrays: Arrays) -> Compiled:
+def _forest(estimator: Any, arrays: Arrays) -> Node:
     if estimator.n_outputs_ != 1:
         raise not_covered(f"{type(estimator).__name__} with several targets")
     classify = hasattr(estimator, "classes_")
@@ -118,7 +119,7 @@ def _forest(estimator: Any, arrays: Arrays) -> Compiled:
         )
     if not classify:
         spec = _trees(trees, arrays)
-        return [], spec | {"mean": True, "single": True, "link": "identity"}
+        return spec | {"mean": True, "single": True, "link": "identity"}
     unique, number_of = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
     for tree in trees:
         tree.number[tree.leaf] = number_of.ravel()[tree.number[tree.leaf].astype(np.int64)]
@@ -126,7 +127,7 @@ def _forest(estimator: Any, arrays: Arrays) -> Compiled:
     spec |= {"mean": True, "single": True, "link": "probabilities"}
     spec["outputs"] = unique.shape[1]
     spec["values"] = arrays.floats(unique)
-    return [], spec
+    return spec
 
 
 class _Tree:
@@ -199,7 +200,7 @@ def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return rounded
 
 
-ESTIMATORS: dict[str, Callable[[Any, Arrays], Compiled]] = {
+ESTIMATORS: dict[str, Callable[[Any, Arrays], Node]] = {
     "RandomForestClassifier": _forest,
     "RandomForestRegressor": _forest,
     "ExtraTreesClassifier": _forest,

@@ -32,13 +32,23 @@ LIMIT = 1e-12
 """Largest ``|model - plan| / max(1, |plan|)``: only sums, exp and log may differ, in their last digits."""
 ENCODED: dict[str, str] = {
     **dict.fromkeys(
-        ("affine", "clip", "power", "interpolate", "function", "normalize", "bins", "products"),
+        (
+            "affine",
+            "clip",
+            "power",
+            "interpolate",
+            "function",
+            "normalize",
+            "bins",
+            "products",
+            "predictions",
+        ),
         "it is not emitted yet",
     ),
     "words": "no standard operator cuts a text into words as a regular expression does",
 }
 """Kinds of encoders that standard operators cannot express, and why."""
-REFUSED: dict[str, str] = {}
+REFUSED: dict[str, str] = dict.fromkeys(("inputs", "mean"), "it is not emitted yet")
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""
 
 

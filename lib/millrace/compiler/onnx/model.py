@@ -44,6 +44,8 @@ def build(plan_bytes: bytes, metadata: Mapping[str, str]) -> bytes:
         columns = [c for field in fields for c in graph.input(field["name"], text=_is_text(field))]
         columns = steps(read.header["features"], columns, read.arrays, graph)
     spec = read.header["estimator"]
+    for kind in not_expressed_in(spec.get("steps", ())):
+        raise not_expressed(f"An estimator over {kind!r}: {ENCODED[kind]}; it")
     result = LINKS[spec["link"]](estimator(spec, graph.matrix(columns), read.arrays, graph), graph)
     outputs = _outputs(result, read.classes, graph)
     about = {

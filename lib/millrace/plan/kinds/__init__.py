@@ -9,10 +9,16 @@ A row is a list of values, one for each field of the signature, and each encoder
 ``s`` for a text (None when missing). The check runs once when a plan is read; the evaluators then trust it.
 
 An encoder's check is called with ``(step, flow, arrays)`` and returns the flow behind it; an estimator's with
-``(spec, width, arrays)``, and returns the number of its raw outputs. ``link`` says what becomes of these.
+``(spec, width, arrays)``, and returns the number of its raw outputs.
 
 The encoder ``columns`` holds the others together: ``branches``, each with ``inputs`` (indices) and ``steps``
 (encoders), whose results stand side by side.
+
+A **node** is an estimator with all that belongs to it: ``steps`` (encoders before it, or absent), its kind
+with the members of that, and ``link``, which says what becomes of the raw outputs. The header's ``estimator``
+is a node, and so are the members of the encoder ``predictions``, which puts estimators inside of others:
+stacking, voting and calibration are nodes whose steps hold it. The compiler leaves no other encoder before
+it there, but makes it one of the features.
 """
 
 from __future__ import annotations
@@ -30,7 +36,9 @@ __all__ = [
     "FUNCTIONS",
     "LINKS",
     "MASK_BITS",
+    "MAX_DEPTH",
     "MAX_WIDTH",
+    "PAIR_LINKS",
     "SMALLEST_NORM",
     "TIME_PARTS",
     "WORD_PATTERN",
@@ -39,6 +47,7 @@ __all__ = [
     "fits",
     "indices",
     "is_number",
+    "node",
     "of",
 ]
 
@@ -57,9 +66,16 @@ ENCODERS = {
     "ordinal": "categories",
     "words": "texts",
     "time-parts": "times",
+    "predictions": "combine",
 }
 """The family of each kind of encoder, ``columns`` aside."""
-ESTIMATORS = {"linear": "linear", "constant": "linear", "trees": "trees"}
+ESTIMATORS = {
+    "linear": "linear",
+    "constant": "linear",
+    "trees": "trees",
+    "inputs": "combine",
+    "mean": "combine",
+}
 """The family of each kind of estimator."""
 FUNCTIONS = (
     *("absolute", "sign", "negative", "reciprocal", "square", "sqrt", "cbrt", "floor", "ceil", "rint"),
@@ -69,6 +85,8 @@ FUNCTIONS = (
 LINKS = ("identity", "exp", "logistic", "softmax", "probabilities")
 """How raw outputs become the prediction: as they are; e to it; one output to two probabilities; several to
 as many; they are probabilities already."""
+PAIR_LINKS = ("logistic",)
+"""Links that take one output and make two of it."""
 MASK_BITS = 256
 """Bits of a set of categories; the last one stands for missing and unknown codes."""
 SMALLEST_NORM = 2.220446049250313e-15
@@ -78,6 +96,22 @@ WORD_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text. The pattern is not read from the file: one could be made that never ends."""
 MAX_WIDTH = 1 << 18
 """Most values that a row may become."""
+MAX_DEPTH = 16
+"""Most branches and members inside of each other."""
+_MAX_WORK = 1 << 22
+"""Most values that all encoders of a plan together may make of a row."""
+_TAKEN = memoryview(b"").cast("c")
+"""Stands in the place of an array that a member has taken: of a type that none asks for."""
+
+
+class _Arrays(list["memoryview"]):
+    """The arrays of a plan while it is checked.
+
+    Each belongs to one member: taken once, it is gone. So nothing can be larger in memory than the file is.
+    """
+
+    work = 0
+    """Values that the encoders checked so far make of a row."""
 
 
 def of(room: str, families: dict[str, str], kind: str) -> Any:
@@ -94,9 +128,14 @@ def check(header: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         ``plan-header`` when something is malformed or unknown, ``plan-dimensions`` when it does not fit.
     """
     flow = "".join("s" if field["type"] in ("category", "text") else "n" for field in header["signature"])
+    spec, classes, pool = header["estimator"], len(header["classes"]), _Arrays(arrays)
     try:
-        flow = _steps(header["features"], flow, arrays)
-        _estimator(header, flow, arrays)
+        _depth(header["features"], MAX_DEPTH)
+        _depth(spec.get("steps", ()), MAX_DEPTH)
+        outputs = node(spec, _steps(header["features"], flow, pool), pool)
+        fits(outputs == max(classes, 1), "classes")
+        # Without classes the outputs are values, with them probabilities.
+        fits((classes == 0) == (spec["link"] in ("identity", "exp")), "estimator.link")
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise BadInput(
             f"The scoring plan's computation is malformed: {type(error).__name__} at {error}"[:200],
@@ -117,11 +156,12 @@ def fits(holds: bool, where: str) -> None:
 
 
 def array(arrays: Sequence[memoryview], index: object, codes: str, size: int, where: str) -> memoryview:
-    """Return an array of one of the type codes and of that size; any size when it is negative."""
+    """Take an array of one of the type codes and of that size; any size when it is negative."""
     fits(type(index) is int and 0 <= index < len(arrays), where)
-    found = arrays[index]  # type: ignore[call-overload]
+    found: memoryview = arrays[index]  # type: ignore[call-overload]
     fits(found.format in codes and (size < 0 or len(found) == size), where)
-    return found  # type: ignore[no-any-return]
+    arrays[index] = _TAKEN  # type: ignore[index]
+    return found
 
 
 def indices(values: Sequence[Any], limit: int, where: str) -> None:
@@ -135,6 +175,23 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and float(value) == value
 
 
+def node(spec: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> int:
+    """Check a node and return the number of its outputs, behind its link."""
+    kind, link = spec["kind"], spec["link"]
+    if kind not in ESTIMATORS:
+        raise _unknown(kind)
+    if link not in LINKS:
+        raise _unknown(link)
+    flow = _steps(spec.get("steps", ()), flow, arrays)
+    fits("s" not in flow, "estimator")
+    outputs: int = of(__name__, ESTIMATORS, kind)(spec, len(flow), arrays)
+    fits(outputs > 0, "estimator")
+    if link in PAIR_LINKS:
+        fits(outputs == 1, "estimator.link")
+        return 2
+    return outputs
+
+
 def _unknown(kind: object) -> BadInput:
     return BadInput(
         f"The scoring plan uses {kind!r:.60}, which this release does not know",
@@ -143,7 +200,7 @@ def _unknown(kind: object) -> BadInput:
     )
 
 
-def _steps(steps: Sequence[Any], flow: str, arrays: Sequence[memoryview]) -> str:
+def _steps(steps: Sequence[Any], flow: str, arrays: Any) -> str:
     for step in steps:
         kind = step["kind"]
         if kind == "columns":
@@ -153,7 +210,18 @@ def _steps(steps: Sequence[Any], flow: str, arrays: Sequence[memoryview]) -> str
         else:
             raise _unknown(kind)
         fits(len(flow) <= MAX_WIDTH, "width")
+        arrays.work += len(flow)
+        fits(arrays.work <= _MAX_WORK, "width")
     return flow
+
+
+def _depth(steps: Sequence[Any], left: int) -> None:
+    fits(left > 0, "depth")
+    for step in steps:
+        for branch in step.get("branches", ()):
+            _depth(branch["steps"], left - 1)
+        for member in step.get("members", ()):
+            _depth(member.get("steps", ()), left - 1)
 
 
 def _columns(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
@@ -163,19 +231,3 @@ def _columns(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> s
         result += _steps(branch["steps"], "".join(flow[i] for i in branch["inputs"]), arrays)
         fits(len(result) <= MAX_WIDTH, "width")
     return result
-
-
-def _estimator(header: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> None:
-    spec, classes = header["estimator"], len(header["classes"])
-    if spec["kind"] not in ESTIMATORS:
-        raise _unknown(spec["kind"])
-    if spec["link"] not in LINKS:
-        raise _unknown(spec["link"])
-    fits("s" not in flow, "estimator")
-    outputs = of(__name__, ESTIMATORS, spec["kind"])(spec, len(flow), arrays)
-    if spec["link"] in ("identity", "exp"):
-        fits(outputs == 1 and classes == 0, "estimator.link")
-    elif spec["link"] == "logistic":
-        fits(outputs == 1 and classes == 2, "estimator.link")
-    else:
-        fits(outputs == classes > 0, "estimator.link")

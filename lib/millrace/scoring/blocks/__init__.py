@@ -3,6 +3,9 @@
 A block is a list of columns. A numeric column is a float64 array with NaN where a value is missing; a text
 column an object array of ``str`` and ``None``.
 
+The estimator is a :class:`Node`, and so is each one inside of it: called with a block and its number of
+rows, it returns its outputs, rows x outputs.
+
 A family's module has ``KINDS``: classes made with ``(spec, arrays)``. An encoder is then called with the
 block and its number of rows, and returns another; an estimator is called with a matrix, rows x inputs, and
 returns its raw outputs, rows x outputs.
@@ -20,7 +23,7 @@ from millrace.plan import Plan
 from millrace.plan.kinds import ENCODERS, ESTIMATORS, of
 from millrace.scoring.blocks.links import LINKS
 
-__all__ = ["BlockScorer", "Column", "Estimator", "Floats", "Step", "steps"]
+__all__ = ["BlockScorer", "Column", "Estimator", "Floats", "Node", "Step", "steps"]
 
 Floats = NDArray[np.float64]
 Column = NDArray[Any]
@@ -38,12 +41,10 @@ class BlockScorer:
     """
 
     def __init__(self, plan: Plan) -> None:
-        spec = plan.header["estimator"]
         self._names = [field["name"] for field in plan.signature.fields]
         self._classes = plan.classes
         self._features = steps(plan.header["features"], plan.arrays)
-        self._estimator: Estimator = of(__name__, ESTIMATORS, spec["kind"])(spec, plan.arrays)
-        self._link = LINKS[spec["link"]]
+        self._node = Node(plan.header["estimator"], plan.arrays)
 
     def score(self, columns: Mapping[str, NDArray[Any]]) -> Floats:
         """Score a block.
@@ -62,11 +63,34 @@ class BlockScorer:
         rows = len(block[0]) if block else 0
         for step in self._features:
             block = step(block, rows)
+        result = self._node(block, rows)
+        return result if self._classes else result[:, 0]
+
+
+class Node:
+    """An estimator with the encoders before it and the link behind it.
+
+    Parameters
+    ----------
+    spec : dict
+        A node, as ``plan.kinds`` describes it.
+    arrays : sequence of memoryview
+        The plan's arrays.
+    """
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._steps = steps(spec.get("steps", ()), arrays)
+        self._estimator: Estimator = of(__name__, ESTIMATORS, spec["kind"])(spec, arrays)
+        self._link = LINKS[spec["link"]]
+
+    def __call__(self, block: list[Column], rows: int) -> Floats:
+        """Return the outputs, rows x outputs."""
+        for step in self._steps:
+            block = step(block, rows)
         matrix = np.empty((rows, len(block)))
         for j, column in enumerate(block):
             matrix[:, j] = column
-        result = self._link(self._estimator(matrix))
-        return result if self._classes else result[:, 0]
+        return self._link(self._estimator(matrix))
 
 
 def steps(specs: Sequence[dict[str, Any]], arrays: Sequence[memoryview]) -> list[Step]:

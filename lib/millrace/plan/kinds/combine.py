@@ -1,0 +1,53 @@
+"""Estimators inside of estimators.
+
+``predictions`` (an encoder)
+    ``members``: nodes, which all get the same values; their outputs stand side by side. ``take``: for each
+    member which of its outputs, a list of indices in which -1 stands for a 0, or null for all. ``inputs``:
+    whether the values follow behind.
+``inputs``
+    No members: the inputs are the outputs.
+``mean``
+    ``outputs``: the inputs are that many of each member, side by side; ``weights``: one for each member, or
+    null. Each output is the sum over the members, in their order, divided by the sum of the weights.
+"""
+
+from __future__ import annotations
+
+from millrace.plan.kinds import MAX_WIDTH, fits, indices, is_number, node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["KINDS"]
+
+
+def _predictions(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
+    fits(len(step["members"]) == len(step["take"]) > 0, "predictions.take")
+    fits(type(step["inputs"]) is bool, "predictions.inputs")
+    width = 0
+    for member, take in zip(step["members"], step["take"], strict=True):
+        outputs = node(member, flow, arrays)
+        if take is not None:
+            indices([number + 1 for number in take], outputs + 1, "predictions.take")
+        width += outputs if take is None else len(take)
+        fits(width <= MAX_WIDTH, "width")
+    return "n" * width + (flow if step["inputs"] else "")
+
+
+def _inputs(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> int:
+    return width
+
+
+def _mean(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> int:
+    outputs, weights = spec["outputs"], spec["weights"]
+    fits(type(outputs) is int and outputs > 0 and width > 0 and width % outputs == 0, "mean.outputs")
+    if weights is not None:
+        fits(len(weights) == width // outputs, "mean.weights")
+        fits(all(is_number(weight) and weight >= 0 for weight in weights), "mean.weights")
+        fits(0 < sum(weights) < float("inf"), "mean.weights")
+    return int(outputs)
+
+
+KINDS = {"predictions": _predictions, "inputs": _inputs, "mean": _mean}
