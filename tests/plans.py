@@ -26,6 +26,20 @@ def regression(
     return _linear(model, "regression", [], "identity", intercept, interval)
 
 
+def numbers(model: str, coef: list[float]) -> bytes:
+    """Predict the sum of fields ``x0``, ``x1``, … times ``coef``; a missing one is 0."""
+    header = {
+        "model": model,
+        "task": "regression",
+        "classes": [],
+        "signature": [{"name": f"x{i}", "type": "number"} for i in range(len(coef))],
+        "ignored": [],
+        "features": [{"kind": "impute", "fill": [0.0] * len(coef), "missing": "nan", "indicators": []}],
+        "estimator": {"kind": "linear", "coef": 0, "intercept": 1, "link": "identity"},
+    }
+    return plan.write(header, [array("d", coef), array("d", [0.0])])
+
+
 def logistic(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 

@@ -6,6 +6,7 @@ import base64
 import gzip
 import importlib.util
 import json
+import re
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from millrace.aws.objects import S3Store
 from millrace.aws.runs import DynamoRunStore
 from millrace.aws.uploads import S3Uploads
 from millrace.contracts import RunError, Usage
+from millrace.edge import serving
 from millrace.edge.manage import Manage
 from millrace.registry.registry import Registry
 from tests import plans
@@ -451,6 +453,8 @@ def test_uploads_that_are_refused(
     ("method", "path", "allowed"),
     [
         ("GET", "/predict", "POST"),
+        ("GET", "/models/demo/aliases/live/predict", "POST"),
+        ("POST", "/ping", "GET"),
         ("DELETE", "/models", "GET"),
         ("HEAD", "/models", "GET"),
         ("OPTIONS", "/uploads", "POST"),
@@ -476,8 +480,9 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         for method in methods
         if method != "parameters"
     }
-    assert operations == {
-        ("post", "/predict"),
+    served = {(method.lower(), re.sub("<(.*?)>", r"{\1}", rule)) for method, rule, *_ in serving.routes()}
+    assert ("post", "/v2/models/{name}/versions/{version}/infer") in served
+    assert operations - served == {
         ("get", "/models"),
         ("get", "/models/{name}"),
         ("get", "/models/{name}/versions/{version}"),
@@ -489,7 +494,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("post", "/uploads"),
     }
     schemas = document["components"]["schemas"]
-    assert set(schemas["PredictRequest"]["properties"]) == {"model", "rows", "strict", "version"}
+    assert set(schemas["PredictRequest"]["properties"]) == {"alias", "model", "rows", "strict", "version"}
     assert set(schemas["PredictAnswer"]["properties"]) == {
         *("model", "version", "predictions", "probabilities", "intervals", "warnings"),
     }
@@ -498,11 +503,15 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
     assert predict["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
         "PredictAnswer"
     )
+    shapes = {"mlflow": "/InvocationProblem", "v2": "/InferProblem"}
     for methods in document["paths"].values():
         for operation in methods.values():
-            refused = operation["responses"]["422"]["content"]
-            assert refused["application/problem+json"]["schema"]["$ref"].endswith("/Problem")
+            (refused,) = operation["responses"]["422"]["content"].values()
+            assert refused["schema"]["$ref"].endswith(shapes.get(operation["tags"][0], "/Problem"))
             assert operation["summary"]
+    assert "text/csv" in predict["requestBody"]["content"]
+    infer = document["paths"]["/v2/models/{name}/infer"]["post"]
+    assert "application/octet-stream" in infer["responses"]["200"]["content"]
     text = json.dumps(document)
     for reference in set(text.split('"$ref": "')[1:]):
         name = reference.split('"')[0].removeprefix("#/components/schemas/")

@@ -76,13 +76,13 @@ class Caller:
         return check_problem(self.raw(body), status, code)
 
 
-def check_problem(answer: dict[str, Any], status: int, code: str) -> dict[str, Any]:
+def check_problem(answer: dict[str, Any], status: int, code: str, path: str = "/predict") -> dict[str, Any]:
     details: dict[str, Any] = json.loads(answer["body"])
     assert (answer["statusCode"], details["code"]) == (status, code), details
     assert answer["headers"]["content-type"] == "application/problem+json"
     assert details["type"] == f"urn:millrace:problem:{code}"
     assert details["status"] == status
-    assert details["instance"] == "/predict"
+    assert details["instance"] == path
     assert details["title"]
     assert details["detail"]
     return details

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millrace.edge import serving
 from tests.infra.template import ROOT, functions, resources, statements, template, verb
 
 BUCKETS = {"DataBucket": "data", "ArtifactBucket": "artifacts"}
@@ -140,10 +141,22 @@ def test_what_holds_state_is_encrypted_and_restorable() -> None:
 
 def test_every_route_asks_who_calls() -> None:
     routes = resources("AWS::ApiGatewayV2::Route")
-    assert {route["RouteKey"] for route in routes.values()} == {"POST /predict", "$default"}
+    assert "$default" in {route["RouteKey"] for route in routes.values()}
     for route in routes.values():
         assert route["AuthorizationType"] == {"Fn::If": ["JwtAuth", "JWT", "AWS_IAM"]}
     assert template()["Parameters"]["AuthMode"]["Default"] == "iam"
+
+
+def test_the_routes_of_predict_are_those_that_are_described() -> None:
+    """All of ``/v2`` is its own, so that what is not there is answered in that protocol, too."""
+    leading = {
+        route["RouteKey"]
+        for route in resources("AWS::ApiGatewayV2::Route").values()
+        if "PredictIntegration" in str(route["Target"])
+    }
+    described = {f"{method} {rule}" for method, rule, *_ in serving.routes() if not rule.startswith("/v2")}
+    described = {key.replace("<", "{").replace(">", "}") for key in described}
+    assert leading == described | {"ANY /v2", "ANY /v2/{proxy+}"}
 
 
 def test_a_body_within_our_limit_fits_into_lambdas_event() -> None:

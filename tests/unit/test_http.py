@@ -57,9 +57,10 @@ def test_refused_values_are_listed_and_the_first_stands_at_the_top() -> None:
     assert "instance" not in details
 
 
-def test_another_status_has_its_own_title() -> None:
-    details = http.problem(BadInput("No", code="method-not-allowed"), status=405)
-    assert (details["status"], details["title"]) == (405, "Method not allowed")
+def test_a_wrong_method_names_the_right_ones() -> None:
+    reply = http.reply_problem(http.wrong_method("GET", "POST"))
+    assert (reply["statusCode"], reply["headers"]["allow"]) == (405, "GET, POST")
+    assert json.loads(reply["body"])["title"] == "Method not allowed"
 
 
 VALUES = st.recursive(

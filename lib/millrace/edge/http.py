@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 
-from millrace.errors import BadInput, MillraceError, TooLarge, TransientError, Unprocessable
+from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, TransientError, Unprocessable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +24,18 @@ __all__ = [
     "PROBLEM_JSON",
     "TITLES",
     "body",
+    "body_bytes",
     "body_text",
+    "failure_headers",
     "internal",
+    "no_route",
     "parse",
     "problem",
     "reply",
+    "reply_bytes",
     "reply_problem",
+    "wrong_method",
+    "wrong_type",
 ]
 
 JSON = "application/json"
@@ -48,7 +54,20 @@ TITLES = {
 """By status, because a problem's title must not change from one occurrence to the next."""
 
 
-def problem(error: MillraceError, instance: str = "", status: int = 0) -> dict[str, Any]:
+class MethodNotAllowed(BadInput):
+    """The path takes other methods."""
+
+    status = 405
+    allowed: tuple[str, ...] = ()
+
+
+class UnsupportedType(BadInput):
+    """The body is of a type that the path does not take."""
+
+    status = 415
+
+
+def problem(error: MillraceError, instance: str = "") -> dict[str, Any]:
     """Return the problem details of ``error``.
 
     Parameters
@@ -58,10 +77,8 @@ def problem(error: MillraceError, instance: str = "", status: int = 0) -> dict[s
         are repeated at the top.
     instance : str
         The path of the request.
-    status : int, optional
-        Another status than the one of the error's class.
     """
-    status = status or error.status
+    status = error.status
     details: dict[str, Any] = {
         "type": f"urn:millrace:problem:{error.code}",
         "title": TITLES[status],
@@ -87,30 +104,66 @@ def internal() -> MillraceError:
     )
 
 
+def wrong_method(*allowed: str) -> BadInput:
+    """Return the error for a path that takes other methods."""
+    error = MethodNotAllowed(
+        "This path does not take that method",
+        code="method-not-allowed",
+        remedy=f"Use {' or '.join(allowed)}.",
+    )
+    error.allowed = allowed
+    return error
+
+
+def wrong_type(what: str, remedy: str) -> BadInput:
+    """Return the error for a content type that is not taken."""
+    return UnsupportedType(what, code="content-type", where="the header 'content-type'", remedy=remedy)
+
+
+def no_route(path: str) -> NotFound:
+    """Return the error for a path at which there is nothing."""
+    return NotFound(
+        f"There is nothing at {path[:200]!r}",
+        code="route-unknown",
+        remedy="GET /openapi.json lists the routes.",
+    )
+
+
 def reply(
     status: int, text: str, content_type: str = JSON, headers: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Return an answer for API Gateway's HTTP API, payload format 2.0."""
-    return {
-        "statusCode": status,
-        "headers": {"content-type": content_type, "cache-control": "no-store", **(headers or {})},
-        "body": text,
-        "isBase64Encoded": False,
-    }
+    said = {"content-type": content_type, "cache-control": "no-store"}
+    if headers:
+        said.update(headers)
+    return {"statusCode": status, "headers": said, "body": text, "isBase64Encoded": False}
 
 
-def reply_problem(
-    error: MillraceError, instance: str = "", *, status: int = 0, headers: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def reply_bytes(data: bytes, content_type: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return an answer that is no text."""
+    import base64
+
+    answer = reply(200, base64.b64encode(data).decode(), content_type, headers)
+    answer["isBase64Encoded"] = True
+    return answer
+
+
+def reply_problem(error: MillraceError, instance: str = "") -> dict[str, Any]:
     """Return the answer that ``error`` becomes."""
-    details = problem(error, instance, status)
-    extra = dict(headers or {})
+    details = problem(error, instance)
+    return reply(error.status, json.dumps(details), PROBLEM_JSON, failure_headers(error))
+
+
+def failure_headers(error: MillraceError) -> dict[str, str]:
+    """Return the headers that belong to an error in every protocol."""
     if isinstance(error, TransientError):
-        extra["retry-after"] = "1"
-    return reply(details["status"], json.dumps(details), PROBLEM_JSON, extra)
+        return {"retry-after": "1"}
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": ", ".join(error.allowed)}
+    return {}
 
 
-def body(event: Mapping[str, Any], max_bytes: int) -> Any:
+def body(event: Mapping[str, Any], max_bytes: int, *, nan: bool = False) -> Any:
     """Return the JSON value of a request's body, from an event of payload format 2.0.
 
     Raises
@@ -118,7 +171,7 @@ def body(event: Mapping[str, Any], max_bytes: int) -> Any:
     TooLarge, BadInput
         As :func:`body_text` and :func:`parse` do.
     """
-    return parse(body_text(event, max_bytes))
+    return parse(body_text(event, max_bytes), nan=nan)
 
 
 def body_text(event: Mapping[str, Any], max_bytes: int) -> str:
@@ -132,6 +185,18 @@ def body_text(event: Mapping[str, Any], max_bytes: int) -> str:
         Not base64 where the gateway says so, or not UTF-8.
     """
     text: str = event.get("body") or ""
+    if text.isascii() and not event.get("isBase64Encoded"):  # as many bytes as characters
+        _check_size(len(text), max_bytes)
+        return text
+    try:
+        return body_bytes(event, max_bytes).decode()
+    except UnicodeDecodeError:
+        raise _not_json("it is not UTF-8") from None
+
+
+def body_bytes(event: Mapping[str, Any], max_bytes: int) -> bytes:
+    """Return a request's body as it was sent; raise as :func:`body_text` does."""
+    text: str = event.get("body") or ""
     if event.get("isBase64Encoded"):
         import base64
 
@@ -141,21 +206,29 @@ def body_text(event: Mapping[str, Any], max_bytes: int) -> str:
             raise _not_json("it is not base64, as the gateway says") from None
     else:
         data = text.encode("utf-8", "surrogatepass")
-    if len(data) > max_bytes:
+    _check_size(len(data), max_bytes)
+    return data
+
+
+def _check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
         raise TooLarge(
-            f"The body has {len(data)} bytes and may have {max_bytes}",
+            f"The body has {size_bytes} bytes and may have {max_bytes}",
             code="body-too-large",
             where="the body",
             remedy="Send fewer rows in a request, or upload a file.",
         )
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise _not_json("it is not UTF-8") from None
 
 
-def parse(text: str) -> Any:
+def parse(text: str, *, nan: bool = False) -> Any:
     """Return the value of a JSON text (RFC 8259), and of nothing else: no NaN, no member twice.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    nan : bool
+        Take ``NaN``, which is no JSON, as null: Python's and pandas' clients write missing numbers so.
 
     Raises
     ------
@@ -163,7 +236,7 @@ def parse(text: str) -> Any:
         ``body-not-json``, saying why.
     """
     try:
-        return _DECODER.decode(text)
+        return (_LENIENT if nan else _DECODER).decode(text)
     except RecursionError:
         raise _not_json("it is nested too deeply") from None
     except ValueError as error:
@@ -192,4 +265,10 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _nan_only(name: str) -> None:
+    if name != "NaN":
+        _no_constant(name)
+
+
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_members)
+_LENIENT = json.JSONDecoder(parse_constant=_nan_only, object_pairs_hook=_members)

@@ -1,4 +1,4 @@
-"""Every route but ``POST /predict``: runs, models, versions, promotion, uploads, and the interface itself."""
+"""Every route but those of ``predict``: runs, models, versions, promotion, uploads, the interface itself."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from millrace.edge.openapi import (
     ModelSummary,
     ModelView,
     MoveView,
-    PredictAnswer,
-    PredictRequest,
+    Problem,
     PromoteRequest,
     RollbackRequest,
     RunList,
@@ -36,7 +35,8 @@ from millrace.edge.openapi import (
     VersionView,
     problems,
 )
-from millrace.errors import BadInput, MillraceError, Misconfigured, NotFound, TooLarge, Unprocessable
+from millrace.edge.serving import SHAPES, Name, Number, Route, add_types, routes
+from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, Unprocessable
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Alias
 from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES
@@ -56,8 +56,6 @@ UPLOAD_S = 3600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\\ud800-\udfff]{1,255}")
 
-Name = Annotated[str, Path(description="The model, which bears its dataset's name.")]
-Number = Annotated[int, Path(ge=1, le=2**31, description="The version.")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Entries of a page.")]
 
 
@@ -233,14 +231,6 @@ class Manage:
 
     # --- the interface itself --------------------------------------------------------------------
 
-    def predict(self, body: PredictRequest) -> PredictAnswer:
-        """Score rows. Another function answers it; here it is described."""
-        raise Misconfigured(
-            "POST /predict has reached the function of the other routes",
-            code="route-misplaced",
-            remedy="Deploy the HTTP API from template.yaml.",
-        )
-
     def show_openapi(self) -> Response[str]:
         """Return this description as OpenAPI 3.1."""
         return Response(200, http.JSON, json.dumps(self.document()), compress=True)
@@ -260,6 +250,7 @@ class Manage:
         document: dict[str, Any] = json.loads(text)
         for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)  # Powertools' own shapes, which we do not use
+        add_types(document)
         return document
 
     # --- inside --------------------------------------------------------------------------------
@@ -284,8 +275,7 @@ class Manage:
 
 def _app(manage: Manage) -> APIGatewayHttpResolver:
     app = APIGatewayHttpResolver(enable_validation=True, debug=False, json_body_deserializer=http.parse)
-    routes: list[tuple[str, str, Callable[..., Any], str, Mapping[int, Any]]] = [
-        ("POST", "/predict", manage.predict, "predict", problems(400, 404, 413, 422, 500, 503)),
+    ours: list[Route] = [
         ("GET", "/models", manage.list_models, "models", problems(503)),
         ("GET", "/models/<name>", manage.get_model, "models", problems(404, 422, 503)),
         ("GET", "/models/<name>/versions/<version>", manage.get_version, "models", problems(404, 422, 503)),
@@ -304,8 +294,12 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         ("POST", "/uploads", manage.offer_upload, "uploads", problems(400, 413, 422)),
     ]
     allowed: dict[str, list[str]] = {}
-    for method, rule, function, tag, failures in routes:
-        described = {200: {"description": "Success"}, **failures, 422: problems(422)[422]}
+    for method, rule, function, tag, failures in [*routes(), *ours]:
+        described = {
+            200: {"description": "Success"},
+            **problems(422, shape=SHAPES.get(tag, Problem)),
+            **failures,
+        }
         summary, _, _ = (function.__doc__ or "").partition("\n")
         app.route(
             rule,
@@ -320,51 +314,28 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         app.get(rule, include_in_schema=False)(function)
         allowed[rule] = ["GET"]
 
-    def answer(error: MillraceError, **options: Any) -> Response[str]:
+    def answer(error: MillraceError) -> Response[str]:
         if error.status >= 500:
             logger().error("failed", extra={"code": error.code, "reason": str(error)}, exc_info=True)
-        reply = http.reply_problem(error, app.current_event.path, **options)
+        reply = http.reply_problem(error, app.current_event.path)
         return Response(reply["statusCode"], body=reply["body"], headers=reply["headers"])
 
     def refuser(methods: list[str]) -> Callable[[], Response[str]]:
         def refuse() -> Response[str]:
-            return answer(_wrong_method(methods), status=405, headers={"allow": ", ".join(methods)})
+            return answer(http.wrong_method(*methods))
 
         return refuse
 
     for rule, methods in allowed.items():
         others = [method for method in METHODS if method not in methods]
         app.route(rule, others, include_in_schema=False)(refuser(methods))
-    app.not_found(lambda _: answer(_no_route(app.current_event.path)))
+    app.not_found(lambda _: answer(http.no_route(app.current_event.path)))
     app.exception_handler(MillraceError)(answer)
     app.exception_handler(RequestValidationError)(lambda invalid: answer(_invalid(invalid.errors())))
-    app.exception_handler(RequestUnsupportedContentType)(lambda _: answer(_no_json_type(), status=415))
+    app.exception_handler(RequestUnsupportedContentType)(
+        lambda _: answer(http.wrong_type("The body is not declared as JSON", "Send application/json."))
+    )
     return app
-
-
-def _wrong_method(allowed: Sequence[str]) -> BadInput:
-    return BadInput(
-        "This path does not take that method",
-        code="method-not-allowed",
-        remedy=f"Use {' or '.join(allowed)}.",
-    )
-
-
-def _no_route(path: str) -> NotFound:
-    return NotFound(
-        f"There is nothing at {path[:200]!r}",
-        code="route-unknown",
-        remedy="GET /openapi.json lists the routes.",
-    )
-
-
-def _no_json_type() -> BadInput:
-    return BadInput(
-        "The body is not declared as JSON",
-        code="content-type",
-        where="the header 'content-type'",
-        remedy="Send application/json.",
-    )
 
 
 def _invalid(found: Sequence[Mapping[str, Any]]) -> Unprocessable:

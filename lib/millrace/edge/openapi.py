@@ -13,7 +13,14 @@ from millrace.edge.cost import run_cost
 from millrace.registry.versions import Alias, Move, Version
 
 __all__ = [
+    "InferAnswer",
+    "InferProblem",
+    "InferRequest",
+    "InvocationProblem",
+    "InvocationRequest",
     "ModelList",
+    "ModelMetadata",
+    "ModelReady",
     "ModelView",
     "MoveView",
     "PredictAnswer",
@@ -23,6 +30,9 @@ __all__ = [
     "RollbackRequest",
     "RunList",
     "RunView",
+    "ServerLive",
+    "ServerMetadata",
+    "ServerReady",
     "UploadRequest",
     "UploadView",
     "VersionView",
@@ -293,6 +303,7 @@ class PredictRequest(_Request):
     )
     strict: bool = Field(default=False, description="Refuse what would otherwise be a warning.")
     version: int | None = Field(default=None, ge=1, description="A version other than the live one.")
+    alias: str | None = Field(default=None, description="An alias other than `live`.")
 
 
 class PredictWarning(BaseModel):
@@ -329,6 +340,124 @@ class PredictAnswer(BaseModel):
     warnings: list[PredictWarning]
 
 
+class Frame(_Request):
+    """A table by columns and rows of values."""
+
+    columns: list[str]
+    data: list[list[Any]]
+    index: list[Any] | None = Field(default=None, description="Not read.")
+
+
+class InvocationParams(_Request):
+    """What else is asked."""
+
+    strict: bool = False
+
+
+class InvocationRequest(_Request):
+    """Rows in one of MLflow's four formats; values without names are in the signature's order."""
+
+    dataframe_split: Frame | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    instances: list[Any] | None = Field(default=None, description="Objects, or lists of values.")
+    inputs: dict[str, Any] | list[Any] | None = Field(
+        default=None, description="Columns by name, or lists of values."
+    )
+    params: InvocationParams | None = None
+
+
+class InvocationProblem(BaseModel):
+    """MLflow's error object, with our code."""
+
+    error_code: str
+    message: str
+    code: str
+
+
+class TensorMetadata(BaseModel):
+    """Name, datatype and shape of a tensor; -1 is any number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+
+
+class ServerMetadata(BaseModel):
+    """What answers."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLive(BaseModel):
+    """Whether the server answers."""
+
+    live: bool
+
+
+class ServerReady(BaseModel):
+    """Whether the server can reach its models."""
+
+    ready: bool
+
+
+class ModelReady(BaseModel):
+    """Whether a model can answer."""
+
+    name: str
+    ready: bool
+
+
+class ModelMetadata(BaseModel):
+    """A model's tensors, from its signature."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Tensor(TensorMetadata):
+    """A tensor with its elements, unless they follow as binary data."""
+
+    data: list[Any] | None = None
+
+
+class RequestedOutput(_Request):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(_Request):
+    """One tensor for each field, or one for all in the signature's order."""
+
+    id: str | None = None
+    inputs: list[Tensor]
+    outputs: list[RequestedOutput] | None = None
+    parameters: dict[str, Any] | None = Field(default=None, description="`strict`, `binary_data_output`.")
+
+
+class InferAnswer(BaseModel):
+    """The outputs `prediction` and, for classification, `probabilities`."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    parameters: dict[str, Any] | None = Field(default=None, description="`warnings`, `first_warning`.")
+    outputs: list[Tensor]
+
+
+class InferProblem(BaseModel):
+    """The protocol's error object."""
+
+    error: str
+
+
 class ProblemValue(BaseModel):
     """A refused value."""
 
@@ -353,11 +482,11 @@ class Problem(BaseModel):
     errors: list[ProblemValue] | None = None
 
 
-def problems(*statuses: int) -> Mapping[int, Any]:
+def problems(*statuses: int, shape: type[BaseModel] = Problem) -> Mapping[int, Any]:
     """Return the answers that a route gives when it fails, for its ``responses``."""
-    from millrace.edge.http import PROBLEM_JSON, TITLES
+    from millrace.edge.http import JSON, PROBLEM_JSON, TITLES
 
+    kind = PROBLEM_JSON if shape is Problem else JSON
     return {
-        status: {"description": TITLES[status], "content": {PROBLEM_JSON: {"model": Problem}}}
-        for status in statuses
+        status: {"description": TITLES[status], "content": {kind: {"model": shape}}} for status in statuses
     }

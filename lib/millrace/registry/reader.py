@@ -158,6 +158,10 @@ class Reader:
         self._held[key] = held  # the last is the one used last
         return held
 
+    def models(self) -> list[str]:
+        """Return the names of all models, live or not; raise ``TransientError`` if S3 does not answer."""
+        return self._bucket.folders(keys.MODELS)
+
     def only(self) -> str:
         """Return the name of the one model that is live.
 
@@ -172,7 +176,7 @@ class Reader:
         if self._only is not None and now - self._only[1] < self._freshness_s:
             return self._only[0]
         live: list[str] = []
-        for name in self._bucket.folders(keys.MODELS):
+        for name in self.models():
             if len(live) == NAMED_MODELS:
                 break
             if (name, "live") in self._aliases or self._is_live(name):

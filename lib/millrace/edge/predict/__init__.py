@@ -5,6 +5,10 @@
 ``call``        a request under way, and the values that are the same in every protocol
 ``score``       rows to predictions: the one place that scores
 ``ours``        ``POST /predict`` and its longer paths, and direct events
+``table``       CSV, for ``ours`` and ``mlflow``
+``mlflow``      MLflow's and SageMaker's ``/invocations`` and ``/ping``
+``v2``          the Open Inference Protocol, with ``tensors`` for its binary data
+``routes``      which of these a path belongs to
 ==============  ==============================================================================
 
 A protocol is a module with two functions: ``answer(call)`` reads the event into a

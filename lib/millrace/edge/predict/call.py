@@ -1,8 +1,9 @@
-"""What is the same in every protocol: a request, its answer, and a call that turns one into the other."""
+"""What is the same in every protocol: which model a path names, what is asked of it, and the call itself."""
 
 from __future__ import annotations
 
 from millrace.edge.predict.score import score
+from millrace.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,48 +13,93 @@ if TYPE_CHECKING:
     from millrace.edge.predict.score import Scores
     from millrace.registry.reader import Reader, Served
 
-__all__ = ["Call", "Request"]
+__all__ = ["Call", "Request", "Target"]
+
+VERSION_DIGITS = 9
+"""Digits that a version in a path may have."""
+
+
+class Target:
+    """Which version of which model a request asks for.
+
+    Attributes
+    ----------
+    model : str or None
+        The only one that is live when it is not named.
+    version : int or None
+    alias : str or None
+        The one that the alias ``live`` names when neither is given.
+    """
+
+    __slots__ = ("alias", "model", "version")
+
+    def __init__(
+        self, model: str | None = None, version: int | None = None, alias: str | None = None
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.alias = alias
+
+    @classmethod
+    def of_path(cls, parts: Sequence[str], where: str = "the path") -> Target:
+        """Read ``<model>``, ``<model>/versions/<version>`` or ``<model>/aliases/<alias>``, split at ``/``.
+
+        Raises
+        ------
+        NotFound
+            It is something else, or no number can be a version.
+        """
+        match parts:
+            case [model]:
+                return cls(model)
+            case [model, "versions", version]:
+                if not (version.isascii() and version.isdigit() and len(version) <= VERSION_DIGITS):
+                    raise NotFound(
+                        f"The model {model[:64]!r} has no version {version[:20]!r}",
+                        code="version-unknown",
+                        where=where,
+                        remedy="GET /models/{name} lists its versions.",
+                    )
+                return cls(model, int(version))
+            case [model, "aliases", alias]:
+                return cls(model, None, alias)
+        raise NotFound(
+            f"No model can be called {'/'.join(parts)[:80]!r}",
+            code="model-unknown",
+            where=where,
+            remedy="GET /models lists the models.",
+        )
 
 
 class Request:
-    """What is asked for, whatever the protocol.
+    """What is asked of a model, whatever the protocol.
 
     Parameters
     ----------
     rows : list of dict, optional
         Field name to JSON value, one a row; or else
     columns : mapping, optional
-        Field name to its values, one a row: how blocks arrive. All have ``count`` values.
+        Field name to its values, one a row: how blocks arrive. A column is a list of JSON values, or a
+        one-dimensional memoryview of numbers or booleans in which NaN is missing.
     count : int, optional
-        Rows.
-    model : str, optional
-        The only one that is live when left out.
-    version : int, optional
-    alias : str, optional
-        Which version; the one that the alias ``live`` names when both are left out.
+        Rows; with ``columns``, of which each has as many values.
     strict : bool
         Refuse what would otherwise be a warning.
     """
 
-    __slots__ = ("alias", "columns", "count", "model", "rows", "strict", "version")
+    __slots__ = ("columns", "count", "rows", "strict")
 
     def __init__(
         self,
         rows: list[dict[str, Any]] | None = None,
         *,
-        columns: Mapping[str, Sequence[Any]] | None = None,
-        count: int = -1,
-        model: str | None = None,
-        version: int | None = None,
-        alias: str | None = None,
+        columns: Mapping[str, Sequence[Any] | memoryview] | None = None,
+        count: int = 0,
         strict: bool = False,
     ) -> None:
         self.rows = rows
         self.columns = columns
         self.count = count if rows is None else len(rows)
-        self.model = model
-        self.version = version
-        self.alias = alias
         self.strict = strict
 
 
@@ -66,6 +112,8 @@ class Call:
         As it came.
     path : str
         Of an HTTP request; empty for a direct event.
+    headers : mapping
+        By name in lower case.
     reader : Reader
         The registry.
     max_body_bytes : int
@@ -76,7 +124,7 @@ class Call:
         What the log will say about the request.
     """
 
-    __slots__ = ("event", "max_body_bytes", "path", "reader", "remaining_ms", "told")
+    __slots__ = ("event", "headers", "max_body_bytes", "path", "reader", "remaining_ms", "told")
 
     def __init__(
         self,
@@ -89,29 +137,33 @@ class Call:
     ) -> None:
         self.event = event
         self.path = path
+        self.headers: Mapping[str, str] = event.get("headers") or {}
         self.reader = reader
         self.max_body_bytes = max_body_bytes
         self.remaining_ms = remaining_ms
         self.told = told
 
-    def served(self, request: Request) -> Served:
-        """Return the version that the request asks for; raise ``NotFound`` or ``BadInput``."""
-        reader, told = self.reader, self.told
-        model = request.model
+    @property
+    def method(self) -> str:
+        """The method of an HTTP request."""
+        method: str = self.event["requestContext"]["http"]["method"]
+        return method
+
+    def find(self, target: Target) -> Served:
+        """Return the version that is asked for; raise ``NotFound`` or ``BadInput``."""
+        reader, model = self.reader, target.model
         if model is None:
             model = reader.only()
-        if request.version is None:
-            served = reader.alias(model, request.alias or "live")
+        if target.version is None:
+            served = reader.alias(model, target.alias or "live")
         else:
-            served = reader.version(model, request.version)
-        told["model"], told["version"] = served.model, served.version
+            served = reader.version(model, target.version)
+        self.told["model"], self.told["version"] = served.model, served.version
         return served
 
-    def score(self, request: Request) -> tuple[Served, Scores]:
-        """Score the request's rows with the version that it asks for."""
-        told = self.told
-        told["rows"] = request.count
-        served = self.served(request)
+    def score(self, served: Served, request: Request) -> Scores:
+        """Score the rows with a version that :meth:`find` returned."""
+        self.told["rows"] = request.count
         scores = score(served.content, request, self.remaining_ms)
-        told["warnings"] = len(scores.warnings)
-        return served, scores
+        self.told["warnings"] = len(scores.warnings)
+        return scores

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from millrace.edge.handler import LambdaContext
+    from millrace.edge.predict.routes import Spoken
     from millrace.registry.reader import Reader
 
     class Context(LambdaContext, Protocol):
@@ -85,16 +86,22 @@ class Predict:
         is_http = "requestContext" in event
         path: str = event.get("rawPath", "") if is_http else ""
         failure: MillraceError | None = None
+        protocol: Spoken = ours
+        told["protocol"] = "predict" if is_http else "direct"
         try:
+            if is_http and path != "/predict":
+                from millrace.edge.predict.routes import protocol_of
+
+                protocol, told["protocol"] = protocol_of(path)
             reader = self._given or self._reader(context)
             remaining_ms = context.get_remaining_time_in_millis
             call = Call(event, path, reader, self._max_body_bytes, remaining_ms, told)
-            return ours.answer(call) if is_http else ours.answer_object(call, event)
+            return protocol.answer(call) if is_http else ours.answer_object(call, event)
         except MillraceError as error:
             failure = error
             if not is_http:
                 raise
-            return ours.refuse(error, path)
+            return protocol.refuse(error, path)
         except Exception as error:
             import traceback
 
@@ -103,7 +110,7 @@ class Predict:
             told["exception"] = traceback.format_exc()
             if not is_http:
                 raise
-            return ours.refuse(failure, path)
+            return protocol.refuse(failure, path)
         finally:
             self._record(event, context, told, failure, (time.perf_counter() - began) * 1000)
 

@@ -1,13 +1,15 @@
-"""Millrace's own protocol: ``POST /predict``, and the same body as the event of a direct invocation.
+"""Millrace's own protocol: ``POST /predict`` with its longer paths, and direct events.
 
-The body is ``{"model"?, "rows", "strict"?, "version"?}``. The answer is::
+The body is ``{"model"?, "version"? | "alias"?, "rows", "strict"?}``, or a CSV file with a header row (see
+:mod:`millrace.edge.predict.table`) whose other members stand in the query. The answer is::
 
     {"model": str, "version": int, "predictions": [...], "probabilities": [{class: p}, ...] | null,
      "intervals": {"level": float, "bounds": [[low, high], ...]} | null,
      "warnings": [{"row": int, "field": str, "code": str, "message": str}, ...]}
 
 with one prediction a row, in the order of the rows; rows count from 0. ``probabilities`` is null for
-regression, ``intervals`` for classification and where the model has none. Errors are problem details.
+regression, ``intervals`` for classification and where the model has none. With ``Accept: text/csv`` it is
+a table. Errors are problem details.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 
 from millrace.edge import http
-from millrace.edge.predict.call import Request
+from millrace.edge.predict.call import Request, Target
 from millrace.errors import BadInput, TooLarge
 
 TYPE_CHECKING = False
@@ -27,11 +29,20 @@ if TYPE_CHECKING:
     from millrace.edge.predict.score import Scores
     from millrace.registry.reader import Served
 
-__all__ = ["MAX_ANSWER_BYTES", "answer", "answer_object", "refuse"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "answer",
+    "answer_object",
+    "as_object",
+    "as_text",
+    "intervals",
+    "read",
+    "refuse",
+]
 
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
-FIELDS = frozenset(("model", "rows", "strict", "version"))
+FIELDS = frozenset(("alias", "model", "rows", "strict", "version"))
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 refuse = http.reply_problem
@@ -39,16 +50,26 @@ refuse = http.reply_problem
 
 def answer(call: Call) -> dict[str, Any]:
     """Answer an HTTP request."""
-    return http.reply(200, _text(answer_object(call, http.body(call.event, call.max_body_bytes))))
+    headers = call.headers
+    if call.method != "POST":
+        raise http.wrong_method("POST")
+    named = Target() if call.path == "/predict" else Target.of_path(call.path.split("/")[2:-1])
+    if "csv" in f"{headers.get('content-type')}{headers.get('accept')}".lower():
+        from millrace.edge.predict import table
+
+        return table.answer(call, named)
+    return http.reply(200, as_text(answer_object(call, http.body(call.event, call.max_body_bytes), named)))
 
 
-def answer_object(call: Call, body: Any) -> dict[str, Any]:
+def answer_object(call: Call, body: Any, named: Target | None = None) -> dict[str, Any]:
     """Answer a body with an object, for whoever wants no HTTP around it."""
-    served, scores = call.score(_request(body))
-    return _answer(served, scores)
+    target, request = read(body, named)
+    served = call.find(target)
+    return as_object(served, call.score(served, request))
 
 
-def _answer(served: Served, scores: Scores) -> dict[str, Any]:
+def as_object(served: Served, scores: Scores) -> dict[str, Any]:
+    """Return the answer as JSON values."""
     classes, shares = served.content[0].classes, scores.probabilities
     k = len(classes)
     return {
@@ -60,12 +81,13 @@ def _answer(served: Served, scores: Scores) -> dict[str, Any]:
         ]
         if classes
         else None,
-        "intervals": _intervals(served.content[0].header.get("interval"), scores.predictions),
+        "intervals": intervals(served.content[0].header.get("interval"), scores.predictions),
         "warnings": scores.warnings,
     }
 
 
-def _intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -> dict[str, Any] | None:
+def intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -> dict[str, Any] | None:
+    """Return ``level`` and ``bounds`` around predictions, as the plan's header has them."""
     if around is None:
         return None
     below, above = around["below"], around["above"]
@@ -75,59 +97,100 @@ def _intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -
     }
 
 
-def _request(request: Any) -> Request:
-    if not isinstance(request, dict):
+def as_text(answer: Any) -> str:
+    """Write an answer as JSON; refuse one that Lambda could not carry."""
+    text = _encode(answer)
+    # The body travels inside another JSON text, where quotes and backslashes become two characters.
+    size_bytes = len(text) + text.count('"') + text.count("\\")
+    if size_bytes > MAX_ANSWER_BYTES:
+        raise too_large(size_bytes)
+    return text
+
+
+def too_large(size_bytes: int) -> TooLarge:
+    """Return the error for an answer that Lambda could not carry."""
+    return TooLarge(
+        f"The answer would have {size_bytes} bytes and may have {MAX_ANSWER_BYTES}",
+        code="answer-too-large",
+        where="the rows",
+        remedy="Send fewer rows in a request.",
+    )
+
+
+def read(body: Any, named: Target | None = None) -> tuple[Target, Request]:
+    """Check a body and return what it asks for.
+
+    Parameters
+    ----------
+    body : object
+        JSON values.
+    named : Target, optional
+        What the path names; the body then must not name something else.
+    """
+    if not isinstance(body, dict):
         raise _malformed("The body is not a JSON object", code="body-not-an-object", where="the body")
-    unknown = sorted(request.keys() - FIELDS)
-    if unknown:
-        raise _malformed(f"Unknown field {unknown[0]!r:.80}", code="field-unknown", where="the body")
-    if "rows" not in request:
-        raise _malformed("The field 'rows' is missing", code="rows-missing", where="the body")
-    rows = request["rows"]
+    if not FIELDS.issuperset(body):
+        unknown = min(body.keys() - FIELDS)
+        raise _malformed(f"Unknown field {unknown!r:.80}", code="field-unknown", where="the body")
+    rows = body.get("rows")
     if not isinstance(rows, list):
+        if "rows" not in body:
+            raise _malformed("The field 'rows' is missing", code="rows-missing", where="the body")
         raise _malformed("'rows' is not a list of objects", code="rows-not-a-list", where="field 'rows'")
     if not rows:
-        raise _malformed(
-            "'rows' is empty: there is nothing to score", code="rows-empty", where="field 'rows'"
-        )
+        raise rows_empty("field 'rows'")
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _malformed(
                 f"Row {number} is not an object", code="row-not-an-object", where=f"row {number}"
             )
-    model, strict, version = request.get("model"), request.get("strict"), request.get("version")
-    if model is not None and not isinstance(model, str):
-        raise _malformed("'model' is not a text", code="model-not-a-text", where="field 'model'")
+    strict = body.get("strict")
     if strict is not None and not isinstance(strict, bool):
         raise _malformed(
             "'strict' is neither true nor false", code="strict-not-a-boolean", where="field 'strict'"
         )
-    if version is not None and (type(version) is not int or not 0 < version < 1 << 31):
-        raise _malformed(
-            "'version' is not a positive integer", code="version-not-an-integer", where="field 'version'"
-        )
-    return Request(rows, model=model, version=version, strict=bool(strict))
+    return target_of(body, named), Request(rows, strict=bool(strict))
+
+
+def target_of(members: dict[str, Any], named: Target | None) -> Target:
+    """Return what the members ``model``, ``version`` and ``alias`` name, or else what the path does."""
+    model, version, alias = members.get("model"), members.get("version"), members.get("alias")
+    if model is not None and not isinstance(model, str):
+        raise _malformed("'model' is not a text", code="model-not-a-text", where="field 'model'")
+    if alias is not None and not isinstance(alias, str):
+        raise _malformed("'alias' is not a text", code="alias-not-a-text", where="field 'alias'")
+    if version is not None:
+        if type(version) is not int or not 0 < version < 1 << 31:
+            raise _malformed(
+                "'version' is not a positive integer", code="version-not-an-integer", where="field 'version'"
+            )
+        if alias is not None:
+            raise _malformed(
+                "The request names a version and an alias", code="version-and-alias", where="the body"
+            )
+    if named is None or named.model is None:
+        return Target(model, version, alias)
+    for name, told, in_path in (
+        ("model", model, named.model),
+        ("version", version, named.version),
+        ("alias", alias, named.alias),
+    ):
+        if told is not None and told != in_path:
+            raise _malformed(
+                f"The path and the member {name!r} name something else", code="path-differs", where="the path"
+            )
+    return named
+
+
+def rows_empty(where: str) -> BadInput:
+    """Return the error for a request without a row."""
+    return _malformed(f"{where} is empty: there is nothing to score", code="rows-empty", where=where)
 
 
 def _malformed(what: str, *, code: str, where: str) -> BadInput:
     return BadInput(
-        what,
+        what[0].upper() + what[1:],
         code=code,
         where=where,
         remedy='Send {"model": "<name>", "rows": [{"<field>": <value>, …}, …]}.',
     )
-
-
-def _text(answer: Mapping[str, Any]) -> str:
-    """Write the answer; refuse one that Lambda could not carry."""
-    text = _encode(answer)
-    # The body travels inside another JSON text, where quotes and backslashes become two characters.
-    size_bytes = len(text) + text.count('"') + text.count("\\")
-    if size_bytes > MAX_ANSWER_BYTES:
-        raise TooLarge(
-            f"The answer would have {size_bytes} bytes and may have {MAX_ANSWER_BYTES}",
-            code="answer-too-large",
-            where="field 'rows'",
-            remedy="Send fewer rows in a request.",
-        )
-    return text

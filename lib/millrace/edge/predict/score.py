@@ -92,8 +92,7 @@ def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable
     plan, scorer = content
     rows = request.rows
     if rows is None:
-        columns: Any = request.columns
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        rows = _rows(request.columns or {})
     convert_row = plan.signature.convert_row
     converted: list[list[float | str | None]] = []
     warnings: list[dict[str, Any]] = []
@@ -143,6 +142,18 @@ def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable
         message = f"{more} more warnings are not listed"
         warnings[MAX_WARNINGS:] = [{"row": None, "field": None, "code": "warnings-cut", "message": message}]
     return Scores(predictions, probabilities, warnings)
+
+
+def _rows(columns: Mapping[str, Sequence[Any] | memoryview]) -> list[dict[str, Any]]:
+    """Turn columns into rows of JSON values."""
+    plain: list[Sequence[Any]] = []
+    for column in columns.values():
+        if isinstance(column, memoryview):
+            values = column.tolist()
+            plain.append([None if v != v else v for v in values] if column.format in ("f", "d") else values)
+        else:
+            plain.append(column)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*plain, strict=True)]
 
 
 def _refused(plan: Plan, number: int, row: Mapping[str, Any], first: Unprocessable) -> list[dict[str, Any]]:
