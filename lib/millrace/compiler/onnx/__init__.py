@@ -24,7 +24,20 @@ from numpy.typing import NDArray
 
 from millrace.errors import Misconfigured
 
-__all__ = ["ENCODED", "LIMIT", "OPSETS", "REFUSED", "Difference", "check", "encode", "export", "starts_at"]
+__all__ = [
+    "ENCODED",
+    "LIMIT",
+    "MAX_FOREIGN_BYTES",
+    "OPSETS",
+    "REFUSED",
+    "Difference",
+    "check",
+    "encode",
+    "export",
+    "not_expressed_in",
+    "starts_at",
+    "wrap",
+]
 
 OPSETS = {"": 21, "ai.onnx.ml": 5}
 """Versions of the operators: those of ONNX 1.16, which onnxruntime reads since 1.18."""
@@ -48,8 +61,15 @@ ENCODED: dict[str, str] = {
     "words": "no standard operator cuts a text into words as a regular expression does",
 }
 """Kinds of encoders that standard operators cannot express, and why."""
-REFUSED: dict[str, str] = dict.fromkeys(("inputs", "mean"), "it is not emitted yet")
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(("inputs", "mean"), "it is not emitted yet"),
+    "onnx": "it came as an ONNX model and is one already",
+}
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""
+
+
+MAX_FOREIGN_BYTES = 100 << 20
+"""The largest model from elsewhere: onnxruntime takes about three times its file's size in memory."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,42 @@ def check(
     from millrace.compiler.onnx.compare import compare
 
     return compare(plan_bytes, onnx_bytes, columns, limit)
+
+
+def wrap(onnx_bytes: bytes, signature: Mapping[str, Any], *, model: str) -> bytes:
+    """Make a scoring plan of a model from elsewhere, and try it.
+
+    Parameters
+    ----------
+    onnx_bytes : bytes
+        The ONNX model, in one file and of standard operators.
+    signature : mapping
+        ``task``, ``classes``, ``fields``, ``output``, and optionally ``target``, ``inputs`` and
+        ``encoders``, as the documentation of ONNX models describes them.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    bytes
+        The plan, whose estimator is of the kind ``onnx``.
+
+    Raises
+    ------
+    BadInput
+        ``onnx-invalid``: the file is no model that is served; ``onnx-signature``: the signature does not
+        fit it.
+    TooLarge
+        ``onnx-too-large``: over :data:`MAX_FOREIGN_BYTES`.
+    Misconfigured
+        ``onnx-missing``: the packages of the extra ``onnx`` are not installed; ``onnx-model-broken``:
+        onnxruntime does not take the model.
+    """
+    _need("onnx")
+    _need("onnxruntime")
+    from millrace.compiler.onnx.foreign import wrapped
+
+    return wrapped(onnx_bytes, signature, model)
 
 
 def starts_at(features: Any) -> str:

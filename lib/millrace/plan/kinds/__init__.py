@@ -75,6 +75,7 @@ ESTIMATORS = {
     "trees": "trees",
     "inputs": "combine",
     "mean": "combine",
+    "onnx": "onnx",
 }
 """The family of each kind of estimator."""
 FUNCTIONS = (
@@ -183,7 +184,9 @@ def node(spec: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> int:
     if link not in LINKS:
         raise _unknown(link)
     flow = _steps(spec.get("steps", ()), flow, arrays)
-    fits("s" not in flow, "estimator")
+    # A model from elsewhere may take texts, and says where.
+    texts = [i for i, letter in enumerate(flow) if letter == "s"]
+    fits(texts == spec.get("texts", []), "estimator")
     outputs: int = of(__name__, ESTIMATORS, kind)(spec, len(flow), arrays)
     fits(outputs > 0, "estimator")
     if link in PAIR_LINKS:

@@ -87,7 +87,9 @@ class Node:
         """Return the outputs, rows x outputs."""
         for step in self._steps:
             block = step(block, rows)
-        matrix = np.empty((rows, len(block)))
+        # Only a model from elsewhere takes texts.
+        texts = any(column.dtype == object for column in block)
+        matrix = np.empty((rows, len(block)), dtype=object if texts else np.float64)
         for j, column in enumerate(block):
             matrix[:, j] = column
         return self._link(self._estimator(matrix))
