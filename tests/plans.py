@@ -9,7 +9,7 @@ from typing import Any
 from millrace import plan
 
 SIGNATURE: list[dict[str, Any]] = [
-    {"name": "age", "type": "number", "minimum": 0.0, "maximum": 99.0},
+    {"name": "age", "type": "number", "minimum": -10.0, "maximum": 99.0},
     {"name": "city", "type": "category", "categories": ["Bern", "Köln"]},
 ]
 

@@ -278,6 +278,7 @@ LENIENT = [
     ({"age": None, "city": "Bern"}, "age", "missing"),
     ({"age": "", "city": "Bern"}, "age", "missing"),
     ({"age": 1, "city": "Genf"}, "city", "unseen"),
+    ({"age": 99.5, "city": "Bern"}, "age", "outside"),
     ({"age": 1, "city": "Bern", "colour": "red"}, "colour", "unknown-field"),
 ]
 
@@ -346,7 +347,10 @@ def test_result_that_json_cannot_say(s3: S3Stub) -> None:
     publish(s3, "price", 1, plans.regression(intercept=1.7e308))
     answer = Caller(s3).post({"rows": [ROW, {"age": 1.7e308, "city": "Bern"}]})
     assert answer["predictions"] == [1.7e308, None]
-    assert [(warning["row"], warning["code"]) for warning in answer["warnings"]] == [(1, "not-finite")]
+    assert [(warning["row"], warning["code"]) for warning in answer["warnings"]] == [
+        (1, "outside"),
+        (1, "not-finite"),
+    ]
 
 
 # --- freshness --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from millrace.errors import Unprocessable
 from millrace.plan import Signature, convert
 
-NUMBER = {"name": "age", "type": "number", "minimum": 0.0, "maximum": 99.0}
+NUMBER = {"name": "age", "type": "number", "minimum": -1500.0, "maximum": 2.0**53}
 COMMA = {"name": "price", "type": "number", "format": "decimal-comma"}
 FLAG = {"name": "member", "type": "boolean"}
 CITY = {"name": "city", "type": "category", "categories": ["Bern", "3", "true", "2.5", " x", "NA"]}
@@ -132,6 +132,44 @@ def test_an_unseen_category_is_passed_on_with_a_warning() -> None:
     value, warning = convert(CITY, "Köln")
     assert value == "Köln"
     assert warning == ("unseen", "Training saw no 'Köln' in the field 'city'")
+
+
+@pytest.mark.parametrize(
+    ("field", "inside", "outside", "message"),
+    [
+        (
+            {"name": "age", "type": "number", "minimum": 0, "maximum": 99.5},
+            [0, 99.5, "12", None],
+            [-0.001, 99.6, "-1", 1e300],
+            "lies outside what training saw in 'age': 0 to 99.5",
+        ),
+        (
+            {"name": "when", "type": "time", "minimum": 0.0, "maximum": 86400.0},
+            ["1970-01-01", "1970-01-02", ""],
+            ["1969-12-31T23:59:59Z", "1970-01-02T00:00:01Z"],
+            "in 'when': 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z",
+        ),
+        ({"name": "age", "type": "number", "minimum": 0}, [0, 1e300], [-1], "in 'age': 0 to inf"),
+        ({"name": "when", "type": "time", "minimum": 1e300}, [None], ["1970-01-01"], "seconds since 1970"),
+    ],
+)
+def test_a_value_outside_what_training_saw_is_passed_on_with_a_warning(
+    field: dict[str, Any], inside: list[Any], outside: list[Any], message: str
+) -> None:
+    for value in inside:
+        assert (convert(field, value)[1] or ("missing",))[0] == "missing"
+    for value in outside:
+        converted, warning = convert(field, value)
+        assert isinstance(converted, float)
+        assert warning is not None
+        assert warning[0] == "outside"
+        assert warning[1].endswith(message)
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+def test_a_bound_that_is_no_number_is_no_field(bound: str) -> None:
+    assert Signature.is_field({"name": "age", "type": "number", bound: 1})
+    assert not Signature.is_field({"name": "age", "type": "number", bound: "1"})
 
 
 def signature() -> Signature:

@@ -312,7 +312,7 @@ class PredictWarning(BaseModel):
     row: int | None = Field(description="Counts from 0.")
     field: str | None
     code: str = Field(
-        description="`missing`, `unseen`, `unknown-field`, `not-finite`; "
+        description="`missing`, `unseen`, `outside`, `unknown-field`, `not-finite`; "
         "`warnings-cut` says how many more there are."
     )
     message: str

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Signature", "convert"]
 
 _NAN = values.NAN
+_INFINITY = float("inf")
+_LARGEST = 1.7976931348623157e308
+"""The greatest finite float64."""
 
 
 class Signature:
@@ -59,6 +62,8 @@ class Signature:
             and isinstance(field.get("categories", []), list)
             and all(isinstance(category, str) for category in field.get("categories", []))
             and isinstance(field.get("format", ""), str)
+            and isinstance(field.get("minimum", 0.0), (int, float))
+            and isinstance(field.get("maximum", 0.0), (int, float))
         )
 
     def convert_row(
@@ -78,7 +83,7 @@ class Signature:
         values : list
             One for each field, in order: a float (NaN when missing), or a text (None when missing).
         warnings : list of (field, code, message)
-            Codes ``missing``, ``unseen`` and ``unknown-field``.
+            Codes ``missing``, ``unseen``, ``outside`` and ``unknown-field``.
 
         Raises
         ------
@@ -115,7 +120,7 @@ def convert(field: Mapping[str, Any], value: Any) -> tuple[float | str | None, N
     value : float, str or None
         What the plan computes with.
     warning : (code, message) or None
-        ``missing`` or ``unseen``.
+        ``missing``, ``unseen`` or ``outside``.
 
     Raises
     ------
@@ -132,6 +137,24 @@ def _converter(field: Mapping[str, Any]) -> Converter:
 
 def _missing(name: str) -> Notice:
     return ("missing", f"The field {name!r:.100} has no value")
+
+
+def _bounds(field: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the least and the greatest value that training saw; infinite where it saw none."""
+    return field.get("minimum", -_INFINITY), field.get("maximum", _INFINITY)
+
+
+def _outside(field: Mapping[str, Any], value: Any) -> Notice:
+    low, high = _bounds(field)
+    seen = f"{low!r} to {high!r}"
+    if field["type"] == "time":
+        import time
+
+        try:
+            seen = " to ".join(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (low, high))
+        except (OverflowError, ValueError, OSError):  # no year of the calendar
+            seen += " seconds since 1970"
+    return ("outside", f"{_spelling(value)} lies outside what training saw in {field['name']!r:.100}: {seen}")
 
 
 def _refusal(field: Mapping[str, Any], value: Any, wanted: str) -> Unprocessable:
@@ -159,11 +182,15 @@ def _spelling(value: Any) -> str:
 def _number(field: Mapping[str, Any]) -> Converter:
     missing, style = (_NAN, _missing(field["name"])), field.get("format", "")
     style = style if style in values.NUMBER_STYLES else ""
+    low, high = _bounds(field)
+    low, high = max(low, -_LARGEST), min(high, _LARGEST)
 
     def converter(value: Any) -> tuple[float, Notice | None]:
+        kind = value.__class__
+        if kind is float and low <= value <= high:  # most values; neither NaN nor infinite
+            return value, None
         if value is None:
             return missing
-        kind = value.__class__
         try:
             if kind is float or kind is int:
                 number = float(value)
@@ -177,7 +204,7 @@ def _number(field: Mapping[str, Any]) -> Converter:
                 raise ValueError
         except (ValueError, OverflowError):
             raise _refusal(field, value, "a finite number") from None
-        return number, None
+        return number, None if low <= number <= high else _outside(field, value)
 
     return converter
 
@@ -204,6 +231,7 @@ def _boolean(field: Mapping[str, Any]) -> Converter:
 
 def _time(field: Mapping[str, Any]) -> Converter:
     missing, style = (_NAN, _missing(field["name"])), field.get("format") or "iso8601"
+    low, high = _bounds(field)
 
     def converter(value: Any) -> tuple[float, Notice | None]:
         if value is None:
@@ -218,7 +246,9 @@ def _time(field: Mapping[str, Any]) -> Converter:
         except ValueError:
             wanted = "a time in ISO 8601" + (f" or as {style!r:.60}" if style != "iso8601" else "")
             raise _refusal(field, value, wanted) from None
-        return missing if seconds != seconds else (seconds, None)
+        if seconds != seconds:
+            return missing
+        return seconds, None if low <= seconds <= high else _outside(field, value)
 
     return converter
 
