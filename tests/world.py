@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 
@@ -9,6 +10,10 @@ from millrace import keys
 from millrace.contracts import ChunkOutcome, Layout, ObjectStore, PassName, Run, RunStore, Schema, decode
 from millrace.fanout import decode_descriptor
 from millrace.fanout.ports import DescriptorStream
+from millrace.plan import read as read_plan
+from millrace.registry.registry import Registry
+from millrace.registry.versions import Version
+from millrace.runs.assemble import assemble
 from millrace.runs.collect import collect
 from millrace.runs.decide import decide
 from millrace.runs.fan_out import fan_out
@@ -52,6 +57,7 @@ class World:
         return ingest(
             Upload(self.data.bucket, key, version_id or self.data.head(key).version_id),
             data=self.data,
+            artifacts=self.artifacts,
             runs=self.runs,
             executions=self.executions,
             max_file_bytes=self.max_file_bytes,
@@ -108,6 +114,37 @@ class World:
         self.work_all()
         self.collect(run_id)
         return run_id
+
+    def register(self, plan: bytes, model: str = "demo", *, live: bool = True) -> int:
+        """Add a version of a model, as ``register`` would; return its number."""
+        read = read_plan(plan)
+        registry = Registry(self.artifacts)
+        draft = Version(
+            model=model,
+            version=0,
+            run_id=f"{model}-{hashlib.sha256(plan).hexdigest()[:12]}",
+            created_at="",
+            task=read.header["task"],
+            target="target",
+            metric="",
+            plan_sha256="",
+            plan_bytes=0,
+            classes=tuple(read.classes),
+            signature=tuple(read.signature.fields),
+        )
+        number = registry.register(draft, plan).version
+        if live:
+            registry.promote(model, number, by="test", why="test")
+        return number
+
+    def score(self, run_id: str) -> str:
+        """Take a run that scores from its fan-out to its result; return the result's URI."""
+        self.fan_out(run_id, "score", f"token-{run_id}")
+        self.work_all()
+        self.runs.update(run_id, state="ASSEMBLING")
+        result = assemble(run_id, data=self.data, artifacts=self.artifacts, runs=self.runs)
+        self.succeed(run_id)
+        return result
 
     def succeed(self, run_id: str) -> None:
         finish(run_id, None, runs=self.runs)

@@ -18,6 +18,7 @@ def handler(event: dict[str, Any], job: Job[IngestSettings]) -> dict[str, Any]:
         run = ingest(
             Upload(*found),
             data=job.ports.data,
+            artifacts=job.ports.artifacts,
             runs=job.ports.runs,
             executions=job.ports.executions,
             max_file_bytes=job.settings.max_file_bytes,

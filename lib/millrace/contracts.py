@@ -22,7 +22,8 @@ ColumnType = Literal["number", "boolean", "category", "text", "time"]
 Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty"]
 Task = Literal["binary", "multiclass", "regression"]
 Budget = Literal["quick", "standard", "thorough"]
-PassName = Literal["profile", "convert"]
+PassName = Literal["profile", "convert", "score"]
+ScoreFormat = Literal["csv", "parquet"]
 RunState = Literal[
     "QUEUED",
     "PROFILING",
@@ -32,6 +33,8 @@ RunState = Literal[
     "SELECTING",
     "REPORTING",
     "REGISTERING",
+    "SCORING",
+    "ASSEMBLING",
     "SUCCEEDED",
     "FAILED",
     "UNCHANGED",
@@ -64,6 +67,20 @@ class Spec:
     exclude: tuple[str, ...] = ()
     budget: Budget = "standard"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """What a ``score.json`` beside a file to score may ask for, or the file's own metadata."""
+
+    version: int | None = None
+    """The version that scores; without it, the one that ``alias`` names when the run begins."""
+    alias: str = "live"
+    format: ScoreFormat = "csv"
+    keep: tuple[str, ...] | None = None
+    """Columns of the file that stand in the result, in this order; all of them when absent."""
+    strict: bool = False
+    """Reject a record for what would otherwise be a warning, as ``POST /predict`` does."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +200,19 @@ class ChunkOutcome:
 
 
 @dataclass(frozen=True)
+class ScoredChunk:
+    """What a worker reports of one chunk of the score pass."""
+
+    chunk: int
+    rows_read: int
+    rows_scored: int
+    rows_rejected: int
+    part_bytes: int
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """Scored rows with a notice of ``POST /predict``, by ``<code> <field>``."""
+
+
+@dataclass(frozen=True)
 class PassProgress:
     """How far a pass is: a counted set, so that counting a chunk twice changes nothing."""
 
@@ -233,6 +263,8 @@ class Run:
     updated_at: str
     attempt: int = 1
     spec: Spec = Spec()
+    score: ScoreSpec | None = None
+    """Of a run that scores a file; a run that trains has none."""
     forced: bool = False
     target: str | None = None
     task: Task | None = None
@@ -240,6 +272,7 @@ class Run:
     rows_kept: int | None = None
     rows_rejected: int | None = None
     rows_trained: int | None = None
+    rows_scored: int | None = None
     rejects: str | None = None
     """URI prefix of the rejected records."""
     progress: Mapping[str, PassProgress] = field(default_factory=dict)
@@ -250,9 +283,16 @@ class Run:
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None
+    result: str | None = None
+    """URI of the scored file."""
     warnings: tuple[str, ...] = ()
     error: RunError | None = None
     usage: tuple[Usage, ...] = ()
+
+    @property
+    def kind(self) -> Literal["train", "score"]:
+        """What the run does with its file."""
+        return "train" if self.score is None else "score"
 
 
 @dataclass(frozen=True)

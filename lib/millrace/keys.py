@@ -2,19 +2,22 @@
 
 Standard library only and tiny, because ``predict`` imports it too.
 
-``datasets/`` is in the data bucket; ``runs/``, ``models/`` and ``aws/lambda/`` (what the
-stream gave up on) are in the artifact bucket.
+``datasets/``, ``score/`` and ``scored/`` are in the data bucket; ``runs/``, ``models/`` and ``aws/lambda/``
+(what the stream gave up on) are in the artifact bucket.
 """
 
 from __future__ import annotations
 
 DATASETS = "datasets/"
+SCORE = "score/"
+SCORED = "scored/"
 RUNS = "runs/"
 MODELS = "models/"
 FAILURES = "aws/lambda/"
 """Where Lambda puts the batches it gave up on: ``aws/lambda/<mapping>/<shard>/YYYY/MM/DD/<time>-<uuid>``
 (Lambda developer guide, "Retain discarded batch records"); the prefix cannot be chosen."""
 SPEC = "spec.json"
+SCORE_SPEC = "score.json"
 
 
 # --- the data bucket ---------------------------------------------------------------------------
@@ -26,12 +29,24 @@ def dataset_of(key: str) -> str | None:
     Empty when the file lies in no folder; ``None`` when the key names no file of a dataset: another
     prefix, a folder's own marker, or ``spec.json``. The name is not checked here.
     """
-    if not key.startswith(DATASETS) or key.endswith("/"):
+    return _folder_of(key, DATASETS, SPEC)
+
+
+def model_to_score_with(key: str) -> str | None:
+    """Return the model that an uploaded file is to be scored with: the folder after ``score/``.
+
+    Empty and ``None`` as for :func:`dataset_of`, with ``score.json`` in the place of ``spec.json``.
+    """
+    return _folder_of(key, SCORE, SCORE_SPEC)
+
+
+def _folder_of(key: str, prefix: str, besides: str) -> str | None:
+    if not key.startswith(prefix) or key.endswith("/"):
         return None
-    dataset, slash, file = key[len(DATASETS) :].partition("/")
-    if file == SPEC:
+    folder, slash, file = key[len(prefix) :].partition("/")
+    if file == besides:
         return None
-    return dataset if slash else ""
+    return folder if slash else ""
 
 
 def upload(dataset: str, file: str) -> str:
@@ -42,6 +57,40 @@ def upload(dataset: str, file: str) -> str:
 def spec(dataset: str) -> str:
     """Return the key of the dataset's ``spec.json``."""
     return f"{DATASETS}{dataset}/{SPEC}"
+
+
+def to_score(model: str, file: str) -> str:
+    """Return the key to upload a file to that ``model`` is to score."""
+    return f"{SCORE}{model}/{file}"
+
+
+def score_spec(model: str) -> str:
+    """Return the key of the model's ``score.json``."""
+    return f"{SCORE}{model}/{SCORE_SPEC}"
+
+
+def scored(model: str, key: str, format: str) -> str:
+    """Return the key of the result of scoring the object ``key``: the same name below ``scored/<model>/``.
+
+    Compression ends with the upload, and a Parquet file bears its own ending.
+    """
+    name = key.removeprefix(to_score(model, ""))
+    name = name.removesuffix(".gz")
+    if format == "parquet":
+        for ending in (".csv", ".tsv", ".txt"):
+            name = name.removesuffix(ending)
+        name += ".parquet"
+    return f"{SCORED}{model}/{name}"
+
+
+def scored_rejects(result: str) -> str:
+    """Return the key of the records that a scored file had to leave out, beside the result."""
+    return f"{result}.rejects.jsonl"
+
+
+def scored_report(result: str) -> str:
+    """Return the key of what there is to say of a scored file, beside the result."""
+    return f"{result}.report.json"
 
 
 # --- a run -------------------------------------------------------------------------------------
@@ -63,7 +112,7 @@ def layout(run_id: str) -> str:
 
 
 def part(run_id: str, pass_name: str, chunk: int) -> str:
-    """Return the key of one chunk's result in a pass (``profile`` or ``convert``)."""
+    """Return the key of one chunk's result in a pass (``profile``, ``convert`` or ``score``)."""
     return run(run_id, f"{pass_name}/{chunk:05d}.json")
 
 
@@ -100,6 +149,11 @@ def blocks(run_id: str) -> str:
 def parquet(run_id: str, chunk: int) -> str:
     """Return the key of a chunk's Parquet file."""
     return run(run_id, f"parquet/{chunk:05d}.parquet")
+
+
+def scored_part(run_id: str, chunk: int, format: str) -> str:
+    """Return the key of a chunk's scored rows."""
+    return run(run_id, f"scored/{chunk:05d}.{format}")
 
 
 def rejects(run_id: str, chunk: int) -> str:

@@ -49,9 +49,9 @@ RUN = make_run(
     error=RunError("BadInput", "target-constant", "The target has one value.", "decide"),
 )
 RUN_FIELDS = {
-    *("run", "state", "dataset", "model", "version", "promoted", "created_at", "updated_at", "file"),
+    *("run", "kind", "state", "dataset", "model", "version", "promoted", "created_at", "updated_at", "file"),
     *("target", "task", "rows_read", "rows_kept", "rows_rejected", "rows_trained", "rejects", "progress"),
-    *("metrics", "baseline", "report", "warnings", "error", "cost"),
+    *("rows_scored", "metrics", "baseline", "report", "result", "warnings", "error", "cost"),
 }
 
 

@@ -159,7 +159,7 @@ def test_each_event_twice_walks_up_to_the_candidates(cloud: Cloud) -> None:
     event = cloud.upload(CARS)
     (run_id,) = cloud.call("ingest", event)["runs"]
     assert cloud.call("ingest", event) == {"runs": {run_id: "QUEUED"}}
-    assert cloud.executions.started == {f"{run_id}-1": {"run_id": run_id}}
+    assert cloud.executions.started == {f"{run_id}-1": {"run_id": run_id, "kind": "train"}}
     for name in ("profile", "convert"):
         start = {"run_id": run_id, "pass_name": name, "token": f"token-{name}"}
         assert cloud.call("fan_out", start) == {"chunks": 3}

@@ -25,7 +25,11 @@ _LOST = {
 _MISSING_KEY = "Without it S3 answers 403 instead of 404 for a key that is not there, which is expected here."
 
 REVIEWED: dict[str, dict[tuple[str, str], str]] = {
-    "IngestFunction": {("s3:ListBucket", "-data-"): _MISSING_KEY, **_LOST},
+    "IngestFunction": {
+        ("s3:ListBucket", "-data-"): _MISSING_KEY,
+        ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
+        **_LOST,
+    },
     "FanOutFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",

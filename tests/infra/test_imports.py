@@ -26,7 +26,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "training": frozenset({"features", "compiler", "scoring", "plan"}),
     "registry": frozenset({"plan"}),
     "report": frozenset({"profile", "plan"}),
-    "runs": frozenset({"csvfile", "profile", "features", "fanout"}),
+    # Scoring a file is a run as well: it pins a version, and evaluates its plan.
+    "runs": frozenset({"csvfile", "profile", "features", "fanout", "plan", "scoring", "registry"}),
     # Adapters implement ports, which live in the room that needs them.
     "aws": frozenset({"fanout", "runs", "registry"}),
     "edge": frozenset(

@@ -41,8 +41,20 @@ def substitutions() -> dict[str, Any]:
     return result
 
 
-def test_a_run_walks_through_its_stages() -> None:
-    assert follow(DEFINITION["StartAt"]) == [
+def test_a_run_begins_with_what_it_does_with_its_file() -> None:
+    start = STATES[DEFINITION["StartAt"]]
+    (scores,) = start["Choices"]
+    assert scores["And"][-1] == {"Variable": "$.kind", "StringEquals": "score"}
+    assert scores["Next"] == "FanOutScore"
+    assert start["Default"] == "FanOutProfile"
+
+
+def test_a_run_that_scores_walks_through_its_stages() -> None:
+    assert follow("FanOutScore") == ["FanOutScore", "Assemble", "Finish"]
+
+
+def test_a_run_that_trains_walks_through_its_stages() -> None:
+    assert follow("FanOutProfile") == [
         "FanOutProfile",
         "Decide",
         "FanOutConvert",
@@ -98,13 +110,14 @@ def test_only_tasks_with_a_token_have_heartbeats(name: str) -> None:
 def test_silence_is_longer_than_a_few_heartbeats() -> None:
     workers = template()["Resources"]["PreprocessFunction"]["Properties"]["Environment"]["Variables"]
     every_s = int(workers["MILLRACE_HEARTBEAT_S"])
-    for name in ("FanOutProfile", "FanOutConvert"):
+    for name in ("FanOutProfile", "FanOutConvert", "FanOutScore"):
         assert STATES[name]["HeartbeatSeconds"] >= 3 * every_s
 
 
 def test_the_fan_outs_name_their_pass() -> None:
     assert STATES["FanOutProfile"]["Parameters"]["Payload"]["pass_name"] == "profile"
     assert STATES["FanOutConvert"]["Parameters"]["Payload"]["pass_name"] == "convert"
+    assert STATES["FanOutScore"]["Parameters"]["Payload"]["pass_name"] == "score"
 
 
 def test_a_failed_candidate_does_not_sink_the_run() -> None:
@@ -120,7 +133,7 @@ def test_a_failed_candidate_does_not_sink_the_run() -> None:
 
 def test_only_the_candidates_names_travel() -> None:
     kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
-    assert kept - {"Collect"} == {"Failed", "CandidateFailed"}
+    assert kept - {"Collect"} == {"Kind", "Failed", "CandidateFailed"}
     assert STATES["Collect"]["ResultSelector"] == {"candidates.$": "$.Payload.candidates"}
     assert STATES["Train"]["ItemsPath"] == "$.collected.candidates"
     payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]

@@ -60,6 +60,7 @@ def triggers() -> list[tuple[str, str, str]]:
 def test_uploads_and_failed_batches_trigger_their_functions() -> None:
     assert triggers() == [
         ("DataBucket", "datasets/", "IngestFunction"),
+        ("DataBucket", "score/", "IngestFunction"),
         ("ArtifactBucket", "aws/lambda/", "ChunkFailedFunction"),
     ]
 
@@ -94,7 +95,7 @@ def test_roles_name_actions_and_resources() -> None:
 def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
     roles = [properties["Role"]["Fn::GetAtt"][0] for properties in functions().values()]
     logs = [properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in functions().values()]
-    assert len(set(roles)) == len(set(logs)) == len(functions()) == 14
+    assert len(set(roles)) == len(set(logs)) == len(functions()) == 15
     for log_group in resources("AWS::Logs::LogGroup").values():
         assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +82,26 @@ def started(stack: Stack, penguins_run: str) -> dict[str, str]:
 def penguins(stack: Stack, penguins_run: str, started: dict[str, str]) -> dict[str, Any]:
     """The first run of the penguins, when it has ended."""
     return stack.wait(penguins_run)
+
+
+@pytest.fixture(scope="session")
+def scored(stack: Stack, penguins: dict[str, Any], penguins_csv: bytes) -> dict[str, Any]:
+    """The run that scores the penguins, three broken records among them, by the first version."""
+    head, *body = penguins_csv.decode().splitlines(keepends=True)
+    broken = [
+        body[0].rstrip("\n") + ",one too many\n",
+        "only one field\n",
+        _heavy(head, body[5]),
+    ]
+    data = "".join([head, *body[:40], broken[0], *body[40:200], *broken[1:], *body[200:]]).encode()
+    return stack.wait(stack.upload_to_score("penguins", data, options={"version": 1}))
+
+
+def _heavy(head: str, line: str) -> str:
+    """Return the record with a mass that is no number."""
+    rows = csv.reader([head, line])
+    names, cells = next(rows), next(rows)
+    cells[names.index("Body Mass (g)")] = "heavy"
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()

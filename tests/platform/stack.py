@@ -62,6 +62,21 @@ class Stack:
         put = self.s3.put_object(Bucket=self.data_bucket, Key=key, Body=data, Metadata=metadata)
         return run_id_of(self.data_bucket, dataset, key, put["VersionId"])
 
+    def upload_to_score(
+        self, model: str, data: bytes, *, file: str = "rows.csv", options: Mapping[str, Any] | None = None
+    ) -> str:
+        """Put a file that a model is to score into the data bucket; return the run that this opens."""
+        key = f"score/{model}/{file}"
+        metadata = {"score": json.dumps(options)} if options else {}
+        put = self.s3.put_object(Bucket=self.data_bucket, Key=key, Body=data, Metadata=metadata)
+        return run_id_of(self.data_bucket, model, key, put["VersionId"])
+
+    def fetch(self, uri: str) -> bytes:
+        """Return the object at an ``s3://`` address."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        data: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
     def wait(self, run_id: str) -> dict[str, Any]:
         """Return the run when it has ended."""
         deadline = time.monotonic() + WAIT_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 from millrace import keys
 from millrace.contracts import Chunk, Dialect, Layout, Run, RunState, encode
@@ -11,7 +12,7 @@ from millrace.runs.progress import utc_now
 from tests.platform.stack import WAIT_S, Stack
 
 
-def open_run(stack: Stack, name: str, state: RunState = "QUEUED") -> str:
+def open_run(stack: Stack, name: str, state: RunState = "QUEUED", **changes: Any) -> str:
     """Open a run as ingest does, but start nothing."""
     now = utc_now()
     run = Run(
@@ -25,6 +26,7 @@ def open_run(stack: Stack, name: str, state: RunState = "QUEUED") -> str:
         state=state,
         created_at=now,
         updated_at=now,
+        **changes,
     )
     assert stack.runs.open(run)
     return run.run_id

@@ -17,14 +17,17 @@ EVENTS = {path.name: path for path in sorted((ROOT / "events").glob("*.json"))}
 
 RUN_ID = "penguins-0123456789ab"
 OTHER_RUN_ID = "titanic-0123456789ab"
+SCORE_RUN_ID = "penguins-ba9876543210"
 """The runs that the events speak of."""
 
 RETURNS: dict[str, dict[str, Any]] = {
+    "assemble.run.json": {},
     "chunk_failed.discarded.json": {"chunks": 1},
     "collect.run.json": {},
     "decide.run.json": {"target": "Species", "task": "multiclass"},
     "fan_out.convert.json": {},
     "fan_out.profile.json": {},
+    "fan_out.score.json": {},
     "finish.bad_input.json": {"state": "FAILED"},
     "finish.success.json": {"state": "SUCCEEDED"},
     "finish.timeout.json": {"state": "FAILED"},
@@ -59,9 +62,13 @@ RETURNS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def stage(stack: Stack, penguins: dict[str, Any], started: dict[str, str]) -> None:
-    """Copy two finished runs to the ids that the events name, under datasets of their own."""
-    for source, target in ((penguins["run"], RUN_ID), (started["titanic"], OTHER_RUN_ID)):
+def stage(stack: Stack, penguins: dict[str, Any], started: dict[str, str], scored: dict[str, Any]) -> None:
+    """Copy finished runs to the ids that the events name, under datasets of their own."""
+    for source, target in (
+        (penguins["run"], RUN_ID),
+        (started["titanic"], OTHER_RUN_ID),
+        (scored["run"], SCORE_RUN_ID),
+    ):
         assert stack.wait(source)["state"] == "SUCCEEDED"
         dataset = f"events-{target.rpartition('-')[0]}"
         for key in stack.keys(keys.run(source)):
@@ -90,7 +97,7 @@ def test_every_event_has_an_outcome() -> None:
 @pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("path", list(EVENTS.values()), ids=lambda path: path.name)
 def test_an_event_runs_in_a_sandbox(stack: Stack, path: Path) -> None:
-    for run_id in (RUN_ID, OTHER_RUN_ID):  # each event finds them as they were
+    for run_id in (RUN_ID, OTHER_RUN_ID, SCORE_RUN_ID):  # each event finds them as they were
         stack.runs.update(run_id, state="TRAINING", error=None)
     got = stack.platform.invoke(path.name.split(".")[0], json.loads(path.read_text("utf-8")))
     assert not got.error, f"{got.payload}\n{got.log}"

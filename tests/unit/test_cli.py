@@ -68,9 +68,16 @@ class Millrace:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if path == "/uploads":
-            key = f"datasets/{body['dataset']}/{body['filename']}"
+            folder = f"score/{body['model']}" if "model" in body else f"datasets/{body['dataset']}"
+            key = f"{folder}/{body['filename']}"
             fields = {"key": key, "x-amz-meta-force": str(body.get("force", False)).lower()}
+            if "score" in body:
+                fields["x-amz-meta-score"] = json.dumps(body["score"])
             return 200, {"url": f"{self.url}/bucket/", "fields": fields, "bucket": "data", "key": key}
+        if path.endswith("/result"):
+            return 200, {name: f"{self.url}/links/{name}" for name in ("result", "rejects", "report")}
+        if path.startswith("/links/"):
+            return 200, {"this is": path.removeprefix("/links/")}
         if path.startswith("/runs/"):
             if not self.uploads:
                 return 404, {"code": "run-unknown", "detail": "There is no such run."}
@@ -246,6 +253,49 @@ def test_train_refuses_a_wrong_spec_before_it_uploads(
     found = answer(capsys)
     assert found["error"]["code"] and found["state"] is None and found["run"] is None
     assert millrace.uploads == []
+
+
+@pytest.fixture
+def scoring(millrace: Millrace) -> Millrace:
+    """A deployment whose run scores."""
+    millrace.states = ["QUEUED", "SCORING", "ASSEMBLING", "SUCCEEDED"]
+    millrace.run |= {"kind": "score", "rows_rejected": 1, "rows_scored": 2, "result": "s3://data/scored/x"}
+    return millrace
+
+
+def test_score_uploads_follows_and_downloads(
+    scoring: Millrace, birds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "answers.csv"
+    options = ["--version", "2", "--keep", "mass", "--strict", "--output", str(output), "--json"]
+    assert main(["score", "birds", str(birds), "--endpoint", scoring.url, *options]) == 0
+    ((fields, content),) = scoring.uploads
+    assert (fields["key"], content) == (f"score/birds/{birds.name}", birds.read_bytes().strip())
+    assert json.loads(fields["x-amz-meta-score"]) == {"version": 2, "keep": ["mass"], "strict": True}
+    assert json.loads(output.read_bytes()) == {"this is": "result"}
+    assert json.loads((tmp_path / "answers.csv.rejects.jsonl").read_bytes()) == {"this is": "rejects"}
+    shown = capsys.readouterr()
+    answered = json.loads(shown.out)
+    assert (answered["state"], answered["rows_scored"], answered["output"]) == ("SUCCEEDED", 2, str(output))
+    assert "assembling" in shown.err
+
+
+def test_score_returns_at_once_unless_told_to_wait(scoring: Millrace, birds: Path) -> None:
+    assert main(["score", "birds", str(birds), "--endpoint", scoring.url]) == 0
+    assert scoring.states[0] == "SCORING"
+    assert "x-amz-meta-score" not in scoring.uploads[0][0]
+
+
+def test_score_of_a_file_that_fails_leaves_no_output(scoring: Millrace, birds: Path, tmp_path: Path) -> None:
+    scoring.states = ["FAILED"]
+    output = tmp_path / "answers.csv"
+    assert main(["score", "birds", str(birds), "--endpoint", scoring.url, "--output", str(output)]) == 1
+    assert not output.exists()
+
+
+def test_score_refuses_wrong_options_before_it_uploads(scoring: Millrace, birds: Path) -> None:
+    assert main(["score", "birds", str(birds), "--endpoint", scoring.url, "--version", "0"]) == 1
+    assert scoring.uploads == []
 
 
 def test_predict_writes_a_line_for_each_row(
@@ -447,7 +497,8 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "down", "demo", "train", "predict", "runs", "models", "promote", "rollback", "invoke"]
+    "command",
+    ["up", "down", "demo", "train", "predict", "score", "runs", "models", "promote", "rollback", "invoke"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

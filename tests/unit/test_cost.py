@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.contracts import PassProgress, Run, Usage
+from millrace.contracts import PassProgress, Run, ScoreSpec, Usage
 from millrace.edge.cost import price, prices, run_cost, stream_month
 from tests.fakes import make_run
 
@@ -23,10 +23,10 @@ def test_lambda_is_billed_by_gigabyte_seconds_and_requests() -> None:
     assert cost["parts"]["lambda_requests"] == pytest.approx(6 * price("lambda_request"))
 
 
-def test_transitions_are_the_steps_and_the_map() -> None:
+def test_transitions_are_the_steps_the_choice_and_the_map() -> None:
     used = (Usage("fan_out", 2, 1, 128), Usage("train", 4, 1, 128), Usage("preprocess", 9, 1, 128))
     trained = run(usage=used, progress={"train": PassProgress(4, 4)})
-    assert run_cost(trained)["parts"]["state_transitions"] == pytest.approx(7 * price("state_transition"))
+    assert run_cost(trained)["parts"]["state_transitions"] == pytest.approx(8 * price("state_transition"))
 
 
 def test_parts_add_up_and_the_idle_stream_stands_apart() -> None:
@@ -36,6 +36,14 @@ def test_parts_add_up_and_the_idle_stream_stands_apart() -> None:
     assert all(usd > 0 for usd in cost["parts"].values())
     assert cost["stream_shard_month_usd"] == pytest.approx(10.95)
     assert set(cost["estimated"]) <= set(cost["parts"])
+
+
+def test_a_run_that_scores_costs_what_its_chunks_do() -> None:
+    cheap, dear = (
+        run_cost(run(score=ScoreSpec(), progress={"score": PassProgress(n, n)}))["parts"] for n in (1, 10)
+    )
+    assert cheap["stream_puts"] == pytest.approx(price("kinesis_put_unit"))
+    assert dear["s3_requests"] > cheap["s3_requests"] > 0
 
 
 def test_more_chunks_cost_more_requests() -> None:

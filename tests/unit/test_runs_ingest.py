@@ -8,7 +8,7 @@ import pytest
 
 from millrace.contracts import Spec
 from millrace.errors import BadInput, TransientError
-from millrace.runs.ingest import Upload, ingest, parse_spec, run_id_of
+from millrace.runs.ingest import parse_spec, run_id_of
 from tests.fakes import MemoryObjectStore
 from tests.world import CARS, World
 
@@ -29,7 +29,7 @@ def test_an_upload_starts_one_run(world: World) -> None:
     assert run.dataset == "cars"
     assert run.size_bytes == len(CARS)
     assert run.spec == Spec()
-    assert world.executions.started == {f"{run.run_id}-1": {"run_id": run.run_id}}
+    assert world.executions.started == {f"{run.run_id}-1": {"run_id": run.run_id, "kind": "train"}}
     assert len(f"{run.run_id}-1") <= 80
 
 
@@ -71,7 +71,7 @@ def test_the_run_id_depends_on_bucket_key_and_version() -> None:
     assert all(name.startswith("d-") and len(name) == 14 for name in ids)
 
 
-@pytest.mark.parametrize("key", ["datasets/cars/spec.json", "datasets/cars/", "score/x.csv", "datasets/"])
+@pytest.mark.parametrize("key", ["datasets/cars/spec.json", "datasets/cars/", "scored/x.csv", "datasets/"])
 def test_what_is_no_file_of_a_dataset_is_ignored(world: World, key: str) -> None:
     add(world, key=key)
     assert world.ingest(key) is None
@@ -79,11 +79,7 @@ def test_what_is_no_file_of_a_dataset_is_ignored(world: World, key: str) -> None
 
 
 def test_a_file_that_is_gone_already_is_ignored(world: World) -> None:
-    upload = Upload("data", "datasets/cars/gone.csv", "v9")
-    assert (
-        ingest(upload, data=world.data, runs=world.runs, executions=world.executions, max_file_bytes=1)
-        is None
-    )
+    assert world.ingest("datasets/cars/gone.csv", "v9") is None
 
 
 @pytest.mark.parametrize("name", ["cars.txt", "cars", "cars.csv.gz", "sub/cars.csv", "a b+ä.csv"])

@@ -33,7 +33,7 @@ __all__ = ["DynamoRunStore"]
 INDEX = "by_time"
 _ALL_RUNS = "run"
 _ELSEWHERE = frozenset({"progress", "usage"})
-_AS_JSON = frozenset({"spec", "metrics", "baseline", "warnings", "error"})
+_AS_JSON = frozenset({"spec", "score", "metrics", "baseline", "warnings", "error"})
 """Fields with an inside; stored as JSON text, which keeps every float as it is."""
 _FIELDS = frozenset(field.name for field in fields(Run)) - _ELSEWHERE
 

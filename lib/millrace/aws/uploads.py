@@ -1,4 +1,4 @@
-"""Presigned uploads: the browser or the CLI sends the file straight to the bucket."""
+"""Presigned uploads and downloads: a file goes straight between the bucket and the browser or the CLI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PresignedPost:
 
 
 class S3Uploads:
-    """Signs uploads into one bucket; signing makes no request.
+    """Signs uploads into one bucket and downloads from it; signing makes no request.
 
     Parameters
     ----------
@@ -63,3 +63,20 @@ class S3Uploads:
                 self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=expires_s
             )
         return PresignedPost(answer["url"], answer["fields"])
+
+    def link(self, key: str, *, expires_s: int = 3600) -> str:
+        """Sign one download and return its address.
+
+        Parameters
+        ----------
+        key : str
+            The object.
+        expires_s : int
+            Seconds until the signature ends.
+        """
+        with translated(f"s3://{self._bucket}/{key}"):
+            s3 = self._given if self._given is not None else client("s3")
+            address: str = s3.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires_s
+            )
+        return address

@@ -49,7 +49,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _failure(arguments: argparse.Namespace, code: str, message: str) -> dict[str, Any]:
     """Return what ``--json`` prints for a command that failed, with the names that a success has."""
     error = {"error": {"code": code, "message": message}}
-    if arguments.name == "train":
+    if arguments.name in ("train", "score"):
         absent = (
             "run",
             "state",
@@ -59,6 +59,7 @@ def _failure(arguments: argparse.Namespace, code: str, message: str) -> dict[str
             "rows_kept",
             "rows_rejected",
             "rows_trained",
+            "rows_scored",
         )
         return {**dict.fromkeys(absent), "metrics": {}, "warnings": [], **error}
     return error
@@ -98,6 +99,22 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("model", metavar="MODEL", help="the model's name")
     add.add_argument("--csv", type=_existing, metavar="FILE", required=True, help="the rows, with a header")
     add.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
+
+    add = _remote(commands, "score", "score a whole CSV file, however long", _score)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("file", type=_existing, metavar="FILE", help="a CSV file, plain or gzip")
+    which = add.add_mutually_exclusive_group()
+    which.add_argument(
+        "--version", type=int, metavar="N", help="the version that scores (default: the live one)"
+    )
+    which.add_argument("--alias", metavar="NAME", help="the alias that names the version")
+    add.add_argument("--format", choices=["csv", "parquet"], help="of the result (default: csv)")
+    add.add_argument(
+        "--keep", nargs="*", metavar="COLUMN", help="columns of the file to keep (default: all of them)"
+    )
+    add.add_argument("--strict", action="store_true", help="reject what would otherwise be a warning")
+    add.add_argument("--output", type=Path, metavar="PATH", help="wait, and write the result there")
+    add.add_argument("--wait", action="store_true", help="follow the run until it has ended")
 
     add = _remote(commands, "runs", "list runs, or show one", _runs)
     add.add_argument("id", nargs="?", metavar="ID", help="a run")
@@ -176,6 +193,22 @@ def _predict(arguments: argparse.Namespace, console: Console) -> int:
     return predict(_connect(arguments), console, arguments.model, arguments.csv, arguments.output)
 
 
+def _score(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.score import score
+
+    asked = {name: getattr(arguments, name) for name in ("version", "alias", "format", "keep")}
+    options = {name: value for name, value in asked.items() if value is not None}
+    return score(
+        _connect(arguments),
+        console,
+        arguments.model,
+        arguments.file,
+        options | ({"strict": True} if arguments.strict else {}),
+        output=arguments.output,
+        wait=arguments.wait,
+    )
+
+
 def _runs(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.cli.http import quote
     from millrace.cli.train import describe
@@ -187,10 +220,17 @@ def _runs(arguments: argparse.Namespace, console: Console) -> int:
         return EXIT_OK
     page = api.get("/runs")
     rows = [
-        [run["run"], run["state"].lower(), run["created_at"], _version(run), number(run.get("rows_kept"))]
+        [
+            run["run"],
+            run.get("kind", "train"),
+            run["state"].lower(),
+            run["created_at"],
+            _version(run),
+            number(run.get("rows_scored") if run.get("kind") == "score" else run.get("rows_kept")),
+        ]
         for run in page["runs"]
     ]
-    console.answer(page, table(["run", "state", "created", "version", "rows"], rows))
+    console.answer(page, table(["run", "kind", "state", "created", "version", "rows"], rows))
     return EXIT_OK
 
 
@@ -246,6 +286,7 @@ def _up(arguments: argparse.Namespace, console: Console) -> int:
     outputs = running.deploy()
     console.say(f"HTTP interface  {running.api_url()}")
     console.say(f"Uploads         s3://{outputs['DataBucket']}/datasets/<dataset>/")
+    console.say(f"Files to score  s3://{outputs['DataBucket']}/score/<model>/")
     return EXIT_OK
 
 

@@ -27,8 +27,19 @@ STAGES = (
 )
 """The states of a run that is under way, and what they are called on the screen."""
 
+SCORE_STAGES = (("QUEUED", "wait"), ("SCORING", "score"), ("ASSEMBLING", "assemble"))
+"""The same of a run that scores a file."""
+
 PARTS = (("profile", "chunks"), ("convert", "chunks"), ("train", "candidates"))
 """The counted sets of a run, and what is counted."""
+
+SCORE_PARTS = (("score", "chunks"),)
+"""The same of a run that scores a file."""
+
+
+def _is_score(run: dict[str, Any]) -> bool:
+    return run.get("kind") == "score"
+
 
 MAX_TROUBLE_S = 60
 """How long the interface may fail to answer before following gives up."""
@@ -72,7 +83,7 @@ class PlainDisplay:
             self._seen[run["run"]] = run["state"]
             counts = ", ".join(
                 f"{name} {progress['done']}/{progress['total']} {unit}"
-                for name, unit in PARTS
+                for name, unit in (SCORE_PARTS if _is_score(run) else PARTS)
                 if (progress := run.get("progress", {}).get(name))
             )
             self._console.say(
@@ -116,7 +127,7 @@ def _drawing(runs: Sequence[dict[str, Any]]) -> Group:
         heading.append(run["run"], style="dim")
         parts += [heading, Text("  ") + _stages(run)]
         bars = Table.grid(padding=(0, 2))
-        for name, unit in PARTS:
+        for name, unit in SCORE_PARTS if _is_score(run) else PARTS:
             progress = run.get("progress", {}).get(name) or {"done": 0, "total": 0}
             done, total = progress["done"], progress["total"]
             bars.add_row(
@@ -132,9 +143,10 @@ def _stages(run: dict[str, Any]) -> Any:
     from rich.text import Text
 
     line = Text()
-    states = [state for state, _ in STAGES]
+    stages = SCORE_STAGES if _is_score(run) else STAGES
+    states = [state for state, _ in stages]
     now = states.index(run["state"]) if run["state"] in states else len(states)
-    for index, (_, name) in enumerate(STAGES):
+    for index, (_, name) in enumerate(stages):
         style = "green" if index < now else "bold yellow" if index == now else "dim"
         line.append(name, style=style)
         line.append(" › ", style="dim")

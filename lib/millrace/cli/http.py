@@ -204,6 +204,31 @@ def post_file(url: str, fields: Mapping[str, str], file: Path | bytes, name: str
     return response.headers.get("x-amz-version-id")
 
 
+def download(url: str, target: Path) -> None:
+    """Write what a signed link leads to into a file, whole or not at all.
+
+    Raises
+    ------
+    TransientError
+        The download breaks off, or the link has expired.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, part.open("wb") as sink:
+            while block := response.read(1 << 20):
+                sink.write(block)
+        part.replace(target)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        raise TransientError(
+            f"The download broke off: {getattr(error, 'reason', error)}",
+            code="download-broken",
+            where=target.name,
+            remedy="Ask for the result again.",
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _blocks(before: bytes, file: Path | bytes, after: bytes) -> Iterator[bytes]:
     yield before
     if isinstance(file, bytes):

@@ -76,9 +76,26 @@ def submit(
     if spec is not None:
         blank = encode(Spec())
         wanted = {name: value for name, value in encode(spec).items() if value != blank[name]}
-        _upload(api, json.dumps(wanted, ensure_ascii=False).encode(), dataset, SPEC)
-    bucket, key, version_id = _upload(api, file, dataset, file.name, force=force)
-    identity = run_id_of(bucket, dataset, key, version_id)
+        upload(api, json.dumps(wanted, ensure_ascii=False).encode(), SPEC, dataset=dataset)
+    return started(api, upload(api, file, file.name, dataset=dataset, force=force), dataset, sleep, clock)
+
+
+def started(
+    api: Api,
+    place: tuple[str, str, str],
+    name: str,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Return the run of what lies at ``place`` (bucket, key, version id) as soon as there is one.
+
+    Raises
+    ------
+    TransientError
+        None has appeared after ``RUN_APPEARS_S``.
+    """
+    bucket, key, version_id = place
+    identity = run_id_of(bucket, name, key, version_id)
     give_up = clock() + RUN_APPEARS_S
     while True:
         try:
@@ -93,12 +110,22 @@ def submit(
         sleep(0.2)
 
 
-def _upload(
-    api: Api, content: Path | bytes, dataset: str, name: str, *, force: bool = False
-) -> tuple[str, str, str]:
-    """Upload to the place that the deployment offers; return bucket, key and version id."""
+def upload(api: Api, content: Path | bytes, name: str, **wanted: Any) -> tuple[str, str, str]:
+    """Upload to the place that the deployment offers; return bucket, key and version id.
+
+    Parameters
+    ----------
+    api : Api
+        The deployment.
+    content : Path or bytes
+        What to upload.
+    name : str
+        The file's name there.
+    **wanted
+        Fields of ``POST /uploads``: what it is uploaded for.
+    """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    wanted = {"dataset": dataset, "filename": name, "size_bytes": size, "force": force}
+    wanted = {**wanted, "filename": name, "size_bytes": size}
     offer = api.post("/uploads", wanted)
     version_id = post_file(offer["url"], offer["fields"], content, name)
     if version_id is None:
@@ -155,12 +182,15 @@ def describe(run: dict[str, Any]) -> str:
                 ("kept", "kept"),
                 ("rejected", "rejected"),
                 ("trained", "trained on"),
+                ("scored", "scored"),
             )
             if run.get(f"rows_{name}") is not None
         ]
         lines.append(f"  rows      {', '.join(counted)}")
     if run.get("rows_rejected"):
         lines.append(f"  rejects   {run['rejects']}")
+    if run.get("result"):
+        lines.append(f"  result    {run['result']}")
     if run.get("report"):
         lines.append(f"  report    {run['report']}")
     if run.get("cost"):

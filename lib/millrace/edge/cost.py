@@ -15,10 +15,14 @@ from typing import Any
 
 from millrace.contracts import Run
 
-STEPS = frozenset({"fan_out", "decide", "collect", "train", "select", "report", "register", "finish"})
+STEPS = frozenset(
+    {"fan_out", "decide", "collect", "train", "select", "report", "register", "assemble", "finish"}
+)
 """Functions that the state machine calls: each invocation is one state transition."""
 
 HOURS_A_MONTH = 730
+PART_BYTES = 8 << 20
+"""Of one request when a long file is written."""
 
 
 @functools.cache
@@ -52,13 +56,14 @@ def run_cost(run: Run) -> dict[str, Any]:
     invocations = sum(usage.invocations for usage in run.usage)
     gb_seconds = sum(usage.billed_ms / 1000 * usage.memory_mb / 1024 for usage in run.usage)
     transitions = sum(usage.invocations for usage in run.usage if usage.function in STEPS)
-    chunks = sum(run.progress[name].done for name in ("profile", "convert") if name in run.progress)
+    chunks = sum(run.progress[name].done for name in ("profile", "convert", "score") if name in run.progress)
     writes, reads = _requests(run)
     parts = {
         "lambda_compute": gb_seconds * price("lambda_gb_second"),
         "lambda_requests": invocations * price("lambda_request"),
-        # The Map over the candidates is a state of its own.
-        "state_transitions": (transitions + ("train" in run.progress)) * price("state_transition"),
+        # The choice at the start and the Map over the candidates are states of their own.
+        "state_transitions": (transitions + (transitions > 0) + ("train" in run.progress))
+        * price("state_transition"),
         "stream_puts": chunks * price("kinesis_put_unit"),
         "s3_requests": writes * price("s3_write") + reads * price("s3_read"),
         # Each invocation reads the run, updates it and adds its usage; each chunk is marked done once.
@@ -84,6 +89,10 @@ def _requests(run: Run) -> tuple[int, int]:
         return run.progress[name].done if name in run.progress else 0
 
     profile, convert, candidates = done("profile"), done("convert"), done("train")
+    scored = done("score")
+    if scored:  # a part and what is said of it, and rejects; the layout, and the file in three
+        parts_written = 3 * scored + 4 + run.size_bytes // PART_BYTES
+        return parts_written, 7 + 6 * scored
     if not profile:
         return 0, 2  # ingest: the object's head and its spec
     writes = 3 + profile + 4 * convert + 2 * candidates

@@ -25,6 +25,7 @@ from millrace.edge.openapi import (
     MoveView,
     Problem,
     PromoteRequest,
+    ResultView,
     RollbackRequest,
     RunList,
     RunSummary,
@@ -39,7 +40,7 @@ from millrace.edge.serving import SHAPES, Name, Number, Route, add_types, routes
 from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, Unprocessable
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Alias
-from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES
+from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES, SCORE_METADATA, parse_score_spec
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -133,6 +134,24 @@ class Manage:
         """Show a run: its state, progress, rows, metrics, error and cost."""
         return RunView.of(self._runs.get(run_id))
 
+    def get_result(self, run_id: Annotated[str, Path()]) -> ResultView:
+        """Offer links to download what a run scored, its rejected records and its report, for one hour."""
+        run = self._runs.get(run_id)
+        if run.result is None:
+            raise NotFound(
+                f"The run {run_id!r:.100} has no result",
+                code="result-absent",
+                where="the path",
+                remedy="A run that scores a file has one when it has succeeded.",
+            )
+        key = run.result.removeprefix(f"s3://{self._data_bucket}/")
+        return ResultView(
+            result=self._uploads.link(key, expires_s=UPLOAD_S),
+            rejects=self._uploads.link(keys.scored_rejects(key), expires_s=UPLOAD_S),
+            report=self._uploads.link(keys.scored_report(key), expires_s=UPLOAD_S),
+            expires_s=UPLOAD_S,
+        )
+
     # --- models --------------------------------------------------------------------------------
 
     def list_models(self) -> ModelList:
@@ -195,22 +214,15 @@ class Manage:
     # --- uploads -------------------------------------------------------------------------------
 
     def offer_upload(self, body: UploadRequest) -> UploadView:
-        """Offer a form that uploads one file of a dataset, within the limit, for one hour."""
-        if not DATASET.fullmatch(body.dataset):
-            raise _refused(
-                "dataset",
-                "A dataset's name begins with a letter or digit and has at most 63 letters, digits, '.', "
-                "'_' and '-'",
-                code="dataset-name",
-            )
+        """Offer a form that uploads one file, to train on or to score, within the limit, for one hour."""
+        key, is_spec = _place(body)
         if not _FILENAME.fullmatch(body.filename) or body.filename in (".", ".."):
             raise _refused(
                 "filename",
                 "A file's name has 1 to 255 characters, none of them a slash or a control character",
                 code="file-name",
             )
-        key = keys.upload(body.dataset, body.filename)
-        max_bytes = MAX_SPEC_BYTES if body.filename == keys.SPEC else self._max_file_bytes
+        max_bytes = MAX_SPEC_BYTES if is_spec else self._max_file_bytes
         if body.size_bytes is not None and body.size_bytes > max_bytes:
             raise TooLarge(
                 f"The file has {body.size_bytes} bytes and may have {max_bytes}",
@@ -218,7 +230,10 @@ class Manage:
                 where="field 'size_bytes'",
                 remedy="Split the file, or raise the stack's MaxFileBytes.",
             )
-        metadata = {"force": "true"} if body.force else None
+        metadata = {"force": "true"} if body.force else {}
+        if body.score:
+            metadata[SCORE_METADATA] = json.dumps(body.score)
+            parse_score_spec([(metadata[SCORE_METADATA].encode(), "field 'score'")])
         form = self._uploads.presign(key, max_bytes=max_bytes, expires_s=UPLOAD_S, metadata=metadata)
         return UploadView(
             url=form.url,
@@ -291,6 +306,7 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         ("POST", "/models/<name>/rollback", manage.rollback, "models", problems(400, 404, 409, 422, 503)),
         ("GET", "/runs", manage.list_runs, "runs", problems(400, 422, 503)),
         ("GET", "/runs/<run_id>", manage.get_run, "runs", problems(404, 503)),
+        ("GET", "/runs/<run_id>/result", manage.get_result, "runs", problems(404, 503)),
         ("POST", "/uploads", manage.offer_upload, "uploads", problems(400, 413, 422)),
     ]
     allowed: dict[str, list[str]] = {}
@@ -356,6 +372,29 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Unprocessable:
     )
     error.values = tuple(values)
     return error
+
+
+def _place(body: UploadRequest) -> tuple[str, bool]:
+    """Return the key to upload to, and whether it is a spec's."""
+    if (body.dataset is None) == (body.model is None):
+        raise _refused(
+            "dataset",
+            "An upload names a dataset, to train on the file, or a model, to score it: one of the two",
+            code="upload-purpose",
+        )
+    field, name = ("dataset", body.dataset) if body.model is None else ("model", body.model)
+    if name is None or not DATASET.fullmatch(name):
+        raise _refused(
+            field,
+            f"A {field}'s name begins with a letter or digit and has at most 63 letters, digits, '.', "
+            "'_' and '-'",
+            code=f"{field}-name",
+        )
+    if body.model is None:
+        if body.score:
+            raise _refused("score", "Only a file that a model scores takes 'score'", code="upload-purpose")
+        return keys.upload(name, body.filename), body.filename == keys.SPEC
+    return keys.to_score(name, body.filename), body.filename == keys.SCORE_SPEC
 
 
 def _refused(field: str, what: str, *, code: str) -> Unprocessable:

@@ -62,8 +62,9 @@ class RunSummary(BaseModel):
     """A run, without what takes further reads."""
 
     run: str
+    kind: str = Field(description="`train` or `score`.")
     state: str
-    dataset: str
+    dataset: str = Field(description="Of a run that scores, the model.")
     model: str | None
     version: int | None
     promoted: bool | None
@@ -76,10 +77,12 @@ class RunSummary(BaseModel):
     rows_kept: int | None
     rows_rejected: int | None
     rows_trained: int | None
+    rows_scored: int | None
     rejects: str | None = Field(description="URI prefix of the rejected records.")
     metrics: dict[str, float] = Field(description="On the hold-out.")
     baseline: dict[str, float] = Field(description="The same for the naive prediction.")
     report: str | None
+    result: str | None = Field(description="URI of the scored file.")
     warnings: list[str]
     error: RunErrorView | None
 
@@ -89,6 +92,7 @@ class RunSummary(BaseModel):
         error = run.error
         return {
             "run": run.run_id,
+            "kind": run.kind,
             "state": run.state,
             "dataset": run.dataset,
             "model": run.model,
@@ -103,10 +107,12 @@ class RunSummary(BaseModel):
             "rows_kept": run.rows_kept,
             "rows_rejected": run.rows_rejected,
             "rows_trained": run.rows_trained,
+            "rows_scored": run.rows_scored,
             "rejects": run.rejects,
             "metrics": dict(run.metrics),
             "baseline": dict(run.baseline),
             "report": run.report,
+            "result": run.result,
             "warnings": list(run.warnings),
             "error": error and {"code": error.code, "message": error.message, "stage": error.stage},
         }
@@ -275,12 +281,19 @@ class RollbackRequest(_Request):
 
 
 class UploadRequest(_Request):
-    """What is to be uploaded."""
+    """What is to be uploaded: a file of a dataset, or one that a model is to score."""
 
-    dataset: str = Field(description="Its model will bear this name.")
-    filename: str = Field(description="Name of the file without folders; `spec.json` is the dataset's spec.")
+    dataset: str | None = Field(default=None, description="To train on it; its model will bear this name.")
+    model: str | None = Field(default=None, description="To score it: the model that does.")
+    filename: str = Field(
+        description="Name of the file without folders; `spec.json` is the dataset's spec, `score.json` what "
+        "holds for every file that the model scores."
+    )
     size_bytes: Annotated[int, Field(ge=0)] | None = None
     force: bool = Field(default=False, description="Train even if the file did not change.")
+    score: dict[str, Any] | None = Field(
+        default=None, description="With `model`: `version`, `alias`, `format`, `keep`, `strict` of this file."
+    )
 
 
 class UploadView(BaseModel):
@@ -291,6 +304,15 @@ class UploadView(BaseModel):
     bucket: str
     key: str
     max_bytes: int
+    expires_s: int
+
+
+class ResultView(BaseModel):
+    """Where to download what a run scored; each link is good for ``expires_s``."""
+
+    result: str
+    rejects: str = Field(description="The rejected records as JSON lines; empty when there are none.")
+    report: str
     expires_s: int
 
 

@@ -102,6 +102,13 @@ class CollectSettings(Settings):
 
 
 @dataclass(frozen=True)
+class AssembleSettings(Settings):
+    """``assemble``."""
+
+    data_bucket: str
+
+
+@dataclass(frozen=True)
 class TrainSettings(Settings):
     """``train``."""
 

@@ -84,6 +84,13 @@ class Registry:
         """Return the model's alias ``live`` with its history; ``None`` before the first promotion."""
         return self._live(model)[0]
 
+    def alias(self, model: str, name: str) -> Alias | None:
+        """Return one of the model's aliases; ``None`` if there is none of that name."""
+        try:
+            return decode(Alias, json.loads(self._store.get(keys.alias(model, name))))
+        except NotFound:
+            return None
+
     # --- writing -------------------------------------------------------------------------------
 
     def register(

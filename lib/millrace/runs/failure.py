@@ -25,6 +25,8 @@ _STAGES: Mapping[RunState, str] = {
     "SELECTING": "select",
     "REPORTING": "report",
     "REGISTERING": "register",
+    "SCORING": "score",
+    "ASSEMBLING": "assemble",
 }
 
 _OURS = frozenset(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, PassName, Run, RunState, RunStore
 from millrace.errors import BadInput, NotFound
 from millrace.fanout import begin_pass, heartbeats
 from millrace.fanout.ports import DescriptorStream, TaskTokens
+from millrace.registry.registry import Registry
 from millrace.runs.progress import read_layout, write_json
+from millrace.runs.score import columns_kept, match_names
 
 __all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out", "pass_named"]
 
 HEARTBEAT_S = 20.0
 """Cutting a large or compressed file takes longer than the task's heartbeat interval."""
 
-_STATES: dict[PassName, RunState] = {"profile": "PROFILING", "convert": "CONVERTING"}
+_STATES: dict[PassName, RunState] = {"profile": "PROFILING", "convert": "CONVERTING", "score": "SCORING"}
 
 
 def fan_out(
@@ -83,7 +86,7 @@ def pass_named(name: str) -> PassName:
         if known == name:
             return known
     raise BadInput(
-        f"There is no pass {name!r}", code="event-invalid", where="pass_name", remedy="profile or convert."
+        f"There is no pass {name!r}", code="event-invalid", where="pass_name", remedy=f"{', '.join(_STATES)}."
     )
 
 
@@ -113,9 +116,13 @@ def _lay_out(
         size_bytes = store.put_stream(key, blocks)
         version_id = ""  # our own file: written again, it would hold the same bytes
         head = store.get(key, end=csvfile.HEAD_BYTES)
-    spec = run.spec
-    asked = [name for name in (spec.target, spec.time_column, *spec.exclude) if name is not None]
-    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes, expected=asked)
+    fields = _signature(run, artifacts)
+    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes, expected=_expected(run, fields))
+    names = sniffed.names
+    if run.score is not None:  # refused now, before the chunks are looked for
+        where = f"s3://{run.bucket}/{run.key}"
+        names = match_names(names, sniffed.dialect.header, fields, where)
+        columns_kept(names, run.score, where)
     found = csvfile.find_chunks(
         store.stream(key, version_id=version_id or None),
         sniffed.dialect,
@@ -127,7 +134,21 @@ def _lay_out(
         version_id=version_id,
         size_bytes=size_bytes,
         dialect=found.dialect,
-        names=sniffed.names,
+        names=names,
         chunks=found.chunks,
         notes=tuple(dict.fromkeys((*sniffed.notes, *found.notes))),
     )
+
+
+def _signature(run: Run, artifacts: ObjectStore) -> tuple[Mapping[str, Any], ...]:
+    """Return the fields of the version that a run scores with; none for a run that trains."""
+    if run.score is None or run.model is None or run.version is None:
+        return ()
+    return Registry(artifacts).version(run.model, run.version).signature
+
+
+def _expected(run: Run, fields: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names that a header must bear to be of any use to the run."""
+    spec = run.spec
+    asked = [name for name in (spec.target, spec.time_column, *spec.exclude) if name is not None]
+    return asked + [str(described["name"]) for described in fields]

@@ -33,7 +33,8 @@ def finish(run_id: str, error: Mapping[str, str] | None, *, runs: RunStore) -> R
         return None
     if error is None:
         # In this order: a run that shows as succeeded is also what the next upload is compared with.
-        runs.record_success(run_id)
+        if run.kind == "train":
+            runs.record_success(run_id)
         runs.update(run_id, state="SUCCEEDED", error=None)
         return None
     if run.state == "FAILED":

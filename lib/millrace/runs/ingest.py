@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from millrace import keys
-from millrace.contracts import METRICS, ObjectInfo, ObjectStore, Run, RunStore, Spec, decode
+from millrace.contracts import METRICS, ObjectInfo, ObjectStore, Run, RunStore, ScoreSpec, Spec, decode
 from millrace.errors import BadInput, NotFound, TooLarge
+from millrace.registry.registry import Registry
 from millrace.runs.failure import run_error
 from millrace.runs.ports import Executions
 from millrace.runs.progress import start_execution, utc_now
 
-__all__ = ["Upload", "ingest", "parse_spec", "run_id_of"]
+__all__ = ["SCORE_METADATA", "Upload", "ingest", "parse_score_spec", "parse_spec", "run_id_of", "score_file"]
 
 DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """What a dataset may be called: with the run's hash and attempt it must fit into the 80 characters of an
 execution's name."""
 MAX_SPEC_BYTES = 65536
+SCORE_METADATA = "score"
+"""Metadata of a file to score that asks for the same as ``score.json``, as JSON in ASCII."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,15 @@ class Upload:
 
 
 def ingest(
-    upload: Upload, *, data: ObjectStore, runs: RunStore, executions: Executions, max_file_bytes: int
+    upload: Upload,
+    *,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    executions: Executions,
+    max_file_bytes: int,
 ) -> Run | None:
-    """Open the run of an upload and start it.
+    """Open the run of an upload and start it: below ``datasets/`` it trains, below ``score/`` it is scored.
 
     A repeated event finds the run there and changes nothing, except that a run which was opened and not
     started, because the function died in between, is started now.
@@ -43,8 +54,8 @@ def ingest(
     ----------
     upload : Upload
         What arrived.
-    data : ObjectStore
-        The data bucket.
+    data, artifacts : ObjectStore
+        The data bucket and the artifact bucket.
     runs : RunStore
         Run records.
     executions : Executions
@@ -56,16 +67,80 @@ def ingest(
     -------
     Run or None
         The run, ``FAILED`` or ``UNCHANGED`` when it ends here; ``None`` when the object is no file of a
-        dataset (``spec.json``, a folder) or is already gone.
+        dataset or to score (``spec.json``, a folder) or is already gone.
     """
-    dataset = keys.dataset_of(upload.key)
-    if dataset is None:
+    dataset, model = keys.dataset_of(upload.key), keys.model_to_score_with(upload.key)
+    if dataset is None and model is None:
         return None
     try:
         info = data.head(upload.key, version_id=upload.version_id)
     except NotFound:  # deleted between the upload and the event
         return None
-    run = _judge(_new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
+    if dataset is not None:
+        run = _judge(_new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
+    else:
+        run = _new_run(upload.bucket, model or "", info)
+        run = _judge_score(run, info, lambda: _read_score_spec(info, data), artifacts, max_file_bytes)
+    return _begin(run, runs, executions)
+
+
+def score_file(
+    model: str,
+    upload: Upload,
+    options: Mapping[str, Any],
+    *,
+    data: ObjectStore,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    executions: Executions,
+    max_file_bytes: int,
+) -> Run:
+    """Open and start the run that scores a file which lies in the data bucket already, as asked directly.
+
+    The same model, object version and options are the same run, however often they are asked for.
+
+    Parameters
+    ----------
+    model : str
+        The model.
+    upload : Upload
+        The file, below ``datasets/`` or ``score/``.
+    options : mapping
+        Fields of :class:`ScoreSpec`.
+    data, artifacts, runs, executions, max_file_bytes
+        As for :func:`ingest`.
+
+    Raises
+    ------
+    BadInput
+        The file lies where the workers may not read.
+    NotFound
+        There is no such object or version.
+    """
+    where = f"s3://{upload.bucket}/{upload.key}"
+    if upload.bucket != data.bucket or not upload.key.startswith((keys.DATASETS, keys.SCORE)):
+        raise BadInput(
+            "The file does not lie where files to score do",
+            code="file-elsewhere",
+            where=where,
+            remedy=f"Copy it to s3://{data.bucket}/{keys.SCORE}{model}/, or name a file below "
+            f"{keys.DATASETS} or {keys.SCORE} there.",
+        )
+    info = data.head(upload.key, version_id=upload.version_id)
+    wanted = json.dumps([model, options], sort_keys=True)
+    run = replace(
+        _new_run(upload.bucket, model, info),
+        run_id=run_id_of(upload.bucket, model, info.key, f"{info.version_id}\n{wanted}"),
+    )
+    asked = json.dumps(options).encode()
+    return _begin(
+        _judge_score(run, info, lambda: parse_score_spec([(asked, "options")]), artifacts, max_file_bytes),
+        runs,
+        executions,
+    )
+
+
+def _begin(run: Run, runs: RunStore, executions: Executions) -> Run:
     if not runs.open(run):
         run = runs.get(run.run_id)
     if run.state == "QUEUED":
@@ -88,6 +163,43 @@ def parse_spec(text: bytes, where: str) -> Spec:
     BadInput
         It is no JSON object, or a field is unknown or has a value that it cannot have.
     """
+    value = _parse_json(text, where)
+    try:
+        spec = decode(Spec, value)
+        _check(spec)
+    except BadInput as error:
+        raise _unusable(error, "Spec", where) from None
+    return spec
+
+
+def parse_score_spec(texts: Sequence[tuple[bytes, str]]) -> ScoreSpec:
+    """Read what is asked of scoring a file; a later text's fields go before an earlier one's.
+
+    Parameters
+    ----------
+    texts : sequence of (bytes, str)
+        JSON objects, and where each comes from.
+
+    Raises
+    ------
+    BadInput
+        One is no JSON object, or a field is unknown or has a value that it cannot have.
+    """
+    asked: dict[str, Any] = {}
+    for text, where in texts:
+        value = _parse_json(text, where)
+        try:
+            spec = decode(ScoreSpec, value)
+            _check_score(spec)
+        except BadInput as error:
+            raise _unusable(error, "ScoreSpec", where) from None
+        if "alias" in value:  # either names the version: the later one counts
+            asked.pop("version", None)
+        asked |= value
+    return decode(ScoreSpec, asked)
+
+
+def _parse_json(text: bytes, where: str) -> Any:
     try:
         value = json.loads(text.decode("utf-8-sig"))
         # An escape like \ud800 is JSON, but no text that a table can hold.
@@ -99,18 +211,38 @@ def parse_spec(text: bytes, where: str) -> Spec:
             where=where,
             remedy="Correct it, upload it, then upload the file again.",
         ) from None
-    try:
-        spec = decode(Spec, value)
-        _check(spec)
-    except BadInput as error:
-        field = error.where.removeprefix("Spec").lstrip(".")
+    return value
+
+
+def _unusable(error: BadInput, kind: str, where: str) -> BadInput:
+    field = error.where.removeprefix(kind).lstrip(".")
+    return BadInput(
+        f"The spec cannot be used: {error.what}",
+        code="spec-invalid",
+        where=f"{where}, field {field}" if field else where,
+        remedy=f"{error.remedy} Then upload the spec and the file again.".strip(),
+    )
+
+
+def _check_score(spec: ScoreSpec) -> None:
+    if spec.version is not None and not 0 < spec.version < 1 << 31:
         raise BadInput(
-            f"The spec cannot be used: {error.what}",
+            f"There is no version {spec.version}",
             code="spec-invalid",
-            where=f"{where}, field {field}" if field else where,
-            remedy=f"{error.remedy} Then upload the spec and the file again.".strip(),
-        ) from None
-    return spec
+            where="version",
+            remedy="Use a positive number.",
+        )
+    if not DATASET.fullmatch(spec.alias):
+        raise BadInput(
+            f"An alias cannot be called {spec.alias!r:.80}",
+            code="spec-invalid",
+            where="alias",
+            remedy="Use the name of one of the model's aliases, for example live.",
+        )
+    if spec.keep is not None and len(set(spec.keep)) < len(spec.keep):
+        raise BadInput(
+            "A column is to be kept twice", code="spec-invalid", where="keep", remedy="Name each column once."
+        )
 
 
 def _check(spec: Spec) -> None:
@@ -185,6 +317,56 @@ def _judge(run: Run, info: ObjectInfo, data: ObjectStore, runs: RunStore, max_fi
     )
 
 
+def _judge_score(
+    run: Run, info: ObjectInfo, asked: Callable[[], ScoreSpec], artifacts: ObjectStore, max_file_bytes: int
+) -> Run:
+    """Return the run as it should be recorded: queued with the version that scores it, or failed."""
+    run = replace(run, score=ScoreSpec(), model=run.dataset or None)
+    try:
+        _check_model(run)
+        _check_size(run, info, max_file_bytes, "Upload a CSV file with a header and the rows to score.")
+        run = replace(run, score=asked())
+        return replace(run, version=_version_to_score_with(run, artifacts))
+    except (BadInput, NotFound) as error:
+        return replace(run, state="FAILED", error=run_error(error, "ingest"))
+
+
+def _version_to_score_with(run: Run, artifacts: ObjectStore) -> int:
+    """Return the version that scores the whole file, whatever becomes live meanwhile."""
+    assert run.model is not None and run.score is not None
+    number = run.score.version
+    registry = Registry(artifacts)
+    if number is not None:
+        return registry.version(run.model, number).version
+    alias = registry.alias(run.model, run.score.alias)
+    if alias is None:
+        raise NotFound(
+            f"There is no model {run.model!r}, or no version of it is {run.score.alias}",
+            code="model-unknown",
+            where=f"s3://{run.bucket}/{run.key}",
+            remedy="Upload below score/<model>/ the name of a model that is there; GET /models lists them.",
+        )
+    return alias.version
+
+
+def _check_model(run: Run) -> None:
+    where = f"s3://{run.bucket}/{run.key}"
+    if not run.dataset:
+        raise BadInput(
+            "The file lies in no model's folder",
+            code="model-missing",
+            where=where,
+            remedy="Upload it to score/<model>/<file>; the model scores it.",
+        )
+    if not DATASET.fullmatch(run.dataset):
+        raise NotFound(
+            f"There is no model {run.dataset!r:.80}",
+            code="model-unknown",
+            where=where,
+            remedy="GET /models lists the models.",
+        )
+
+
 def _check_upload(run: Run, info: ObjectInfo, max_file_bytes: int) -> None:
     where = f"s3://{run.bucket}/{run.key}"
     if not run.dataset:
@@ -201,13 +383,13 @@ def _check_upload(run: Run, info: ObjectInfo, max_file_bytes: int) -> None:
             where=where,
             remedy="Use 1 to 63 letters, digits, dots, hyphens, underscores; begin with a letter or digit.",
         )
+    _check_size(run, info, max_file_bytes, "Upload a CSV file with a header and rows.")
+
+
+def _check_size(run: Run, info: ObjectInfo, max_file_bytes: int, remedy: str) -> None:
+    where = f"s3://{run.bucket}/{run.key}"
     if info.size_bytes == 0:
-        raise BadInput(
-            "The file is empty",
-            code="file-empty",
-            where=where,
-            remedy="Upload a CSV file with a header and rows.",
-        )
+        raise BadInput("The file is empty", code="file-empty", where=where, remedy=remedy)
     if info.size_bytes > max_file_bytes:
         raise TooLarge(
             f"The file has {info.size_bytes:,} bytes; the limit is {max_file_bytes:,}",
@@ -218,17 +400,33 @@ def _check_upload(run: Run, info: ObjectInfo, max_file_bytes: int) -> None:
 
 
 def _read_spec(dataset: str, data: ObjectStore) -> Spec:
-    key = keys.spec(dataset)
+    found = _read_beside(keys.spec(dataset), Spec, data)
+    return parse_spec(*found) if found else Spec()
+
+
+def _read_score_spec(info: ObjectInfo, data: ObjectStore) -> ScoreSpec:
+    """Return what the file's own metadata asks for, before what the ``score.json`` beside it does."""
+    model = keys.model_to_score_with(info.key)
+    found = _read_beside(keys.score_spec(model), ScoreSpec, data) if model else None
+    texts = [found] if found else []
+    if SCORE_METADATA in info.metadata:
+        text = info.metadata[SCORE_METADATA].encode()
+        texts.append((text, f"the metadata {SCORE_METADATA} of s3://{data.bucket}/{info.key}"))
+    return parse_score_spec(texts)
+
+
+def _read_beside(key: str, kind: type[Spec] | type[ScoreSpec], data: ObjectStore) -> tuple[bytes, str] | None:
+    """Return the spec's text, and where it lies; None when there is none."""
     try:
         text = data.get(key, end=MAX_SPEC_BYTES + 1)
     except NotFound:
-        return Spec()
+        return None
     where = f"s3://{data.bucket}/{key}"
     if len(text) > MAX_SPEC_BYTES:
         raise TooLarge(
             f"The spec is larger than {MAX_SPEC_BYTES} bytes",
             code="spec-too-large",
             where=where,
-            remedy="A spec has target, task, metric, positive_class, time_column, exclude, budget, seed.",
+            remedy=f"A spec has {', '.join(field.name for field in fields(kind))}.",
         )
-    return parse_spec(text, where)
+    return text, where

@@ -67,7 +67,7 @@ def preprocess(
                 return "unwanted"
             outcome: Outcome = "replayed"
             if not _has_result(descriptor, artifacts):
-                _work(descriptor, data, artifacts)
+                _work(descriptor, data, artifacts, runs)
                 outcome = "done"
             complete_chunk(descriptor, runs=runs, tasks=tasks)
             return outcome
@@ -102,13 +102,19 @@ def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore
         cause.add_note(f"This error could not be stored: {second}")
 
 
-def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore) -> None:
+def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore, runs: RunStore) -> None:
     layout = read_layout(descriptor.run_id, artifacts)
     chunk = layout.chunks[descriptor.chunk]
     source = artifacts if layout.bucket == artifacts.bucket else data
     text = source.get(layout.key, version_id=layout.version_id or None, start=chunk.start, end=chunk.end)
-    records = csvfile.read_records(text, layout.dialect, chunk, len(layout.names))
     result = keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    if descriptor.pass_name == "score":
+        from millrace.runs.score import score_chunk
+
+        scored = score_chunk(runs.get(descriptor.run_id), layout, descriptor.chunk, text, artifacts)
+        write_json(artifacts, result, scored, only_if_absent=True)
+        return
+    records = csvfile.read_records(text, layout.dialect, chunk, len(layout.names))
     if descriptor.pass_name == "profile":
         from millrace.profile import profile_chunk
 

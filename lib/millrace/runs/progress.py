@@ -43,7 +43,7 @@ def execution_name(run: Run) -> str:
 
 def start_execution(run: Run, executions: Executions) -> bool:
     """Start the run's state machine; ``False`` when that attempt was started before."""
-    return executions.start(execution_name(run), {"run_id": run.run_id})
+    return executions.start(execution_name(run), {"run_id": run.run_id, "kind": run.kind})
 
 
 def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:

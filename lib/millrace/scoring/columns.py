@@ -1,0 +1,129 @@
+"""Whole columns of text become what a plan computes with, by the rules by which one value does.
+
+There is one rule for what a text means, :func:`millrace.plan.convert`; it is asked once for each different
+text of a column. Arrow reads a column of plain decimal numbers itself: what it accepts, and finite, the rule
+accepts too, and both give the nearest float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.errors import Unprocessable
+from millrace.plan import convert
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+__all__ = ["Converted", "Noticed", "convert_column"]
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """The rows of one notice: ``messages[kind[i]]`` is what there is to say of row ``rows[i]``."""
+
+    rows: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    messages: list[str]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One column.
+
+    Attributes
+    ----------
+    values : NDArray, shape (n,)
+        float64 with NaN where missing; for category and text, object: ``str`` or None.
+    refused : dict of int to str
+        Why the value of a row does not convert, as a sentence without its full stop, by row; the row's value
+        is then missing.
+    noticed : dict of str to Noticed
+        What would be a warning of ``POST /predict``, by code: ``missing`` or ``unseen``.
+    """
+
+    values: NDArray[Any]
+    refused: dict[int, str] = field(default_factory=dict)
+    noticed: dict[str, Noticed] = field(default_factory=dict)
+
+
+def convert_column(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Converted:
+    """Convert a column of texts.
+
+    Parameters
+    ----------
+    described : mapping
+        The field, as :mod:`millrace.plan.signature` describes one.
+    cells : pyarrow.ChunkedArray of string
+        Without nulls.
+    """
+    if described["type"] == "number" and not described.get("format"):
+        numbers = _numbers(cells)
+        if numbers is not None:
+            return _plain(described, numbers)
+    return _by_spelling(described, cells)
+
+
+def _numbers(cells: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """Return the column if every cell is empty or a finite decimal number, None otherwise."""
+    import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    empty = pc.equal(cells, "")
+    try:
+        numbers = pc.cast(pc.if_else(empty, pa.scalar(None, pa.string()), cells), pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    values: NDArray[np.float64] = numbers.to_numpy()
+    # Arrow also reads "nan" and "inf": those are for the rule to judge.
+    return values if bool(np.all(np.isfinite(values) | empty.to_numpy())) else None
+
+
+def _plain(described: Mapping[str, Any], numbers: NDArray[np.float64]) -> Converted:
+    missing = np.flatnonzero(np.isnan(numbers))
+    if not len(missing):
+        return Converted(numbers)
+    _, notice = convert(described, "")
+    assert notice is not None, "an empty field is noticed as missing"
+    return Converted(
+        numbers, noticed={notice[0]: Noticed(missing, np.zeros(len(missing), np.int64), [notice[1]])}
+    )
+
+
+def _by_spelling(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Converted:
+    """Convert each different text once."""
+    spelled = cells.combine_chunks().dictionary_encode()
+    kind: NDArray[np.int64] = spelled.indices.to_numpy().astype(np.int64)
+    texts = spelled.dictionary.to_pylist()
+    words = described["type"] in ("category", "text")
+    values = np.empty(len(texts), dtype=object) if words else np.full(len(texts), np.nan)
+    refusals: dict[int, str] = {}
+    notices: dict[str, dict[int, str]] = {}
+    for place, text in enumerate(texts):
+        try:
+            values[place], notice = convert(described, text)
+        except Unprocessable as error:
+            refusals[place] = error.what
+            continue
+        if notice is not None:
+            notices.setdefault(notice[0], {})[place] = notice[1]
+    refused = {row: refusals[kind[row]] for row in _rows_of(kind, refusals).tolist()}
+    noticed: dict[str, Noticed] = {}
+    for code, messages in notices.items():
+        rows = _rows_of(kind, messages)
+        order = {place: number for number, place in enumerate(messages)}
+        kinds = np.fromiter((order[place] for place in kind[rows].tolist()), np.int64, len(rows))
+        noticed[code] = Noticed(rows, kinds, list(messages.values()))
+    return Converted(values[kind], refused, noticed)
+
+
+def _rows_of(kind: NDArray[np.int64], places: Mapping[int, str]) -> NDArray[np.int64]:
+    """Return the rows whose text is at one of the places in the dictionary."""
+    if not places:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.isin(kind, np.fromiter(places, np.int64, len(places))))
