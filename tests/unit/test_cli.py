@@ -74,7 +74,7 @@ class Millrace:
             if "score" in body:
                 fields["x-amz-meta-score"] = json.dumps(body["score"])
             return 200, {"url": f"{self.url}/bucket/", "fields": fields, "bucket": "data", "key": key}
-        if path.endswith("/result"):
+        if path.startswith("/runs/") and path.endswith("/result"):
             return 200, {name: f"{self.url}/links/{name}" for name in ("result", "rejects", "report")}
         if path.startswith("/links/"):
             return 200, {"this is": path.removeprefix("/links/")}

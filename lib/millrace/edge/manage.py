@@ -382,13 +382,13 @@ def _place(body: UploadRequest) -> tuple[str, bool]:
             "An upload names a dataset, to train on the file, or a model, to score it: one of the two",
             code="upload-purpose",
         )
-    field, name = ("dataset", body.dataset) if body.model is None else ("model", body.model)
+    name = body.model if body.dataset is None else body.dataset
     if name is None or not DATASET.fullmatch(name):
         raise _refused(
-            field,
-            f"A {field}'s name begins with a letter or digit and has at most 63 letters, digits, '.', "
-            "'_' and '-'",
-            code=f"{field}-name",
+            "model" if body.dataset is None else "dataset",
+            "A dataset's or a model's name begins with a letter or digit and has at most 63 letters, digits, "
+            "'.', '_' and '-'",
+            code="dataset-name",
         )
     if body.model is None:
         if body.score:

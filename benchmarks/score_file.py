@@ -1,0 +1,138 @@
+"""A file scored on the fan-out, beside the same rows sent to ``POST /predict`` in blocks of 1,000.
+
+``make bench NAME=score_file`` starts an embedded AWS of its own, deploys the built template into it, trains
+on an example table, and lets the same version of that model score the same rows both ways, in turn: as one
+file, from the upload's last byte to the end of the run, and as requests, one after the other as a client
+sends them. Wall times include what the embedded AWS itself costs, which both pay; on AWS the workers of a
+file have machines of their own, here they share this one's cores.
+
+The last line is one JSON object: ``file_rows_per_s``, ``predict_rows_per_s``, ``throughput_ratio`` (the
+file's divided by the requests', medians of the repeats), and the file's ``stages_s``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from millrace.cli.http import Api, quote
+from millrace.cli.rows import read_rows
+from millrace.cli.train import read_spec, started, submit, upload
+from millrace.contracts import TERMINAL_STATES
+from millrace.local.platform import Platform
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK_ROWS = 1000
+
+
+def train(api: Api, example: Path) -> dict[str, Any]:
+    """Train on an example table and return the run."""
+    file, spec = example / f"{example.name}.csv", read_spec(example / "spec.json", None)
+    return follow(api, submit(api, file, example.name, spec, force=True))[0]
+
+
+def follow(api: Api, run: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the run when it has succeeded, and how many seconds it was seen in each state."""
+    seen: dict[str, float] = {}
+    last = time.perf_counter()
+    while run["state"] not in TERMINAL_STATES:
+        time.sleep(0.02)
+        state = run["state"].lower()
+        run = api.get(f"/runs/{quote(run['run'])}")
+        now = time.perf_counter()
+        seen[state], last = seen.get(state, 0.0) + now - last, now
+    if run["state"] != "SUCCEEDED":
+        raise SystemExit(f"the run ended as {run['state']}: {run['error']}")
+    return run, {state: round(seconds, 3) for state, seconds in seen.items()}
+
+
+def by_file(api: Api, model: str, version: int, file: Path, rows: int) -> dict[str, Any]:
+    """Score the file as a run; return its rows a second."""
+    place = upload(api, file, file.name, model=model, score={"version": version})
+    began = time.perf_counter()
+    run, stages = follow(api, started(api, place, model))
+    wall = time.perf_counter() - began
+    if run["rows_scored"] != rows:
+        raise SystemExit(f"{run['rows_scored']} of {rows} rows were scored")
+    return {"rows_per_s": rows / wall, "wall_s": round(wall, 3), "stages_s": stages}
+
+
+def by_requests(api: Api, model: str, version: int, blocks: list[list[dict[str, Any]]]) -> float:
+    """Send the blocks one after the other; return rows a second."""
+    began = time.perf_counter()
+    for block in blocks:
+        answer = api.post("/predict", {"model": model, "version": version, "rows": block})
+        if len(answer["predictions"]) != len(block):
+            raise SystemExit("an answer has another number of rows than its request")
+    return sum(map(len, blocks)) / (time.perf_counter() - began)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--example", choices=["penguins", "diamonds"], default="diamonds")
+    parser.add_argument("--copies", type=int, default=10, help="how often the file holds the table's rows")
+    parser.add_argument("--blocks", type=int, default=30, help="blocks of 1,000 rows that are sent each time")
+    parser.add_argument("--repeats", type=int, default=3, help="after one of each that is not counted")
+    arguments = parser.parse_args()
+
+    subprocess.run(["make", "--no-print-directory", "build"], cwd=ROOT, check=True, stdout=sys.stderr)
+    example = ROOT / "examples" / arguments.example
+    names, cells = read_rows(example / f"{example.name}.csv")
+    table = [row for _, row in cells]
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        file = Path(folder) / "rows.csv"
+        head, body = (example / f"{example.name}.csv").read_bytes().split(b"\n", 1)
+        file.write_bytes(head + b"\n" + body * arguments.copies)
+        rows = len(table) * arguments.copies
+        with Platform(Path(folder) / "state") as platform:
+            # As many workers as there are cores: more would only take turns.
+            platform.deploy(parameters={"ParallelizationFactor": str(min(10, os.cpu_count() or 1))})
+            api = Api(platform.api_url())
+            run = train(api, example)
+            version = api.get(f"/models/{example.name}/versions/{run['version']}")
+            used = {field["name"] for field in version["signature"]}
+            sent = [
+                {name: cell or None for name, cell in zip(names, row, strict=True) if name in used}
+                for row in table
+            ]
+            blocks = [
+                sent[at : at + BLOCK_ROWS] for at in range(0, arguments.blocks * BLOCK_ROWS, BLOCK_ROWS)
+            ]
+            blocks = [block for block in blocks if block]
+            files, requests = [], []
+            for repeat in range(arguments.repeats + 1):
+                requests.append(by_requests(api, example.name, run["version"], blocks))
+                files.append(by_file(api, example.name, run["version"], file, rows))
+                print(
+                    f"{repeat or 'warm-up'}: file {files[-1]['rows_per_s']:,.0f} rows/s "
+                    f"({files[-1]['stages_s']}), requests {requests[-1]:,.0f} rows/s",
+                    file=sys.stderr,
+                )
+    ours = statistics.median(one["rows_per_s"] for one in files[1:])
+    peers = statistics.median(requests[1:])
+    result = {
+        "benchmark": "score_file",
+        "peer": "POST /predict in blocks of 1,000 rows, one after the other",
+        "model": f"{example.name}: {version['chosen']}",
+        "rows": rows,
+        "file_bytes": len(head) + 1 + len(body) * arguments.copies,
+        "file_rows_per_s": round(ours),
+        "predict_rows_per_s": round(peers),
+        "throughput_ratio": round(ours / peers, 2),
+        "stages_s": files[-1]["stages_s"],
+    }
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
