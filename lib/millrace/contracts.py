@@ -208,6 +208,8 @@ class ScoredChunk:
     rows_scored: int
     rows_rejected: int
     part_bytes: int
+    columns: tuple[str, ...] = ()
+    """Names of the part's columns; none when no row was scored."""
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Scored rows with a notice of ``POST /predict``, by ``<code> <field>``."""
 

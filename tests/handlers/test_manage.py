@@ -23,7 +23,7 @@ from millrace.aws.clients import client
 from millrace.aws.objects import S3Store
 from millrace.aws.runs import DynamoRunStore
 from millrace.aws.uploads import S3Uploads
-from millrace.contracts import RunError, Usage
+from millrace.contracts import RunError, ScoreSpec, Usage
 from millrace.edge import serving
 from millrace.edge.manage import Manage
 from millrace.registry.registry import Registry
@@ -408,6 +408,43 @@ def test_an_upload_may_be_forced(browser: Browser) -> None:
     assert offer["fields"]["x-amz-meta-force"] == "true"
 
 
+def test_a_file_to_score_lands_with_its_model_and_what_is_asked(browser: Browser) -> None:
+    asked = {"version": 2, "keep": ["ä"]}
+    offer = browser.json("POST", "/uploads", {"model": "demo", "filename": "a.csv", "score": asked})
+    assert offer["key"] == keys.to_score("demo", "a.csv")
+    assert json.loads(offer["fields"]["x-amz-meta-score"]) == asked
+    assert offer["fields"]["x-amz-meta-score"].isascii()
+    spec = browser.json("POST", "/uploads", {"model": "demo", "filename": "score.json"})
+    assert (spec["key"], spec["max_bytes"]) == (keys.score_spec("demo"), 65536)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"filename": "a.csv"}, 422, "upload-purpose"),
+        ({"filename": "a.csv", "dataset": "demo", "model": "demo"}, 422, "upload-purpose"),
+        ({"filename": "a.csv", "dataset": "demo", "score": {"version": 1}}, 422, "upload-purpose"),
+        ({"filename": "a.csv", "model": "../x"}, 422, "dataset-name"),
+        ({"filename": "a.csv", "model": "demo", "score": {"version": 0}}, 400, "spec-invalid"),
+    ],
+)
+def test_uploads_to_score_that_are_refused(
+    browser: Browser, body: dict[str, Any], status: int, code: str
+) -> None:
+    browser.problem("POST", "/uploads", status, code, body)
+
+
+def test_a_result_is_offered_for_download(deployed: Browser) -> None:
+    runs = DynamoRunStore("runs")
+    scored = replace(RUN, run_id="demo-1", score=ScoreSpec(), state="SUCCEEDED", error=None)
+    runs.open(replace(scored, result="s3://data/scored/demo/a ü.csv"))
+    links = deployed.get("/runs/demo-1/result")
+    assert "/scored/demo/a%20%C3%BC.csv?" in links["result"]
+    assert "/scored/demo/a%20%C3%BC.csv.rejects.jsonl?" in links["rejects"]
+    runs.open(replace(scored, run_id="demo-2"))
+    deployed.problem("GET", "/runs/demo-2/result", 404, "result-absent")
+
+
 def test_a_spec_is_small(browser: Browser) -> None:
     offer = browser.json("POST", "/uploads", {"dataset": "cars", "filename": "spec.json"})
     assert (offer["key"], offer["max_bytes"]) == (keys.spec("cars"), 65536)
@@ -491,6 +528,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("post", "/models/{name}/rollback"),
         ("get", "/runs"),
         ("get", "/runs/{run_id}"),
+        ("get", "/runs/{run_id}/result"),
         ("post", "/uploads"),
     }
     schemas = document["components"]["schemas"]

@@ -17,8 +17,9 @@ from millrace.aws import clients
 from millrace.aws.objects import S3Store
 from millrace.aws.runs import INDEX, DynamoRunStore
 from millrace.errors import BadInput, NotFound
+from tests import plans
 from tests.fakes import Context, MemoryExecutions, MemoryTasks
-from tests.world import CARS
+from tests.world import CARS, World
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA, ARTIFACTS = "millrace-dev-data-000000000000", "millrace-dev-artifacts-000000000000"
@@ -180,6 +181,31 @@ def test_each_event_twice_walks_up_to_the_candidates(cloud: Cloud) -> None:
     run = cloud.runs.get(run_id)
     assert (run.state, run.rows_read, run.rows_kept) == ("SUCCEEDED", 120, 120)
     assert run.progress["convert"].done == run.progress["convert"].total == 3
+
+
+def test_a_file_to_score_walks_to_its_result(cloud: Cloud) -> None:
+    World(data=cloud.data, artifacts=cloud.artifacts).register(plans.binary())
+    event = cloud.upload(b"id,age,city\n1,10,Bern\n2,old,Bern\n3,30,Bern\n", "score/demo/new rows.csv")
+    (run_id,) = cloud.call("ingest", event)["runs"]
+    assert cloud.executions.started == {f"{run_id}-1": {"run_id": run_id, "kind": "score"}}
+    start = {"run_id": run_id, "pass_name": "score", "token": "token"}
+    chunks = cloud.call("fan_out", start)["chunks"]
+    batch = cloud.take()
+    for _ in range(2):
+        assert cloud.call("preprocess", batch) == {"batchItemFailures": []}
+        result = cloud.call("assemble", {"run_id": run_id})["result"]
+    assert cloud.tasks.answers["token"][0] == "success"
+    assert result == f"s3://{DATA}/scored/demo/new rows.csv"
+    assert [line[:9] for line in cloud.data.get("scored/demo/new rows.csv").splitlines()] == [
+        b"id,age,ci",
+        b"1,10,Bern",
+        b"3,30,Bern",
+    ]
+    assert cloud.call("finish", {"run_id": run_id}) == {"state": "SUCCEEDED"}
+    run = cloud.runs.get(run_id)
+    assert (run.kind, run.rows_read, run.rows_scored, run.rows_rejected) == ("score", 3, 2, 1)
+    assert run.progress["score"].done == chunks
+    assert {usage.function for usage in run.usage} >= {"fan_out", "preprocess", "assemble"}
 
 
 def test_what_was_used_stands_on_the_run(cloud: Cloud) -> None:

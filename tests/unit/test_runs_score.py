@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -267,13 +268,22 @@ def test_a_kept_column_that_is_not_there_is_refused(world: World) -> None:
 
 
 def test_names_of_the_result_are_unique() -> None:
-    assert result_names(["prediction", "probability:a"], ["a", "b"]) == [
+    made = plan.read(plans.binary(classes=("a", "b")))
+    assert result_names(["prediction", "probability:a"], made) == [
         "prediction",
         "probability:a",
         "prediction_2",
         "probability:a_2",
         "probability:b",
     ]
+
+
+def test_a_model_with_intervals_says_them_of_each_row(world: World) -> None:
+    world.register(plans.regression(interval={"level": 0.9, "below": -1.0, "above": 2.0}), "price")
+    run = put(world, b"age,city\n10,Bern\n", "score/price/x.csv")
+    head, row = table(read(world, world.score(run.run_id)))
+    assert head[2:] == ["prediction", "prediction:low", "prediction:high"]
+    assert [float(cell) for cell in row[2:]] == [0.0, -1.0, 2.0]
 
 
 def test_a_chunk_delivered_twice_and_a_worker_that_died_are_no_loss(world: World) -> None:
@@ -333,7 +343,7 @@ def test_a_file_that_lies_there_already_is_scored_when_asked_for(world: World) -
 
 
 SIGNATURE: list[dict[str, Any]] = [
-    {"name": "n", "type": "number"},
+    {"name": "n", "type": "number", "minimum": 0.0, "maximum": 3.0},
     {"name": "d", "type": "number", "format": "decimal-comma"},
     {"name": "b", "type": "boolean"},
     {"name": "t", "type": "time", "format": "%d.%m.%Y"},
@@ -373,13 +383,14 @@ def _weight(value: Any) -> float:
 def test_a_record_is_scored_or_rejected_as_predict_would(rows: list[list[str]], strict: bool) -> None:
     names = tuple(described["name"] for described in SIGNATURE)
     signature = plan.Signature(SIGNATURE)
-    scored, rejected = [], []
+    scored, rejected, warned = [], [], Counter[str]()
     for line, row in enumerate(rows, start=1):
         try:
-            values, _ = signature.convert_row(dict(zip(names, row, strict=True)), strict)
+            values, noticed = signature.convert_row(dict(zip(names, row, strict=True)), strict)
         except Unprocessable as error:
             rejected.append((line, error.what))
             continue
+        warned.update(f"{code} {name}" for name, code, _ in noticed)
         scored.append(sum((number + 1) * _weight(value) for number, value in enumerate(values)))
     data = "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows).encode()
     layout = Layout("data", "k", "", len(data), Dialect(), names, (Chunk(0, 0, len(data), 1, 0),))
@@ -389,6 +400,7 @@ def test_a_record_is_scored_or_rejected_as_predict_would(rows: list[list[str]], 
     found = [value for piece in part.pieces for value in piece.column("prediction").to_pylist()]
     assert found == pytest.approx(scored)
     assert [(reject.line, reject.reason) for reject in part.rejects] == rejected
+    assert part.warnings == warned
     kept = table(write_part(part.pieces, "csv", ","))
     assert [row[:6] for row in kept] == [
         row for line, row in enumerate(rows, 1) if line not in dict(rejected)

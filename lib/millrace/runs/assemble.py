@@ -12,13 +12,14 @@ from millrace.contracts import Layout, ObjectStore, RunStore, ScoredChunk, decod
 from millrace.errors import BadInput
 from millrace.registry.registry import Registry
 from millrace.runs.progress import read_layout, read_parts, write_json
-from millrace.runs.score import columns_kept, header, result_names
+from millrace.runs.score import header
 
 __all__ = ["assemble"]
 
 _WARNINGS = {
     "missing": "have no value in {field!r}",
     "unseen": "have a value in {field!r} that training did not see",
+    "outside": "have a value in {field!r} outside what training saw",
     "not-finite": "lie too far outside what training saw for a finite result",
 }
 
@@ -74,7 +75,7 @@ def assemble(run_id: str, *, data: ObjectStore, artifacts: ObjectStore, runs: Ru
             where=rejects,
             remedy="Each reject there says its line and its reason; correct the file and upload it again.",
         )
-    names = result_names(columns_kept(layout.names, spec, ""), version.classes)
+    names = next(chunk.columns for chunk in chunks if chunk.rows_scored)
     files = [keys.scored_part(run_id, chunk.chunk, spec.format) for chunk in chunks if chunk.rows_scored]
     if spec.format == "csv":
         data.put_stream(key, _csv(artifacts, files, names, layout))
@@ -90,7 +91,7 @@ def assemble(run_id: str, *, data: ObjectStore, artifacts: ObjectStore, runs: Ru
         "result": result,
         "format": spec.format,
         "strict": spec.strict,
-        "columns": names,
+        "columns": list(names),
         "not_used": _not_used(layout, version.signature),
         "rejects": rejects,
         "rows_read": read,

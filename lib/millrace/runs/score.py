@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, Run, ScoredChunk, ScoreSpec
 from millrace.errors import BadInput
-from millrace.plan import Plan
+from millrace.plan import Plan, convert
 from millrace.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -100,13 +100,16 @@ def columns_kept(names: Sequence[str], spec: ScoreSpec, where: str) -> list[str]
     return list(spec.keep)
 
 
-def result_names(kept: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Return the result's column names: the kept ones, ``prediction``, and ``probability:<class>`` for each.
+def result_names(kept: Sequence[str], plan: Plan) -> list[str]:
+    """Return the result's column names: the kept ones, ``prediction``, and what else the model says of a row.
 
-    A name that a kept column bears already gets the next free number: ``prediction_2``.
+    That is ``probability:<class>`` for each class, or ``prediction:low`` and ``prediction:high`` where the
+    model has prediction intervals. A name that is taken already gets the next free number:
+    ``prediction_2``.
     """
     names = list(kept)
-    for name in ("prediction", *(f"probability:{label}" for label in classes)):
+    interval = ("prediction:low", "prediction:high") if plan.header.get("interval") else ()
+    for name in ("prediction", *(f"probability:{label}" for label in plan.classes), *interval):
         free, count = name, 2
         while free in names:
             free, count = f"{name}_{count}", count + 1
@@ -169,6 +172,7 @@ def score_chunk(run: Run, layout: Layout, chunk: int, text: bytes, artifacts: Ob
         rows_scored=part.rows_scored,
         rows_rejected=len(part.rejects),
         part_bytes=len(data),
+        columns=tuple(part.pieces[0].column_names) if part.pieces else (),
         warnings=part.warnings,
     )
 
@@ -264,14 +268,17 @@ def _converted(
     for name, column in columns.items():
         for row, reason in column.refused.items():
             wrong.setdefault(row, (name, reason))
-    for name, column in columns.items() if strict else ():
-        for notice in column.noticed.values():
-            for row, kind in zip(notice.rows.tolist(), notice.kind.tolist(), strict=True):
-                wrong.setdefault(row, (name, notice.messages[kind]))
+    for described in plan.signature.fields if strict else ():
+        name = described["name"]
+        for rows_noticed in columns[name].noticed.values():
+            for row in rows_noticed.tolist():
+                if row not in wrong:
+                    _, notice = convert(described, inputs[name][row].as_py())
+                    wrong[row] = name, notice[1] if notice else ""
     scored = _unwanted(rows, wrong)
     for name, column in columns.items():
-        for code, notice in column.noticed.items():
-            count = int(np.count_nonzero(scored[notice.rows]))
+        for code, rows_noticed in column.noticed.items():
+            count = int(np.count_nonzero(scored[rows_noticed]))
             if count:
                 warnings[f"{code} {name}"] = warnings.get(f"{code} {name}", 0) + count
     return {name: column.values for name, column in columns.items()}, wrong
@@ -311,12 +318,15 @@ def _piece(
         answers = [labels.take(best), *(pa.array(shares, mask=~finite) for shares in result.T.copy())]
     else:
         answers = [pa.array(result, mask=~finite)]
+        interval = plan.header.get("interval")
+        if interval:
+            answers += [pa.array(result + interval[side], mask=~finite) for side in ("below", "above")]
     fields = {described["name"]: described for described in plan.signature.fields}
     cells = [
         _typed(fields[name], column, values[name]) if spec.format == "parquet" and name in fields else column
         for name, column in zip(names, shown, strict=True)
     ]
-    return pa.table([*cells, *answers], names=result_names(names, plan.classes))
+    return pa.table([*cells, *answers], names=result_names(names, plan))
 
 
 def _typed(described: Mapping[str, Any], cells: pa.ChunkedArray, values: NDArray[Any]) -> Any:

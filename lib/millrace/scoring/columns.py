@@ -7,7 +7,7 @@ accepts too, and both give the nearest float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,7 @@ from millrace.plan import convert
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
-__all__ = ["Converted", "Noticed", "convert_column"]
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """The rows of one notice: ``messages[kind[i]]`` is what there is to say of row ``rows[i]``."""
-
-    rows: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    messages: list[str]
+__all__ = ["Converted", "convert_column"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +34,14 @@ class Converted:
     refused : dict of int to str
         Why the value of a row does not convert, as a sentence without its full stop, by row; the row's value
         is then missing.
-    noticed : dict of str to Noticed
-        What would be a warning of ``POST /predict``, by code: ``missing`` or ``unseen``.
+    noticed : dict of str to NDArray of int64
+        The rows that ``POST /predict`` would warn of, by code: ``missing``, ``unseen``, ``outside``. What it
+        would say, :func:`millrace.plan.convert` says of the row's text.
     """
 
     values: NDArray[Any]
     refused: dict[int, str] = field(default_factory=dict)
-    noticed: dict[str, Noticed] = field(default_factory=dict)
+    noticed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def convert_column(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Converted:
@@ -85,14 +77,12 @@ def _numbers(cells: pa.ChunkedArray) -> NDArray[np.float64] | None:
 
 
 def _plain(described: Mapping[str, Any], numbers: NDArray[np.float64]) -> Converted:
-    missing = np.flatnonzero(np.isnan(numbers))
-    if not len(missing):
-        return Converted(numbers)
-    _, notice = convert(described, "")
-    assert notice is not None, "an empty field is noticed as missing"
-    return Converted(
-        numbers, noticed={notice[0]: Noticed(missing, np.zeros(len(missing), np.int64), [notice[1]])}
-    )
+    low, high = described.get("minimum", -np.inf), described.get("maximum", np.inf)
+    found = {
+        "missing": np.flatnonzero(np.isnan(numbers)),
+        "outside": np.flatnonzero((numbers < low) | (numbers > high)),
+    }
+    return Converted(numbers, noticed={code: rows for code, rows in found.items() if len(rows)})
 
 
 def _by_spelling(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Converted:
@@ -103,7 +93,7 @@ def _by_spelling(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Conver
     words = described["type"] in ("category", "text")
     values = np.empty(len(texts), dtype=object) if words else np.full(len(texts), np.nan)
     refusals: dict[int, str] = {}
-    notices: dict[str, dict[int, str]] = {}
+    notices: dict[str, list[int]] = {}
     for place, text in enumerate(texts):
         try:
             values[place], notice = convert(described, text)
@@ -111,18 +101,13 @@ def _by_spelling(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Conver
             refusals[place] = error.what
             continue
         if notice is not None:
-            notices.setdefault(notice[0], {})[place] = notice[1]
+            notices.setdefault(notice[0], []).append(place)
     refused = {row: refusals[kind[row]] for row in _rows_of(kind, refusals).tolist()}
-    noticed: dict[str, Noticed] = {}
-    for code, messages in notices.items():
-        rows = _rows_of(kind, messages)
-        order = {place: number for number, place in enumerate(messages)}
-        kinds = np.fromiter((order[place] for place in kind[rows].tolist()), np.int64, len(rows))
-        noticed[code] = Noticed(rows, kinds, list(messages.values()))
+    noticed = {code: _rows_of(kind, places) for code, places in notices.items()}
     return Converted(values[kind], refused, noticed)
 
 
-def _rows_of(kind: NDArray[np.int64], places: Mapping[int, str]) -> NDArray[np.int64]:
+def _rows_of(kind: NDArray[np.int64], places: Collection[int]) -> NDArray[np.int64]:
     """Return the rows whose text is at one of the places in the dictionary."""
     if not places:
         return np.empty(0, np.int64)
