@@ -63,9 +63,9 @@ def test_a_row_imports_nothing_heavy() -> None:
     assert modules.isdisjoint(HEAVY)
 
 
-def test_beyond_json_and_hashlib_it_imports_only_our_rooms() -> None:
+def test_beyond_json_hashlib_and_zlib_it_imports_only_our_rooms() -> None:
     ours = imported("from millrace import plan; from millrace.scoring import rows")
-    assert ours - imported("import __future__, hashlib, json, math, operator, struct") == {
+    assert ours - imported("import __future__, hashlib, json, math, operator, struct, zlib") == {
         "millrace",
         "millrace.errors",
         "millrace.plan",

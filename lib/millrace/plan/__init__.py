@@ -1,13 +1,28 @@
 """The scoring plan: the one artifact that serving reads. Reading it executes nothing.
 
 ``read`` and ``write`` are the file format, ``Signature`` is what a row must look like. The rooms ``scoring``
-evaluate a plan, and the compiler makes one. Everything here runs inside ``predict``: the standard library
-alone, and little of it.
+evaluate a plan, and the compiler makes one. Everything here but ``write`` runs inside ``predict``: the
+standard library alone, and little of it.
 """
 
 from __future__ import annotations
 
-from millrace.plan.format import MAX_PLAN_BYTES, PROTOCOL, Plan, read, write
+from millrace.plan.format import MAX_PLAN_BYTES, PROTOCOL, Plan, read
 from millrace.plan.signature import Signature, convert
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from millrace.plan.writing import write
+
 __all__ = ["MAX_PLAN_BYTES", "PROTOCOL", "Plan", "Signature", "convert", "read", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    # ``predict`` never writes, so it need not carry the module that does.
+    if name == "write":
+        from millrace.plan.writing import write
+
+        return write
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

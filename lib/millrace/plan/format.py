@@ -1,19 +1,35 @@
-"""The file format of a scoring plan.
+"""The file format of a scoring plan: protocol 2.
 
 ::
 
     offset  size  what
     0       8     magic
     8       4     protocol number, unsigned
-    12      4     size of the header in bytes, unsigned
+    12      4     size of the stored header in bytes, unsigned
     16      8     size of the whole file in bytes, unsigned
-    24      ...   header: one JSON object in UTF-8, padded with blanks to a multiple of 8
-    ...     ...   arrays, one after the other, each padded with zeros to a multiple of 8
+    24      8     size of the header's text in bytes, unsigned
+    32      ...   header: one JSON object in UTF-8, deflated (RFC 1951)
+    ...     ...   arrays, one after the other
     -32     32    SHA-256 of everything before it
 
-All numbers are little-endian. The header's ``arrays`` lists each array's type code (``d`` float64, ``f``
-float32, ``i`` int32, ``H`` uint16, ``B`` uint8) and its number of elements; offsets follow from that, so no
-file can state wrong ones. The other members:
+All numbers are little-endian; header and arrays are each padded with zeros to a multiple of 8. The header's
+``arrays`` lists each array's type code (``d`` float64, ``f`` float32, ``i`` int32, ``H`` uint16, ``B``
+uint8), its number of elements, and how it is stored when that is not as it is; offsets follow from that, so
+no file can state wrong ones:
+
+``[code, elements]``
+    The elements.
+``[code, elements, bytes]``
+    The elements, deflated to so many bytes.
+``[code, elements, bytes, planes]``
+    Byte by byte: the first byte of every element, then the second of every one, and so on, which are the
+    array's planes. ``planes`` is a set of bits, the first plane's the lowest: first come the planes
+    whose bit is 0, as they are; then those whose bit is 1, deflated together. The two have so many bytes.
+
+``texts`` holds the header's long lists of texts, because one list often stands in several places or is a
+part of another: ``[pool, list, ...]``, where each list is ``[runs, path, ...]``. ``runs`` is a flat list of
+pairs: a position of the pool and how many texts to take from there, or -1 and how many nulls. A path is the
+list of keys and positions that lead from the header to a place of the list. The other members:
 
 ``model``, ``task``, ``classes``
     Name; ``binary``, ``multiclass`` or ``regression``; labels in the order of the probabilities.
@@ -37,7 +53,8 @@ does not know it refuses it by name. Anything that would make an old reader comp
 2. keep reading every older number, with the difference handled here and nowhere else;
 3. add a file written by the last release to the tests' fixtures and never remove one.
 
-Protocol 1: the first.
+Protocol 1: the preamble ends at byte 24, the header is not deflated but padded with blanks to a multiple of
+8, there is no ``texts``, and every array is stored as it is.
 """
 
 from __future__ import annotations
@@ -45,6 +62,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 
 from millrace.errors import BadInput, TooLarge
 from millrace.plan import kinds
@@ -52,19 +70,40 @@ from millrace.plan.signature import Signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["MAX_PLAN_BYTES", "PROTOCOL", "Plan", "read", "write"]
+    ArraysBase = Sequence[memoryview]
+else:
+    ArraysBase = object  # an abstract class takes longer to make than it is worth here
 
-PROTOCOL = 1
+__all__ = [
+    "ITEM_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_PLAN_BYTES",
+    "MAX_TEXTS",
+    "PROTOCOL",
+    "Arrays",
+    "Plan",
+    "read",
+]
+
+PROTOCOL = 2
 MAX_PLAN_BYTES = 512 << 20
-"""The largest plan that is read: a quarter of the memory that a function of 2 GB has."""
+"""The largest plan that is read, as a file and inflated: a quarter of the memory of a function of 2 GB."""
+MAX_HEADER_BYTES = 32 << 20
+"""The longest header that is read: JSON may take twenty times its size in memory."""
+MAX_TEXTS = 1 << 22
+"""Most texts in all lists of a header that are stored apart."""
+ITEM_BYTES = {"d": 8, "f": 4, "i": 4, "H": 2, "B": 1}
+"""Size of an array's elements by type code."""
 
-_MAGIC = b"\x89MRPLAN\n"
-_PREAMBLE = struct.Struct("<8sIIQ")
-_DIGEST_BYTES = 32
-_ITEM_BYTES = {"d": 8, "f": 4, "i": 4, "H": 2, "B": 1}
+MAGIC = b"\x89MRPLAN\n"
+PREAMBLE = struct.Struct("<8sIIQQ")
+_FIRST = struct.Struct("<8sIIQ")
+DIGEST_BYTES = 32
+_AS_IT_IS, _DEFLATED = -1, 0
+"""What stands for the planes of an array that is stored without any."""
 
 
 class Plan:
@@ -73,9 +112,9 @@ class Plan:
     Attributes
     ----------
     header : dict
-        The whole JSON header.
-    arrays : tuple of memoryview
-        Typed views into the file's bytes.
+        The whole JSON header, with its texts in their places.
+    arrays : Arrays
+        Typed views of the arrays.
     signature : Signature
         What a row must look like.
     model : str
@@ -88,7 +127,7 @@ class Plan:
 
     __slots__ = ("arrays", "classes", "header", "model", "signature", "task")
 
-    def __init__(self, header: dict[str, Any], arrays: tuple[memoryview, ...]) -> None:
+    def __init__(self, header: dict[str, Any], arrays: Arrays) -> None:
         self.header = header
         self.arrays = arrays
         self.model: str = header["model"]
@@ -97,41 +136,30 @@ class Plan:
         self.signature = Signature(header["signature"], header["ignored"])
 
 
-def write(header: Mapping[str, Any], arrays: Sequence[Any]) -> bytes:
-    """Write a plan.
+class Arrays(ArraysBase):
+    """The arrays of a plan, each made when it is first asked for: a row may need few of them."""
 
-    Parameters
-    ----------
-    header : mapping
-        Everything but ``arrays``, in JSON types without NaN and infinity.
-    arrays : sequence of buffers
-        One-dimensional and contiguous: ``array.array``, numpy arrays or memoryviews of the five types.
+    __slots__ = ("_made", "_stored")
 
-    Returns
-    -------
-    bytes
-        The file. The same input gives the same bytes.
+    def __init__(self, stored: list[tuple[str, int, memoryview, int]]) -> None:
+        self._stored = stored
+        self._made: list[memoryview | None] = [None] * len(stored)
 
-    Raises
-    ------
-    ValueError
-        A number of the header is not finite, or an array is of another type: a fault of the caller.
-    """
-    views = [memoryview(array) for array in arrays]
-    for view in views:
-        if view.format not in _ITEM_BYTES or view.ndim != 1 or not view.contiguous:
-            raise ValueError(f"A plan holds no array of type {view.format!r} with {view.ndim} dimensions")
-    table = [[view.format, len(view)] for view in views]
-    document = {**header, "arrays": table}
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
-    encoded = text.encode("utf-8", "surrogatepass")
-    encoded += b" " * (-len(encoded) % 8)
-    total = _PREAMBLE.size + len(encoded) + sum(_padded(v.nbytes) for v in views) + _DIGEST_BYTES
-    parts = [_PREAMBLE.pack(_MAGIC, PROTOCOL, len(encoded), total), encoded]
-    for view in views:
-        parts += [view.tobytes(), bytes(-view.nbytes % 8)]
-    body = b"".join(parts)
-    return body + hashlib.sha256(body).digest()
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, index: int) -> memoryview:  # type: ignore[override]
+        """Return a read-only view of an array's elements; there are no slices."""
+        made = self._made[index]
+        if made is None:
+            code, elements, stored, planes = self._stored[index]
+            made = _elements(code, elements, stored, planes, f"arrays[{index}]")
+            self._made[index] = made
+        return made
+
+    def declared(self, index: int) -> tuple[str, int]:
+        """Return an array's type code and number of elements, without making it."""
+        return self._stored[index][:2]
 
 
 def read(data: bytes, *, max_bytes: int = MAX_PLAN_BYTES) -> Plan:
@@ -140,14 +168,14 @@ def read(data: bytes, *, max_bytes: int = MAX_PLAN_BYTES) -> Plan:
     Parameters
     ----------
     data : bytes
-        The whole file. The plan's arrays are views into it.
+        The whole file. Arrays that are stored as they are become views into it.
     max_bytes : int
-        The largest file that is accepted.
+        The largest file that is accepted, and the most that its arrays may inflate to.
 
     Raises
     ------
     TooLarge
-        ``plan-too-large``: over ``max_bytes``.
+        ``plan-too-large``: over ``max_bytes``, or a header over :data:`MAX_HEADER_BYTES`.
     BadInput
         ``plan-magic``: no plan. ``plan-protocol``: written by a newer release. ``plan-truncated``,
         ``plan-oversized``: shorter or longer than it says. ``plan-checksum``: bytes were changed.
@@ -155,36 +183,42 @@ def read(data: bytes, *, max_bytes: int = MAX_PLAN_BYTES) -> Plan:
         ``plan-dimensions``: arrays that do not fit the file, the signature or each other.
     """
     if len(data) > max_bytes:
-        raise TooLarge(
-            f"The scoring plan has {len(data):,} bytes, and at most {max_bytes:,} are read",
-            code="plan-too-large",
-            remedy="Train with a smaller budget or fewer columns.",
-        )
-    header_bytes = _check_frame(data)
-    start = _PREAMBLE.size
-    header = _header(data[start : start + header_bytes])
-    arrays = _arrays(memoryview(data)[start + header_bytes : -_DIGEST_BYTES], header)
+        raise _too_large("The scoring plan", len(data), max_bytes)
+    protocol, start, stored_bytes = _check_frame(data)
+    text: Any = memoryview(data)[start : start + stored_bytes]
+    if protocol == 1:
+        header = _header(text)
+    else:
+        header = _header(_inflate(text, PREAMBLE.unpack_from(data)[4], "plan-header", "byte 24"))
+        _put_texts(header)
+    body = memoryview(data)[start + stored_bytes + -stored_bytes % 8 : -DIGEST_BYTES]
+    arrays = _arrays(body, header, max_bytes)
     _check_members(header)
     kinds.check(header, arrays)
     return Plan(header, arrays)
-
-
-def _padded(size: int) -> int:
-    return size + -size % 8
 
 
 def _damaged(what: str, code: str, where: str = "") -> BadInput:
     return BadInput(what, code=code, where=where, remedy="Copy the file again, or train the model again.")
 
 
-def _check_frame(data: bytes) -> int:
-    head = data[: _PREAMBLE.size]
-    if head[: len(_MAGIC)] != _MAGIC[: len(head)]:
+def _too_large(what: str, size: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"{what} has {size:,} bytes, and at most {limit:,} are read",
+        code="plan-too-large",
+        remedy="Train with a smaller budget or fewer columns.",
+    )
+
+
+def _check_frame(data: bytes) -> tuple[int, int, int]:
+    """Return the protocol, and where the header starts and how many bytes it has."""
+    head = data[: _FIRST.size]
+    if head[: len(MAGIC)] != MAGIC[: len(head)]:
         raise _damaged("This is not a scoring plan", "plan-magic", "byte 0")
-    if len(head) < _PREAMBLE.size:
+    if len(head) < _FIRST.size:
         raise _damaged(f"The scoring plan ends after {len(head)} bytes", "plan-truncated")
-    _, protocol, header_bytes, total = _PREAMBLE.unpack(head)
-    if protocol != PROTOCOL:
+    _, protocol, header_bytes, total = _FIRST.unpack(head)
+    if not 1 <= protocol <= PROTOCOL:
         raise BadInput(
             f"The scoring plan has protocol {protocol}, and this release reads up to {PROTOCOL}",
             code="plan-protocol",
@@ -195,17 +229,32 @@ def _check_frame(data: bytes) -> int:
         raise _damaged(f"The scoring plan ends after {len(data):,} of {total:,} bytes", "plan-truncated")
     if len(data) > total:
         raise _damaged(f"The scoring plan has {len(data):,} bytes instead of {total:,}", "plan-oversized")
-    if header_bytes % 8 or total < _PREAMBLE.size + header_bytes + _DIGEST_BYTES:
+    start = _FIRST.size if protocol == 1 else PREAMBLE.size
+    if total % 8 or total < start + header_bytes + -header_bytes % 8 + DIGEST_BYTES:
         raise _damaged("The scoring plan's header does not fit into it", "plan-dimensions", "byte 12")
-    body = memoryview(data)[:-_DIGEST_BYTES]
-    if hashlib.sha256(body).digest() != data[-_DIGEST_BYTES:]:
+    if hashlib.sha256(memoryview(data)[:-DIGEST_BYTES]).digest() != data[-DIGEST_BYTES:]:
         raise _damaged("The scoring plan's checksum does not match its content", "plan-checksum")
-    return int(header_bytes)
+    header_text = header_bytes if protocol == 1 else PREAMBLE.unpack_from(data)[4]
+    if header_text > MAX_HEADER_BYTES:
+        raise _too_large("The scoring plan's header", header_text, MAX_HEADER_BYTES)
+    return protocol, start, header_bytes
 
 
-def _header(encoded: bytes) -> dict[str, Any]:
+def _inflate(stored: memoryview, size: int, code: str, where: str) -> bytes:
+    """Inflate to exactly that size: never more than one byte beyond it is made."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        header = json.loads(encoded.decode("utf-8", "surrogatepass"), parse_constant=_refuse_constant)
+        content = inflater.decompress(stored, size + 1)
+    except zlib.error:
+        content = b""
+    if len(content) != size or not inflater.eof or inflater.unused_data:
+        raise _damaged(f"A part of the scoring plan does not inflate to {size:,} bytes", code, where)
+    return content
+
+
+def _header(text: Any) -> dict[str, Any]:
+    try:
+        header = json.loads(str(text, "utf-8", "surrogatepass"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _damaged("The scoring plan's header is not JSON", "plan-header") from None
     if not isinstance(header, dict):
@@ -217,29 +266,78 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _arrays(body: memoryview, header: dict[str, Any]) -> tuple[memoryview, ...]:
+def _put_texts(header: dict[str, Any]) -> None:
+    """Put the lists of texts into their places."""
+    texts = header.pop("texts", None)
+    try:
+        total = 0
+        pool, *lists = texts
+        for runs, *paths in lists:
+            items: list[str | None] = []
+            for start, count in zip(runs[::2], runs[1::2], strict=True):
+                total += count
+                if count < 0 or total > MAX_TEXTS:
+                    raise ValueError
+                items += pool[start : start + count] if start >= 0 else [None] * count
+            if len(items) != sum(runs[1::2]):
+                raise ValueError
+            for path in paths:
+                place: Any = header
+                for step in path[:-1]:
+                    place = place[step]
+                place[path[-1]] = items
+    except (TypeError, ValueError, LookupError):
+        raise _damaged("The scoring plan's texts are malformed", "plan-header", "texts") from None
+
+
+def _arrays(body: memoryview, header: dict[str, Any], max_bytes: int) -> Arrays:
     table = header.get("arrays")
     if not isinstance(table, list):
         raise _damaged("The scoring plan's header lists no arrays", "plan-header", "arrays")
-    views: list[Any] = []
-    offset = 0
+    arrays: list[tuple[str, int, memoryview, int]] = []
+    offset = inflated = 0
     for number, entry in enumerate(table):
         if not (
             isinstance(entry, list)
-            and len(entry) == 2
-            and entry[0] in _ITEM_BYTES
-            and type(entry[1]) is int
-            and entry[1] >= 0
+            and 2 <= len(entry) <= 4
+            and entry[0] in ITEM_BYTES
+            and all(type(size) is int and size >= 0 for size in entry[1:])
+            and entry[3:] != [0]
         ):
             raise _damaged("An array has no type and size", "plan-header", f"arrays[{number}]")
-        size = _ITEM_BYTES[entry[0]] * entry[1]
-        if offset + _padded(size) > len(body):
+        made = ITEM_BYTES[entry[0]] * entry[1]
+        stored = made if len(entry) == 2 else entry[2]
+        planes = (_AS_IT_IS, _DEFLATED, *entry[3:])[len(entry) - 2]
+        if offset + stored > len(body):
             raise _damaged("An array is longer than the scoring plan", "plan-dimensions", f"arrays[{number}]")
-        views.append(body[offset : offset + size].cast(entry[0]))
-        offset += _padded(size)
+        arrays.append((entry[0], entry[1], body[offset : offset + stored], planes))
+        offset += stored + -stored % 8
+        inflated += made
     if offset != len(body):
         raise _damaged("The scoring plan holds more than its arrays", "plan-dimensions", "arrays")
-    return tuple(views)
+    if inflated > max_bytes:
+        raise _too_large("The scoring plan, inflated,", inflated, max_bytes)
+    return Arrays(arrays)
+
+
+def _elements(code: str, elements: int, stored: memoryview, planes: int, where: str) -> memoryview:
+    if planes == _AS_IT_IS:
+        return stored.cast(code)  # type: ignore[call-overload, no-any-return]
+    size = ITEM_BYTES[code]
+    if planes == _DEFLATED:
+        stored = memoryview(_inflate(stored, size * elements, "plan-dimensions", where))
+        return stored.cast(code)  # type: ignore[call-overload, no-any-return]
+    deflated = [byte for byte in range(size) if planes >> byte & 1]
+    plain = [byte for byte in range(size) if not planes >> byte & 1]
+    rest = len(plain) * elements
+    if planes >> size or rest > len(stored):
+        raise _damaged("An array is not stored as the scoring plan says", "plan-dimensions", where)
+    inflated = _inflate(stored[rest:], len(deflated) * elements, "plan-dimensions", where)
+    made = bytearray(size * elements)
+    for parts, places in ((stored, plain), (inflated, deflated)):
+        for number, byte in enumerate(places):
+            made[byte::size] = parts[number * elements : (number + 1) * elements]
+    return memoryview(made).toreadonly().cast(code)  # type: ignore[call-overload, no-any-return]
 
 
 def _check_members(header: dict[str, Any]) -> None:
