@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from millrace.plan.format import Arrays
+
 __all__ = [
     "ENCODERS",
     "ESTIMATORS",
@@ -44,6 +46,7 @@ __all__ = [
     "WORD_PATTERN",
     "array",
     "check",
+    "declared",
     "fits",
     "indices",
     "is_number",
@@ -101,18 +104,19 @@ MAX_DEPTH = 16
 """Most branches and members inside of each other."""
 _MAX_WORK = 1 << 22
 """Most values that all encoders of a plan together may make of a row."""
-_TAKEN = memoryview(b"").cast("c")
-"""Stands in the place of an array that a member has taken: of a type that none asks for."""
 
 
-class _Arrays(list["memoryview"]):
+class _Arrays:
     """The arrays of a plan while it is checked.
 
-    Each belongs to one member: taken once, it is gone. So nothing can be larger in memory than the file is.
+    Each belongs to one member: taken once, it is gone. So nothing can be larger in memory than the file says.
     """
 
-    work = 0
-    """Values that the encoders checked so far make of a row."""
+    def __init__(self, arrays: Arrays) -> None:
+        self.all = arrays
+        self.left = set(range(len(arrays)))
+        self.work = 0
+        """Values that the encoders checked so far make of a row."""
 
 
 def of(room: str, families: dict[str, str], kind: str) -> Any:
@@ -120,7 +124,7 @@ def of(room: str, families: dict[str, str], kind: str) -> Any:
     return __import__(f"{room}.{families[kind]}", fromlist=("KINDS",)).KINDS[kind]
 
 
-def check(header: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+def check(header: dict[str, Any], arrays: Arrays) -> None:
     """Check that the plan's computation fits its signature, its arrays and its classes.
 
     Raises
@@ -129,7 +133,8 @@ def check(header: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         ``plan-header`` when something is malformed or unknown, ``plan-dimensions`` when it does not fit.
     """
     flow = "".join("s" if field["type"] in ("category", "text") else "n" for field in header["signature"])
-    spec, classes, pool = header["estimator"], len(header["classes"]), _Arrays(arrays)
+    spec, classes = header["estimator"], len(header["classes"])
+    pool: Any = _Arrays(arrays)
     try:
         _depth(header["features"], MAX_DEPTH)
         _depth(spec.get("steps", ()), MAX_DEPTH)
@@ -158,11 +163,20 @@ def fits(holds: bool, where: str) -> None:
 
 def array(arrays: Sequence[memoryview], index: object, codes: str, size: int, where: str) -> memoryview:
     """Take an array of one of the type codes and of that size; any size when it is negative."""
-    fits(type(index) is int and 0 <= index < len(arrays), where)
-    found: memoryview = arrays[index]  # type: ignore[call-overload]
-    fits(found.format in codes and (size < 0 or len(found) == size), where)
-    arrays[index] = _TAKEN  # type: ignore[index]
-    return found
+    declared(arrays, index, codes, size, where)
+    return arrays.all[index]  # type: ignore[attr-defined, no-any-return]
+
+
+def declared(arrays: Any, index: object, codes: str, size: int, where: str) -> int:
+    """Take an array as :func:`array` does, without making it, and return its size.
+
+    For what a row does not need, and whose elements may be anything.
+    """
+    fits(type(index) is int and index in arrays.left, where)
+    arrays.left.remove(index)
+    code, elements = arrays.all.declared(index)
+    fits(code in codes and (size < 0 or elements == size), where)
+    return elements  # type: ignore[no-any-return]
 
 
 def indices(values: Sequence[Any], limit: int, where: str) -> None:
