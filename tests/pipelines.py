@@ -25,7 +25,13 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfTransformer,
+    TfidfVectorizer,
+)
 from sklearn.feature_selection import (
     RFE,
     RFECV,
@@ -41,6 +47,7 @@ from sklearn.feature_selection import (
 )
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     Binarizer,
@@ -56,6 +63,7 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 
 from millrace.contracts import Column, Schema, Task
@@ -140,6 +148,10 @@ def _on(columns: Any, transformer: Any) -> ColumnTransformer:
 
 def _text(**settings: Any) -> ColumnTransformer:
     return _on("note", TfidfVectorizer(preprocessor=lower_text, **settings))
+
+
+def _counts(kind: Any = CountVectorizer, **settings: Any) -> ColumnTransformer:
+    return _on("note", kind(preprocessor=lower_text, **settings))
 
 
 def _one_hot(columns: Any = CATEGORIES, **settings: Any) -> ColumnTransformer:
@@ -256,6 +268,10 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
     },
     "FeatureUnion": {
         "two": _on(NUMBERS, make_union(SimpleImputer(), MissingIndicator(features="all"))),
+        "texts": _on(
+            "full",
+            make_union(TfidfVectorizer(max_features=5), CountVectorizer(analyzer="char", max_features=9)),
+        ),
         "through": _on(
             NUMBERS,
             FeatureUnion([("a", "drop"), ("b", "passthrough"), ("c", make_pipeline(StandardScaler()))]),
@@ -286,6 +302,15 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "few": _one_hot(max_categories=3),
         "all-rare": _one_hot(min_frequency=10_000),
         "numbers": _one_hot(["sparse", "flag"]),
+        "drop-first": _one_hot(drop="first"),
+        "drop-binary": _one_hot(["flag", "colour"], drop="if_binary", handle_unknown="ignore"),
+        "drop-named": _one_hot(drop=["green", "s1"]),
+        "drop-rare": _one_hot(drop="first", max_categories=3),
+        "drop-rare-ignore": _one_hot(drop="first", min_frequency=40, handle_unknown="ignore"),
+        "drop-rare-named": _one_hot(drop=["red", "s0"], min_frequency=20, handle_unknown="warn"),
+        "drop-group": _one_hot(drop="first", min_frequency=100),
+        "given": _one_hot(["colour"], categories=[["red", "blue", "violet"]], handle_unknown="ignore"),
+        "dense": _one_hot(sparse_output=False, dtype=np.int32),
     },
     "OrdinalEncoder": {
         "plain": _ordinal(),
@@ -296,6 +321,12 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "numbers": _ordinal(["sparse", "flag"]),
         "numbers-missing": _ordinal(["sparse", "flag"], encoded_missing_value=-2),
     },
+    "TargetEncoder": {
+        "multiclass": _on(CATEGORIES, TargetEncoder(cv=KFold(3))),
+        "continuous": _on(CATEGORIES, TargetEncoder(target_type="continuous", smooth=10.0, cv=KFold(3))),
+        "numbers": _on(["sparse", "flag"], TargetEncoder(target_type="continuous", cv=KFold(2))),
+        "unsmoothed": _on(["shop"], TargetEncoder(smooth=0.0, cv=KFold(3))),
+    },
     "TfidfVectorizer": {
         "plain": _text(),
         "few": _text(max_features=4),
@@ -304,6 +335,46 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "no-norm": _text(norm=None, min_df=3, stop_words=["the"]),
         "lowercase": _on("full", TfidfVectorizer()),
         "case": _on("full", TfidfVectorizer(lowercase=False)),
+        "sublinear-pairs": _text(ngram_range=(1, 2), sublinear_tf=True),
+        "only-pairs": _text(ngram_range=(2, 3), min_df=2, stop_words=["the", "red"]),
+        "english": _on("full", TfidfVectorizer(stop_words="english", norm="l1")),
+        "accents": _on("full", TfidfVectorizer(strip_accents="unicode", ngram_range=(1, 3))),
+        "ascii": _on("full", TfidfVectorizer(strip_accents="ascii", lowercase=False, max_df=0.9)),
+        "vocabulary": _on("full", TfidfVectorizer(vocabulary=["the", "red", "größe"], stop_words=["the"])),
+        "characters": _text(analyzer="char", ngram_range=(2, 3), max_features=50),
+        "within-words": _text(analyzer="char_wb", ngram_range=(1, 6), min_df=5),
+    },
+    "CountVectorizer": {
+        "plain": _counts(),
+        "binary": _counts(binary=True, ngram_range=(1, 2), max_features=30),
+        "characters": _on("full", CountVectorizer(analyzer="char", strip_accents="ascii")),
+        "long-slices": _on("full", CountVectorizer(analyzer="char_wb", ngram_range=(8, 9))),
+        "floats": _counts(dtype=np.float64),
+    },
+    "TfidfTransformer": {
+        "counts": _on("full", make_pipeline(CountVectorizer(), TfidfTransformer())),
+        "sublinear-hashed": _on(
+            "full",
+            make_pipeline(
+                HashingVectorizer(n_features=32, norm=None, alternate_sign=False),
+                TfidfTransformer(norm="l1", sublinear_tf=True),
+            ),
+        ),
+        "no-idf": _on("full", make_pipeline(CountVectorizer(), TfidfTransformer(use_idf=False, norm=None))),
+    },
+    "HashingVectorizer": {
+        "plain": _counts(HashingVectorizer, n_features=64),
+        "narrow": _counts(HashingVectorizer, n_features=5, norm="l1", ngram_range=(1, 2)),
+        "unsigned": _counts(HashingVectorizer, n_features=1000, norm=None, alternate_sign=False),
+        "binary": _counts(HashingVectorizer, n_features=7, binary=True, stop_words=["the"]),
+        "within-words": _counts(HashingVectorizer, n_features=50, analyzer="char_wb", ngram_range=(2, 4)),
+    },
+    "FeatureHasher": {
+        "texts": _on(CATEGORIES, make_pipeline(_filled(), FeatureHasher(16, input_type="string"))),
+        "unsigned": _on(
+            CATEGORIES,
+            make_pipeline(_filled(), FeatureHasher(9, input_type="string", alternate_sign=False)),
+        ),
     },
     "TimeParts": {
         "usual": _on(["when"], TimeParts()),

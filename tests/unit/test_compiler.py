@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestRegressor
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -86,16 +86,16 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     ),
     "imputer": (SimpleImputer(missing_values=0.0), ["small"], r"SimpleImputer\(missing_values=0\.0\)"),
     "unknown-error": (OneHotEncoder(), ["colour"], r"OneHotEncoder\(handle_unknown='error'\)"),
-    "drop": (OneHotEncoder(drop="first", handle_unknown="ignore"), ["colour"], r"OneHotEncoder\(drop="),
     "ordinal-error": (OrdinalEncoder(), ["colour"], r"OrdinalEncoder\(handle_unknown='error'\)"),
-    "n-grams": (words(ngram_range=(1, 2)), "note", r"TfidfVectorizer\(ngram_range=\(1, 2\)\)"),
-    "characters": (words(analyzer="char"), "note", r"TfidfVectorizer\(analyzer='char'\)"),
-    "accents": (words(strip_accents="unicode"), "note", r"TfidfVectorizer\(strip_accents="),
+    "n-grams": (words(ngram_range=(1, 33)), "note", r"TfidfVectorizer\(ngram_range=\(1, 33\)\)"),
+    "no-grams": (words(ngram_range=(0, 2)), "note", r"TfidfVectorizer\(ngram_range=\(0, 2\)\)"),
+    "analyzer": (words(analyzer=lambda text: (text or "").split()), "note", r"TfidfVectorizer\(analyzer="),
+    "accents": (words(strip_accents=str.lower), "note", r"TfidfVectorizer\(strip_accents="),
+    "wide": (HashingVectorizer(preprocessor=pipelines.lower_text), "note", r"HashingVectorizer\(n_features="),
+    "half": (words(dtype=np.float32), "note", r"TfidfVectorizer\(dtype="),
     "pattern": (words(token_pattern=r"\w+"), "note", r"TfidfVectorizer\(token_pattern="),
     "tokenizer": (words(tokenizer=str.split, token_pattern=None), "note", r"TfidfVectorizer\(tokenizer="),
     "preprocessor": (words(preprocessor=lambda text: text or ""), "note", r"TfidfVectorizer\(preprocessor="),
-    "sublinear": (words(sublinear_tf=True), "note", r"TfidfVectorizer\(sublinear_tf=True\)"),
-    "norm": (words(norm="l1"), "note", r"TfidfVectorizer\(norm='l1'\)"),
 }
 
 

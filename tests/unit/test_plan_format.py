@@ -506,7 +506,7 @@ MISFITS: dict[str, tuple[Change, str]] = {
     "scale-of-zero": (values(1, 0, 0.0), "plan-dimensions"),
     "codes-too-short": (at(2, codes=[[0, 1]]), "plan-dimensions"),
     "codes-beyond": (at(2, codes=[[0, 1, 2]]), "plan-dimensions"),
-    "codes-before": (at(2, codes=[[0, 1, -1]]), "plan-dimensions"),
+    "codes-before": (at(2, codes=[[0, 1, -2]]), "plan-dimensions"),
     "unknown-beyond": (at(2, unknown=[2]), "plan-dimensions"),
     "width-huge": (at(2, widths=[1 << 40]), "plan-dimensions"),
     "category-of-number": (at(2, categories=[["a", 1, None]]), "plan-dimensions"),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from millrace.compiler.common import Arrays, Step, expect, missing, not_covered
+import numpy as np
+
+from millrace.compiler.common import Arrays, Step, missing, not_covered
+from millrace.errors import BadInput
 
 __all__ = ["ENCODERS"]
 
@@ -14,7 +17,9 @@ def _categories(encoder: Any) -> list[list[str | float | int | None]]:
     """Return the categories of each input; null stands for the missing one."""
     result = []
     for categories in encoder.categories_:
-        items = categories.tolist()
+        items = [item.item() if isinstance(item, np.generic) else item for item in categories.tolist()]
+        if not all(item is None or isinstance(item, (str, float, int)) for item in items):
+            raise not_covered(f"{type(encoder).__name__} with categories that are neither texts nor numbers")
         if sum(map(missing, items)) > 1:
             raise not_covered(f"{type(encoder).__name__} with both None and NaN as categories")
         result.append([None if missing(item) else item for item in items])
@@ -40,30 +45,55 @@ def _positions(encoder: Any, categories: list[list[Any]]) -> list[list[int] | No
 
 
 def _one_hot_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
-    expect(encoder, drop=(None,), handle_unknown=("ignore", "infrequent_if_exist", "warn"))
+    if encoder.handle_unknown == "error":
+        raise _refuses_unknown(encoder, "ignore")
     categories = _categories(encoder)
-    codes = _positions(encoder, categories)
-    widths = [
-        len(items) if codes_ is None else max(codes_) + 1
-        for items, codes_ in zip(categories, codes, strict=True)
-    ]
-    to_group = encoder.handle_unknown != "ignore"
+    positions = _positions(encoder, categories)
+    dropped = encoder._drop_idx_after_grouping
+    codes: list[list[int] | None] = []
     unknown = []
-    for j, (width, codes_) in enumerate(zip(widths, codes, strict=True)):
-        unknown.append(width - 1 if to_group and codes_ is not None else -1)
-        if codes_ is not None and to_group:
-            # Rare categories go where unseen ones go, so they need not be listed.
-            listed = [
-                (item, code) for item, code in zip(categories[j], codes_, strict=True) if code < width - 1
-            ]
-            categories[j], codes[j] = [item for item, _ in listed], [code for _, code in listed]
+    for j, items in enumerate(categories):
+        # Unseen values join the rare ones where there are any.
+        grouped = encoder.handle_unknown != "ignore" and positions[j] is not None
+        outputs = positions[j] or list(range(len(items)))
+        group = max(outputs) if grouped else -1
+        drop = None if dropped is None else dropped[j]
+        if drop is not None:
+            group = _without(group, int(drop))
+            outputs = [_without(output, int(drop)) for output in outputs]
+        # What goes where unseen values go need not be listed.
+        listed = [(item, output) for item, output in zip(items, outputs, strict=True) if output != group]
+        categories[j] = [item for item, _ in listed]
+        in_order = [output for _, output in listed] == list(range(len(listed)))
+        codes.append(None if in_order else [output for _, output in listed])
+        unknown.append(group)
     return [
-        {"kind": "one-hot", "categories": categories, "codes": codes, "widths": widths, "unknown": unknown}
+        {
+            "kind": "one-hot",
+            "categories": categories,
+            "codes": codes,
+            "widths": list(encoder._n_features_outs),
+            "unknown": unknown,
+        }
     ]
+
+
+def _without(output: int, drop: int) -> int:
+    """Return the output once another one is taken out; -1 for that one."""
+    return -1 if output == drop else output - (output > drop)
+
+
+def _refuses_unknown(encoder: Any, instead: str) -> BadInput:
+    return BadInput(
+        f"{type(encoder).__name__}(handle_unknown='error') cannot be compiled to a scoring plan",
+        code="estimator-not-covered",
+        remedy=f"Set handle_unknown={instead!r}: a model in service meets values that training never saw.",
+    )
 
 
 def _ordinal_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
-    expect(encoder, handle_unknown=("use_encoded_value",))
+    if encoder.handle_unknown == "error":
+        raise _refuses_unknown(encoder, "use_encoded_value")
     categories = _categories(encoder)
     # Only NaN counts as missing here, has a code of its own and no place among the categories. None is a
     # category like any other to scikit-learn.
@@ -90,7 +120,21 @@ def _number(value: float) -> float | None:
     return None if value != value else float(value)
 
 
+def _target_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
+    categories = _categories(encoder)
+    means = np.atleast_1d(encoder.target_mean_)
+    outputs = len(means) if encoder.target_type_ == "multiclass" else 1
+    # For each input a column of numbers for each output, with the target's mean for unseen values below.
+    rows = []
+    for j in range(len(categories)):
+        found = np.column_stack(encoder.encodings_[j * outputs : (j + 1) * outputs])
+        rows.append(np.vstack([found, means]))
+    values = arrays.floats(np.vstack(rows))
+    return [{"kind": "lookup", "categories": categories, "outputs": outputs, "values": values}]
+
+
 ENCODERS: dict[str, Callable[[Any, Arrays], list[Step]]] = {
     "OneHotEncoder": _one_hot_encoder,
     "OrdinalEncoder": _ordinal_encoder,
+    "TargetEncoder": _target_encoder,
 }

@@ -54,11 +54,14 @@ ENCODED: dict[str, str] = {
             "normalize",
             "bins",
             "products",
+            "lookup",
             "predictions",
         ),
         "it is not emitted yet",
     ),
     "words": "no standard operator cuts a text into words as a regular expression does",
+    "hash": "there is no standard operator of a hash",
+    "weigh": "it is not emitted yet",
 }
 """Kinds of encoders that standard operators cannot express, and why."""
 REFUSED: dict[str, str] = {

@@ -39,6 +39,7 @@ __all__ = [
     "LINKS",
     "MASK_BITS",
     "MAX_DEPTH",
+    "MAX_NGRAM",
     "MAX_WIDTH",
     "PAIR_LINKS",
     "SMALLEST_NORM",
@@ -67,7 +68,10 @@ ENCODERS = {
     "products": "shapes",
     "one-hot": "categories",
     "ordinal": "categories",
+    "lookup": "categories",
     "words": "texts",
+    "hash": "texts",
+    "weigh": "texts",
     "time-parts": "times",
     "predictions": "combine",
 }
@@ -98,6 +102,8 @@ SMALLEST_NORM = 2.220446049250313e-15
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 WORD_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text. The pattern is not read from the file: one could be made that never ends."""
+MAX_NGRAM = 32
+"""Most words or characters in a row that count as one token."""
 MAX_WIDTH = 1 << 18
 """Most values that a row may become."""
 MAX_DEPTH = 16

@@ -52,4 +52,21 @@ class Ordinal:
         ]
 
 
-KINDS = {"one-hot": OneHot, "ordinal": Ordinal}
+class Lookup:
+    """Numbers that training found for each category."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        sizes = [len(categories) + 1 for categories in spec["categories"]]
+        values = np.asarray(arrays[spec["values"]]).reshape(sum(sizes), spec["outputs"])
+        self._values = np.split(values, np.cumsum(sizes)[:-1])
+        self._tables = [dict(zip(items, range(len(items)), strict=True)) for items in spec["categories"]]
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        result: list[Column] = []
+        for column, table, values in zip(block, self._tables, self._values, strict=True):
+            codes = np.asarray(_codes(column, table, len(values) - 1), dtype=np.intp)
+            result += list(values[codes].T)
+        return result
+
+
+KINDS = {"one-hot": OneHot, "ordinal": Ordinal, "lookup": Lookup}

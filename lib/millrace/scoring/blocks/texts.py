@@ -2,45 +2,87 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from millrace.plan.kinds import WORD_PATTERN
-from millrace.scoring.blocks import Column
+from millrace.plan.kinds.texts import with_defaults
+from millrace.scoring.blocks import Column, Floats
+from millrace.scoring.rows.texts import hashed, tokens
 
 __all__ = ["KINDS"]
 
 
+def _weighed(counts: Floats, spec: dict[str, Any], idf: Floats | None) -> list[Column]:
+    there = counts != 0.0
+    if spec.get("sublinear"):
+        with np.errstate(all="ignore"):
+            np.log(counts, out=counts, where=there)
+        counts[there] += 1.0
+    if idf is not None:
+        counts *= idf
+    if spec["norm"] is not None and counts.size:
+        # accumulate() adds one by one, as scikit-learn does; sum() rounds in another way.
+        sizes = counts * counts if spec["norm"] == "l2" else np.abs(counts)
+        lengths = np.add.accumulate(sizes, axis=1)[:, -1]
+        lengths = np.sqrt(lengths) if spec["norm"] == "l2" else lengths
+        lengths[lengths == 0.0] = 1.0
+        counts /= lengths[:, None]
+    return list(counts.T)
+
+
+def _idf(spec: dict[str, Any], arrays: Sequence[memoryview]) -> Floats | None:
+    return None if spec["idf"] is None else np.asarray(arrays[spec["idf"]])
+
+
 class Words:
-    """Weights of the words of one text (TF-IDF)."""
+    """Weights of the terms in documents."""
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
-        self._find = re.compile(WORD_PATTERN).findall
+        self._spec = with_defaults(spec)
+        self._tokens = tokens(self._spec)
         self._numbers = {term: i for i, term in enumerate(spec["terms"])}
-        self._idf = None if spec["idf"] is None else np.asarray(arrays[spec["idf"]])
-        self._lower, self._binary, self._norm = spec["lower"], spec["binary"], spec["norm"]
+        self._idf = _idf(spec, arrays)
 
     def __call__(self, block: list[Column], rows: int) -> list[Column]:
-        weights = np.zeros((rows, len(self._numbers)))
-        for row, document in enumerate(block[0].tolist()):
-            text = document or ""
-            for word in self._find(text.lower() if self._lower else text):
-                number = self._numbers.get(word)
+        counts = np.zeros((rows, len(self._spec["terms"])))
+        for row, document in enumerate(zip(*[column.tolist() for column in block], strict=True)):
+            for token in self._tokens(document):
+                number = self._numbers.get(token)
                 if number is not None:
-                    weights[row, number] += 1.0
-        if self._binary:
-            weights[weights > 0.0] = 1.0
-        if self._idf is not None:
-            weights *= self._idf
-        if self._norm and weights.size:
-            # accumulate() adds one by one, as scikit-learn does; sum() rounds in another way.
-            lengths = np.sqrt(np.add.accumulate(weights * weights, axis=1)[:, -1])
-            lengths[lengths == 0.0] = 1.0
-            weights /= lengths[:, None]
-        return list(weights.T)
+                    counts[row, number] += 1.0
+        if self._spec["binary"]:
+            counts[counts > 0.0] = 1.0
+        return _weighed(counts, self._spec, self._idf)
 
 
-KINDS = {"words": Words}
+class Hash:
+    """Counts of documents' tokens, each at its hash."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._spec = spec
+        self._tokens = tokens(spec)
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        width, signed, binary = self._spec["width"], self._spec["signed"], self._spec["binary"]
+        counts = np.zeros((rows, width))
+        for row, document in enumerate(zip(*[column.tolist() for column in block], strict=True)):
+            for token in self._tokens(document):
+                output, count = hashed(token, width, signed)
+                counts[row, output] = 1.0 if binary else counts[row, output] + count
+        return _weighed(counts, self._spec, None)
+
+
+class Weigh:
+    """Weights of counts that are there already."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._spec, self._idf = spec, _idf(spec, arrays)
+
+    def __call__(self, block: list[Column], rows: int) -> list[Column]:
+        counts = np.column_stack(block) if block else np.empty((rows, 0))
+        return _weighed(counts.astype(np.float64), self._spec, self._idf)
+
+
+KINDS = {"words": Words, "hash": Hash, "weigh": Weigh}

@@ -27,7 +27,7 @@ class OneHot:
         parts = zip(spec["categories"], spec["codes"], spec["widths"], spec["unknown"], strict=True)
         for categories, codes, width, unknown in parts:
             outputs = range(len(categories)) if codes is None else codes
-            table = _table(categories, [self._width + output for output in outputs])
+            table = _table(categories, [-1 if output < 0 else self._width + output for output in outputs])
             self._tables.append((table, -1 if unknown < 0 else self._width + unknown))
             self._width += width
 
@@ -60,4 +60,26 @@ class Ordinal:
         ]
 
 
-KINDS = {"one-hot": OneHot, "ordinal": Ordinal}
+class Lookup:
+    """Numbers that training found for each category."""
+
+    __slots__ = ("_tables",)
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        values, outputs = arrays[spec["values"]].tolist(), spec["outputs"]
+        self._tables: list[tuple[dict[Any, list[float]], list[float]]] = []
+        start = 0
+        for categories in spec["categories"]:
+            ends = range(start + outputs, start + (len(categories) + 2) * outputs, outputs or 1)
+            rows = [values[end - outputs : end] for end in ends] or [[]] * (len(categories) + 1)
+            self._tables.append((_table(categories, rows[:-1]), rows[-1]))
+            start += len(rows) * outputs
+
+    def __call__(self, row: Sequence[Any]) -> list[Any]:
+        result: list[float] = []
+        for value, (table, unknown) in zip(row, self._tables, strict=True):
+            result += table.get(None if value != value else value, unknown)
+        return result
+
+
+KINDS = {"one-hot": OneHot, "ordinal": Ordinal, "lookup": Lookup}
