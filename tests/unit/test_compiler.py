@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
@@ -158,7 +159,9 @@ def test_the_header_says_what_the_plan_is() -> None:
     assert "y" in read.header["ignored"] and "small" in read.header["ignored"]
     assert read.header["about"] == {"run": "r-1"}
     assert read.header["certificate"] is None
-    assert set(read.header["libraries"]) == {"python", "millrace", "scikit-learn", "numpy"}
+    assert set(read.header["libraries"]) == {
+        *("python", "millrace", "scikit-learn", "numpy", "scipy", "pandas")
+    }
 
 
 def test_labels_are_those_that_the_estimator_knows() -> None:
@@ -178,13 +181,14 @@ def test_the_certificate_stands_in_the_plan() -> None:
     pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=3, random_state=0))
     schema = pipelines.schema("regression", FRAME)
     data, parity = compiler.certified(pipeline, schema=schema, model="m", frame=HOLDOUT)
-    assert parity == compiler.Parity(rows=50, max_difference=0.0, limit=1e-9, passed=True)
-    assert plan.read(data).header["certificate"] == {
-        "rows": 50,
-        "max_difference": 0.0,
-        "limit": 1e-9,
-        "passed": True,
-    }
+    assert parity.paths.keys() >= {"rows", "blocks"}
+    assert set(parity.paths.values()) == {0.0}
+    assert (parity.rows, parity.max_difference, parity.limit, parity.passed) == (50, 0.0, 1e-9, True)
+    certificate = plan.read(data).header["certificate"]
+    assert certificate == dataclasses.asdict(parity)
+    more = plan.read(compiler.with_onnx(data, {"max_difference": 1e-15, "passed": True}))
+    assert more.header["certificate"] == {**certificate, "onnx": {"max_difference": 1e-15, "passed": True}}
+    assert [a.tobytes() for a in more.arrays] == [a.tobytes() for a in plan.read(data).arrays]
     assert compiler.certified(pipeline, schema=schema, model="m", frame=HOLDOUT)[0] == data
 
 

@@ -21,7 +21,7 @@ from millrace.scoring.rows import RowScorer
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LIMIT", "Parity", "certified", "compile", "parity"]
+__all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity", "with_onnx"]
 
 LIMIT = 1e-9
 """Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
@@ -29,7 +29,7 @@ LIMIT = 1e-9
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a plan is from its pipeline, on every row and in both scoring paths.
+    """How far a plan is from its pipeline, on every row and in every scoring path.
 
     Attributes
     ----------
@@ -42,12 +42,19 @@ class Parity:
         What it may be.
     passed : bool
         Whether it is that.
+    paths : mapping of str to float
+        The largest difference of each path: ``rows``, ``blocks``, and ``kernel`` where this machine has one
+        that knows the plan.
+    onnx : mapping or None
+        How far an ONNX model of the plan was from it, when somebody compared them; see :func:`with_onnx`.
     """
 
     rows: int
     max_difference: float
     limit: float
     passed: bool
+    paths: Mapping[str, float]
+    onnx: Mapping[str, Any] | None = None
 
 
 def compile(
@@ -88,7 +95,7 @@ def compile(
 
 
 def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: float = LIMIT) -> Parity:
-    """Compare a plan with its pipeline on every row of a frame, in the row path and in the block path.
+    """Compare a plan with its pipeline on every row of a frame, in every scoring path.
 
     Parameters
     ----------
@@ -102,20 +109,59 @@ def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: floa
         What the difference may be.
     """
     compiled = plan.read(plan_bytes)
+    expected = np.asarray(
+        pipeline.predict(frame) if compiled.task == "regression" else pipeline.predict_proba(frame),
+        dtype=np.float64,
+    )
+    paths = {
+        path: _difference(found.reshape(expected.shape), expected)
+        for path, found in answers(compiled, frame).items()
+    }
+    worst = max(paths.values())
+    return Parity(
+        rows=len(frame), max_difference=worst, limit=limit, passed=worst <= limit, paths=paths, onnx=None
+    )
+
+
+def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return what each scoring path makes of the frame's rows.
+
+    Parameters
+    ----------
+    compiled : Plan
+        As ``plan.read`` returns it.
+    frame : DataFrame
+        Rows as the pipeline takes them.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By path, as :class:`Parity` names them: predictions, shape (n,), or probabilities, shape (n, classes).
+    """
     columns = {
         field["name"]: _column(frame[field["name"]].to_numpy(), field["type"])
         for field in compiled.signature.fields
     }
-    classify = compiled.task != "regression"
-    expected = np.asarray(
-        pipeline.predict_proba(frame) if classify else pipeline.predict(frame), dtype=np.float64
-    )
     by_block = BlockScorer(compiled).score(columns)
     scorer = RowScorer(compiled)
-    answers = [scorer.score(row) for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
-    by_row = np.asarray([p if classify else y for y, p in answers], dtype=np.float64).reshape(expected.shape)
-    worst = max(_difference(by_block, expected), _difference(by_row, expected))
-    return Parity(rows=len(frame), max_difference=worst, limit=limit, passed=worst <= limit)
+    scored = [scorer.score(row) for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
+    by_row = [prediction if shares is None else shares for prediction, shares in scored]
+    return {"rows": np.asarray(by_row, dtype=np.float64).reshape(by_block.shape), "blocks": by_block}
+
+
+def with_onnx(plan_bytes: bytes, difference: Mapping[str, Any]) -> bytes:
+    """Return a certified plan whose certificate says how far an ONNX model of it is from it.
+
+    Parameters
+    ----------
+    plan_bytes : bytes
+        A plan with a certificate.
+    difference : mapping
+        JSON types, for example the members of :class:`millrace.compiler.onnx.Difference`.
+    """
+    read = plan.read(plan_bytes)
+    certificate = {**read.header["certificate"], "onnx": dict(difference)}
+    return plan.write({**read.header, "certificate": certificate}, list(read.arrays))
 
 
 def certified(
@@ -173,6 +219,8 @@ def _document(
     interval: Mapping[str, float] | None,
     extra_header: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    import pandas
+    import scipy
     import sklearn
 
     arrays = Arrays()
@@ -200,6 +248,8 @@ def _document(
             "millrace": __version__,
             "scikit-learn": sklearn.__version__,
             "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "pandas": pandas.__version__,
         },
         "about": dict(extra_header or {}),
     }
