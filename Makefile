@@ -20,7 +20,7 @@ AT_ONCE := --numprocesses auto
 LAYERS := core columnar science plotting
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
-        destroy bench lock clean
+        destroy fuzz bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,12 @@ deploy: build ## to your AWS account; asks what it needs to know and remembers i
 
 destroy: setup ## STACK=… remove the stack and everything in its buckets; asks before it does
 	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" $(PYTHON) tools/destroy.py "$(STACK)"
+
+fuzz: setup ## FILES=100000 SEED=0: damaged plans are refused or scored; counts by outcome as one JSON object
+	@$(PYTHON) -m tests.fuzz --files $(FILES) --seed $(SEED)
+
+FILES := 100000
+SEED := 0
 
 bench: setup ## NAME=…: one benchmark; its last line is one JSON object
 	@$(PYTHON) benchmarks/$(NAME).py

@@ -300,6 +300,7 @@ def _arrays(body: memoryview, header: dict[str, Any], max_bytes: int) -> Arrays:
         if not (
             isinstance(entry, list)
             and 2 <= len(entry) <= 4
+            and isinstance(entry[0], str)
             and entry[0] in ITEM_BYTES
             and all(type(size) is int and size >= 0 for size in entry[1:])
             and entry[3:] != [0]

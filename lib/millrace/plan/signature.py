@@ -58,7 +58,8 @@ class Signature:
         return (
             isinstance(field, dict)
             and isinstance(field.get("name"), str)
-            and field.get("type") in _CONVERTERS
+            and isinstance(field.get("type"), str)
+            and field["type"] in _CONVERTERS
             and isinstance(field.get("categories", []), list)
             and all(isinstance(category, str) for category in field.get("categories", []))
             and isinstance(field.get("format", ""), str)
