@@ -281,6 +281,29 @@ class MemoryExecutions:
         return self.statuses.get(name)
 
 
+class MemoryLedger:
+    """Which object holds the outcome of each identity."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, str] = {}
+        self.on_stream: set[str] = set()
+
+    def claim(self, identity: str, object_key: str) -> str:
+        return self.objects.setdefault(identity, object_key)
+
+    def move(self, identity: str, source: str, target: str) -> bool:
+        if self.objects.get(identity) != source:
+            return False
+        self.objects[identity] = target
+        return True
+
+    def published(self, object_key: str) -> bool:
+        return object_key in self.on_stream
+
+    def mark_published(self, object_key: str) -> None:
+        self.on_stream.add(object_key)
+
+
 @dataclass
 class Context:
     """What a handler uses of Lambda's context."""

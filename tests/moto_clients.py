@@ -20,6 +20,15 @@ def moto_client(service: str) -> Any:
 
 def create_runs_table(client: Any, name: str) -> None:
     """Create the table of run records with the keys and the index that the template gives it."""
-    (table,) = resources("AWS::DynamoDB::Table").values()
+    _create_table(client, name, "RunsTable")
+
+
+def create_ledger_table(client: Any, name: str) -> None:
+    """Create the ledger's table with the key that the template gives it."""
+    _create_table(client, name, "LedgerTable")
+
+
+def _create_table(client: Any, name: str, resource: str) -> None:
+    table = resources("AWS::DynamoDB::Table")[resource]
     shared = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-    client.create_table(TableName=name, **{key: table[key] for key in shared})
+    client.create_table(TableName=name, **{key: table[key] for key in shared if key in table})

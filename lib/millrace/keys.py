@@ -2,8 +2,8 @@
 
 Standard library only and tiny, because ``predict`` imports it too.
 
-``datasets/``, ``score/`` and ``scored/`` are in the data bucket; ``runs/``, ``models/`` and ``aws/lambda/``
-(what the stream gave up on) are in the artifact bucket.
+``datasets/``, ``score/``, ``scored/`` and ``streamed/`` are in the data bucket; ``runs/``, ``models/`` and
+``aws/lambda/`` (what the stream of chunks gave up on) are in the artifact bucket.
 """
 
 from __future__ import annotations
@@ -91,6 +91,11 @@ def scored_rejects(result: str) -> str:
 def scored_report(result: str) -> str:
     """Return the key of what there is to say of a scored file, beside the result."""
     return f"{result}.report.json"
+
+
+def streamed(hour: str, shard: str, sequence: str, batch: str) -> str:
+    """Return the key of what came of a batch of the stream ``rows``."""
+    return f"streamed/{hour}/{shard}-{sequence}-{batch}.jsonl"
 
 
 # --- a run -------------------------------------------------------------------------------------

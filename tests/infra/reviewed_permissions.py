@@ -24,6 +24,11 @@ _LOST = {
 }
 _MISSING_KEY = "Without it S3 answers 403 instead of 404 for a key that is not there, which is expected here."
 
+_MAPPING = {
+    (f"kinesis:{call}", "stream/"): "The event source mapping reads the stream with this role."
+    for call in ("DescribeStream", "DescribeStreamSummary", "ListShards")
+}
+
 REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "IngestFunction": {
         ("s3:ListBucket", "-data-"): _MISSING_KEY,
@@ -33,12 +38,19 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "FanOutFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
-        ("kinesis:DescribeStream", "stream/"): "The event source mapping reads the stream with this role.",
-        (
-            "kinesis:DescribeStreamSummary",
-            "stream/",
-        ): "The event source mapping reads the stream with this role.",
-        ("kinesis:ListShards", "stream/"): "The event source mapping reads the stream with this role.",
+        **_MAPPING,
+    },
+    "AssembleFunction": {
+        ("s3:AbortMultipartUpload", "/scored/*"): "Ends an upload that a service's fault cut off half-way.",
+    },
+    "ScoreFunction": {
+        ("s3:ListBucket", "-data-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
+        ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
+        ("dynamodb:UpdateItem", "table/millrace-Ledger"): (
+            "Takes over what a worker left that died between its claim and its write."
+        ),
+        **_MAPPING,
+        **_LOST,
     },
     "ChunkFailedFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY, **_LOST},
     "ReconcileFunction": dict(_LOST),

@@ -69,7 +69,8 @@ def statements(logical_id: str) -> list[tuple[list[str], list[Any]]]:
     """Return the actions and resources of each statement of a function's role."""
     role = functions()[logical_id]["Role"]["Fn::GetAtt"][0]
     found = []
-    for policy in template()["Resources"][role]["Properties"]["Policies"]:
+    added = [one for one in resources("AWS::IAM::Policy").values() if {"Ref": role} in one["Roles"]]
+    for policy in [*template()["Resources"][role]["Properties"]["Policies"], *added]:
         for statement in policy["PolicyDocument"]["Statement"]:
             assert statement["Effect"] == "Allow"
             found.append((_listed(statement["Action"]), _listed(statement["Resource"])))

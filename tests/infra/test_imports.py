@@ -29,11 +29,12 @@ ARROWS: dict[str, frozenset[str]] = {
     # Scoring a file is a run as well: it pins a version, and evaluates its plan.
     "runs": frozenset({"csvfile", "profile", "features", "fanout", "plan", "scoring", "registry"}),
     # Adapters implement ports, which live in the room that needs them.
-    "aws": frozenset({"fanout", "runs", "registry"}),
+    "streams": frozenset({"fanout"}),
+    "aws": frozenset({"fanout", "runs", "registry", "streams"}),
     "edge": frozenset(
         {
             *("csvfile", "profile", "plan", "fanout", "features", "scoring", "compiler", "training"),
-            *("registry", "report", "runs", "aws"),
+            *("registry", "report", "runs", "streams", "aws"),
         }
     ),
     "local": frozenset({"edge", "aws"}),

@@ -95,7 +95,7 @@ def test_roles_name_actions_and_resources() -> None:
 def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
     roles = [properties["Role"]["Fn::GetAtt"][0] for properties in functions().values()]
     logs = [properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in functions().values()]
-    assert len(set(roles)) == len(set(logs)) == len(functions()) == 15
+    assert len(set(roles)) == len(set(logs)) == len(functions()) == 16
     for log_group in resources("AWS::Logs::LogGroup").values():
         assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
@@ -118,6 +118,28 @@ def test_the_stream_gives_up_and_says_so() -> None:
     assert mapping["ParallelizationFactor"] == {"Ref": "ParallelizationFactor"}
 
 
+def test_the_stream_of_rows_gives_up_where_nothing_listens() -> None:
+    mapping = resources("AWS::Lambda::EventSourceMapping")["RowsMapping"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert 0 < mapping["MaximumRetryAttempts"] <= 5
+    function = functions()["ScoreFunction"]
+    assert function["Timeout"] * (mapping["MaximumRetryAttempts"] + 1) <= mapping["MaximumRecordAgeInSeconds"]
+    destination = mapping["DestinationConfig"]["OnFailure"]["Destination"]
+    assert destination == {"Fn::GetAtt": ["DataBucket", "Arn"]}
+    assert not [prefix for bucket, prefix, _ in triggers() if bucket == "DataBucket" and "aws" in prefix]
+
+
+def test_the_streams_of_rows_are_left_out_unless_asked_for() -> None:
+    """Their shards cost while idle; what belongs to them has their condition."""
+    assert template()["Parameters"]["RowsShardCount"]["Default"] == 0
+    parts = ("RowsStream", "ScoredStream", "LedgerTable", "ScoreStreamsPolicy", "RowsMapping")
+    assert {template()["Resources"][part]["Condition"] for part in parts} == {"WithRows"}
+    assert resources("AWS::DynamoDB::Table")["LedgerTable"]["TimeToLiveSpecification"]["Enabled"] is True
+    for stream in ("RowsStream", "ScoredStream"):
+        assert resources("AWS::Kinesis::Stream")[stream]["StreamEncryption"]["EncryptionType"] == "KMS"
+
+
 def test_a_retry_fits_into_the_age_of_a_record() -> None:
     function = functions()["PreprocessFunction"]
     mapping = function["Events"]["Chunks"]["Properties"]
@@ -125,7 +147,9 @@ def test_a_retry_fits_into_the_age_of_a_record() -> None:
     assert function["Timeout"] * tries <= mapping["MaximumRecordAgeInSeconds"]
 
 
-@pytest.mark.parametrize("function", ["IngestFunction", "ChunkFailedFunction", "ReconcileFunction"])
+@pytest.mark.parametrize(
+    "function", ["IngestFunction", "ChunkFailedFunction", "ReconcileFunction", "ScoreFunction"]
+)
 def test_events_that_nobody_waits_for_have_a_destination(function: str) -> None:
     destination = functions()[function]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
     assert destination == {"Type": "SQS", "Destination": {"Fn::GetAtt": ["LostEventsQueue", "Arn"]}}

@@ -23,6 +23,7 @@ PARAMETERS = {
     "MinChunkBytes": "16384",
     "MaxFileBytes": "12000000",
     "PredictFreshnessSeconds": "1",
+    "RowsShardCount": "1",
 }
 
 HERE = Path(__file__).parent

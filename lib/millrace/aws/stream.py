@@ -1,10 +1,10 @@
-"""Kinesis as the stream of chunk descriptors."""
+"""Kinesis as a stream to write to: chunk descriptors, or scored rows."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from millrace.aws.clients import client
@@ -15,6 +15,8 @@ __all__ = ["KinesisStream"]
 
 BATCH_RECORDS = 500
 """The most records that one ``PutRecords`` takes."""
+BATCH_BYTES = 4 << 20
+"""And the most bytes, below the 5 MiB that one request may have."""
 TRIES = 8
 """How often a record is sent before we give up."""
 
@@ -49,9 +51,8 @@ class KinesisStream:
             Some records are still refused after 8 tries. What was written stays written: readers must
             take a record twice, as with any stream.
         """
-        todo = list(records)
-        for start in range(0, len(todo), BATCH_RECORDS):
-            self._put_batch(todo[start : start + BATCH_RECORDS])
+        for batch in _batches(records):
+            self._put_batch(batch)
 
     def _put_batch(self, batch: Sequence[tuple[bytes, str, str]]) -> None:
         kinesis = self._given if self._given is not None else client("kinesis")
@@ -77,3 +78,17 @@ class KinesisStream:
             where=f"stream {self._name}",
             remedy="Try again; if it lasts, raise the stack's shard count.",
         )
+
+
+def _batches(records: Iterable[tuple[bytes, str, str]]) -> Iterator[list[tuple[bytes, str, str]]]:
+    batch: list[tuple[bytes, str, str]] = []
+    size = 0
+    for record in records:
+        length = len(record[0]) + len(record[1])
+        if batch and (len(batch) == BATCH_RECORDS or size + length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += length
+    if batch:
+        yield batch

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from millrace.contracts import ObjectStore, RunStore
     from millrace.fanout.ports import DescriptorStream, TaskTokens
     from millrace.runs.ports import Executions
+    from millrace.streams.ports import Ledger
 
 __all__ = ["Job", "LambdaContext", "Ports", "stage"]
 
@@ -133,9 +134,23 @@ class Ports(Generic[S]):
 
         return StepFunctionsExecutions(self._setting("state_machine_arn"))
 
+    @functools.cached_property
+    def ledger(self) -> Ledger:
+        """Which object holds the outcome of each record of the stream ``rows``."""
+        from millrace.aws.ledger import DynamoLedger
+
+        return DynamoLedger(self._setting("ledger"), float(self._setting("ledger_days")) * 86400)
+
+    @functools.cached_property
+    def results(self) -> DescriptorStream:
+        """The stream of scored rows."""
+        from millrace.aws.stream import KinesisStream
+
+        return KinesisStream(self._setting("results"))
+
     def _setting(self, name: str) -> str:
         value = getattr(self.settings, name, None)
-        if value is None:
+        if value is None or value == "":
             raise Misconfigured(
                 f"{type(self.settings).__name__} has no {name!r}",
                 code="port-not-configured",

@@ -109,6 +109,19 @@ class AssembleSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ScoreSettings(Settings):
+    """``score``; ``ledger`` and ``results`` are empty in a stack without the streams."""
+
+    data_bucket: str
+    state_machine_arn: str
+    max_file_bytes: int
+    freshness_s: float
+    ledger: str
+    ledger_days: int
+    results: str
+
+
+@dataclass(frozen=True)
 class TrainSettings(Settings):
     """``train``."""
 

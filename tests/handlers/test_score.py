@@ -1,0 +1,244 @@
+"""``score`` as Lambda calls it: for the stream, for rows, and for a file that is named."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace import keys
+from millrace.edge.predict.score import load
+from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
+from millrace.registry.reader import Reader
+from tests import plans
+from tests.fakes import (
+    Context,
+    MemoryExecutions,
+    MemoryLedger,
+    MemoryObjectStore,
+    MemoryRunStore,
+    MemoryStream,
+)
+from tests.unit.test_reader import Bucket
+from tests.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+Handler = Callable[[dict[str, Any], Context], Any]
+
+
+class Cloud:
+    """The function over the ports in memory."""
+
+    def __init__(self) -> None:
+        self.data, self.artifacts = MemoryObjectStore("data"), MemoryObjectStore("artifacts")
+        self.ledger, self.results = MemoryLedger(), MemoryStream()
+        self.runs, self.executions = MemoryRunStore(), MemoryExecutions()
+        self.bucket = Bucket(demo=plans.binary())
+        self.reader = Reader(self.bucket, load, freshness_s=0.0, warn=print)
+        self.handler: Handler
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """Return what stands in the bucket, line by line."""
+        return [
+            json.loads(line)
+            for key in self.data.list("streamed/")
+            for line in self.data.get(key).splitlines()
+        ]
+
+    def sent(self) -> list[dict[str, Any]]:
+        """Return what is on the output stream."""
+        return [json.loads(data) for data, _, _ in self.results.records]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    made = Cloud()
+    for name, value in {
+        "MILLRACE_STAGE": "dev",
+        "MILLRACE_TABLE": "runs",
+        "MILLRACE_DATA_BUCKET": "data",
+        "MILLRACE_ARTIFACT_BUCKET": "artifacts",
+        "MILLRACE_STATE_MACHINE_ARN": "arn",
+        "MILLRACE_MAX_FILE_BYTES": "1000",
+        "MILLRACE_FRESHNESS_S": "0",
+        "MILLRACE_LEDGER": "ledger",
+        "MILLRACE_LEDGER_DAYS": "7",
+        "MILLRACE_RESULTS": "scored",
+    }.items():
+        monkeypatch.setenv(name, value)
+    stores = {"data": made.data, "artifacts": made.artifacts}
+    monkeypatch.setattr("millrace.aws.objects.S3Store", stores.__getitem__)
+    monkeypatch.setattr("millrace.aws.ledger.DynamoLedger", lambda table, keep_s: made.ledger)
+    monkeypatch.setattr("millrace.aws.stream.KinesisStream", lambda name: made.results)
+    monkeypatch.setattr("millrace.aws.runs.DynamoRunStore", lambda table: made.runs)
+    monkeypatch.setattr("millrace.aws.states.StepFunctionsExecutions", lambda arn: made.executions)
+    monkeypatch.setattr("millrace.edge.score.read_registry", lambda job: made.reader)
+    spec = importlib.util.spec_from_file_location("app_score", ROOT / "functions" / "score" / "app.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made.handler = module.handler
+    return made
+
+
+def event(*records: Any, first: int = 1) -> dict[str, Any]:
+    """Return the event of a batch; a record is JSON, or bytes as they are."""
+    return {
+        "Records": [
+            {
+                "kinesis": {
+                    "kinesisSchemaVersion": "1.0",
+                    "partitionKey": "p",
+                    "sequenceNumber": str(number),
+                    "data": base64.b64encode(
+                        record if isinstance(record, bytes) else json.dumps(record).encode()
+                    ).decode(),
+                    "approximateArrivalTimestamp": 1795168800.123,
+                },
+                "eventSource": "aws:kinesis",
+                "eventVersion": "1.0",
+                "eventID": f"shardId-000000000000:{number}",
+                "eventName": "aws:kinesis:record",
+                "invokeIdentityArn": "arn",
+                "awsRegion": "us-east-1",
+                "eventSourceARN": "arn",
+            }
+            for number, record in enumerate(records, start=first)
+        ]
+    }
+
+
+ROW = {"model": "demo", "row": {"age": 10, "city": "Bern"}}
+ROWS = {"model": "demo", "id": "r", "rows": [{"age": 10, "city": "Bern"}, {"age": 30, "city": "K\u00f6ln"}]}
+
+
+def test_records_are_scored_into_the_bucket_and_onto_the_stream(cloud: Cloud) -> None:
+    assert cloud.handler(event({**ROW, "id": 7}, ROWS, ROW), Context()) == {"batchItemFailures": []}
+    single, several, nameless = cloud.outcomes()
+    assert single["id"] == "7"
+    assert (single["prediction"], single["probabilities"]) == ("no", {"no": 0.5, "yes": 0.5})
+    assert (single["model"], single["version"]) == ("demo", 1)
+    assert single["source"] == {
+        "shard": "shardId-000000000000",
+        "sequence": "1",
+        "arrived_at": "2026-11-20T10:00:00.123Z",
+    }
+    assert several["predictions"] == ["no", "yes"]
+    assert nameless["id"] == "shardId-000000000000:3"
+    assert cloud.sent() == cloud.outcomes()
+    (key,) = cloud.data.list("streamed/")
+    assert key.startswith("streamed/2026/11/20/10/shardId-000000000000-1-")
+
+
+def test_a_replay_and_a_duplicate_have_no_second_effect(cloud: Cloud) -> None:
+    batch = event({**ROW, "id": "a"}, ROW)
+    for _ in range(2):
+        cloud.handler(batch, Context())
+    cloud.handler(event({**ROW, "id": "a"}, first=9), Context())
+    assert len(cloud.outcomes()) == len(cloud.sent()) == 2
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        pytest.param(b"\xff", "body-not-json", id="bytes"),
+        pytest.param(b"{", "body-not-json", id="no-json"),
+        pytest.param([1], "body-not-an-object", id="list"),
+        pytest.param({"model": "demo"}, "rows-missing", id="no-rows"),
+        pytest.param({**ROW, "id": 1.5}, "id-invalid", id="id"),
+        pytest.param({**ROW, "when": 1}, "field-unknown", id="field"),
+        pytest.param({**ROW, "model": "nobody"}, "model-unknown", id="model"),
+        pytest.param({**ROW, "version": 9}, "version-unknown", id="version"),
+        pytest.param({**ROW, "row": {"age": "old"}}, "value-type", id="value"),
+    ],
+)
+def test_a_record_that_is_wrong_is_kept_with_its_reason_and_blocks_nothing(
+    cloud: Cloud, record: Any, code: str
+) -> None:
+    batch = event(record, ROW)
+    assert cloud.handler(batch, Context()) == {"batchItemFailures": []}
+    wrong, fine = cloud.outcomes()
+    assert wrong["error"]["code"] == code
+    assert wrong["error"]["message"]
+    assert wrong["record"] == batch["Records"][0]["kinesis"]["data"]
+    assert fine["prediction"] == "no"
+    assert cloud.sent() == [wrong, fine]
+
+
+@pytest.mark.parametrize("kind", [TransientError, Misconfigured])
+def test_what_is_no_fault_of_the_record_is_delivered_again(cloud: Cloud, kind: type[Exception]) -> None:
+    class Broken(Reader):
+        def alias(self, model: str, name: str = "live") -> Any:
+            if model == "slow":
+                raise kind("not now", code="service-unavailable")  # type: ignore[call-arg]
+            return super().alias(model, name)
+
+    cloud.reader.__class__ = Broken
+    answer = cloud.handler(event(ROW, {**ROW, "model": "slow"}, ROW), Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert len(cloud.outcomes()) == 2
+    cloud.reader.__class__ = Reader
+    cloud.bucket.objects |= Bucket(slow=plans.binary()).objects
+    cloud.handler(event({**ROW, "model": "slow"}, ROW, first=2), Context())
+    assert sorted(outcome["source"]["sequence"] for outcome in cloud.outcomes()) == ["1", "2", "3"]
+    assert len(cloud.sent()) == 3
+
+
+def test_a_batch_that_cannot_be_written_is_delivered_again(cloud: Cloud) -> None:
+    cloud.results.failures.append(TransientError("full", code="stream-throttled"))
+    with pytest.raises(TransientError):
+        cloud.handler(event(ROW), Context())
+    cloud.handler(event(ROW), Context())
+    assert len(cloud.outcomes()) == len(cloud.sent()) == 1
+
+
+def test_rows_of_a_direct_event_are_answered(cloud: Cloud) -> None:
+    answer = cloud.handler({"model": "demo", "rows": ROWS["rows"]}, Context())
+    assert answer["predictions"] == ["no", "yes"]
+    assert cloud.outcomes() == cloud.sent() == []
+    with pytest.raises(NotFound):
+        cloud.handler({"model": "nobody", "rows": [{}]}, Context())
+
+
+def test_a_file_that_is_named_opens_its_run(cloud: Cloud) -> None:
+    World(data=cloud.data, artifacts=cloud.artifacts).register(plans.binary())
+    cloud.data.add("datasets/demo/old.csv", b"age,city\n1,Bern\n")
+    asked = {"model": "demo", "file": "s3://data/datasets/demo/old.csv", "options": {"format": "parquet"}}
+    answers = [cloud.handler(asked, Context()) for _ in range(2)]
+    assert answers[0] == answers[1]
+    run = cloud.runs.get(answers[0]["run"])
+    assert (run.state, run.kind, run.model, run.version) == ("QUEUED", "score", "demo", 1)
+    assert list(cloud.executions.started) == [f"{run.run_id}-1"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file": "data/x.csv"},
+        {"file": "s3://data"},
+        {"file": None},
+        {"model": 3},
+        {"options": []},
+        {"version_id": 1},
+        {"rows": []},
+    ],
+)
+def test_an_event_that_names_no_file_is_refused(cloud: Cloud, changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as caught:
+        cloud.handler({"model": "demo", "file": "s3://data/score/demo/x.csv", **changes}, Context())
+    assert caught.value.code == "event-invalid"
+
+
+def test_the_stream_needs_a_stack_that_has_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_LEDGER", "")
+    with pytest.raises(Misconfigured):
+        cloud.handler(event(ROW), Context())
+
+
+def test_keys_of_the_stream_lie_where_no_function_listens() -> None:
+    assert keys.streamed("2026/11/20/10", "s", "1", "b") == "streamed/2026/11/20/10/s-1-b.jsonl"
