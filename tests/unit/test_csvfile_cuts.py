@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.contracts import Dialect
-from millrace.csvfile import find_chunks, read_records
+from millrace.csvfile import boundaries, find_chunks, read_records
 from millrace.csvfile import records as records_module
 from millrace.csvfile.records import physical_lines, split_records
 from millrace.errors import BadInput, TooLarge
@@ -150,3 +150,33 @@ def test_a_chunk_of_another_length_is_a_fault_of_the_caller() -> None:
     table = CsvTable.of(b"a,b\n1,2\n")
     with pytest.raises(ValueError, match="has 4 bytes, got 3"):
         list(read_records(b"1,2", table.layout.dialect, table.layout.chunks[0], 2))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    pieces=st.lists(
+        st.sampled_from(
+            ["a,b\n", "1,22\n", "1,2\n" * 4, "\n", "\r\n", "a\r\n", '"q\nr",1\n', '"', "\r", "z", "é,1\n"]
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    target=st.integers(1, 40),
+    block=st.sampled_from([1, 3, 7, 16, 1000]),
+    header=st.booleans(),
+)
+def test_lines_that_are_records_are_cut_as_the_parser_would(
+    pieces: list[str], target: int, block: int, header: bool
+) -> None:
+    data, dialect = "".join(pieces).encode(), Dialect(header=header)
+
+    def found() -> object:
+        try:
+            return find_chunks(blocks_of(data, block), dialect, target)
+        except BadInput as error:
+            return error.code
+
+    quick = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundaries, "_is_plain", lambda piece, dialect: False)
+        assert quick == found()

@@ -46,8 +46,10 @@ class RawRecord(NamedTuple):
         return self.offset + len(self.raw)
 
 
-def physical_lines(blocks: Iterable[bytes], *, skip_bytes: int = 0) -> Iterator[bytes]:
+def physical_lines(blocks: Iterable[bytes], *, skip_bytes: int = 0, line: int = 1) -> Iterator[bytes]:
     """Yield the lines with their ends (LF, CRLF or CR), holding one block and one line at most.
+
+    ``line`` is the number of the first of them, for the error.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def physical_lines(blocks: Iterable[bytes], *, skip_bytes: int = 0) -> Iterator[
             raise TooLarge(
                 f"A line is longer than {MAX_RECORD_BYTES >> 20} MiB",
                 code="record-too-long",
-                where=f"line {count + 1}",
+                where=f"line {count + line}",
                 remedy="Check that the file is a CSV file with a line for each record.",
             )
     if rest:
