@@ -1,30 +1,17 @@
 """Tables and fitted pipelines for the tests of the compiler: every covered class, in every covered way.
 
-``ENCODERS`` and ``ESTIMATORS`` are keyed by class name, like the compiler's own tables; a test holds the two
-side by side, so that a class without a case here fails.
+``ENCODERS``, and ``ESTIMATORS`` from the module beside, are keyed by class name, like the compiler's own
+tables; a test holds the two side by side, so that a class without a case here fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-    StackingClassifier,
-    StackingRegressor,
-    VotingClassifier,
-    VotingRegressor,
-)
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import (
     CountVectorizer,
@@ -46,9 +33,8 @@ from sklearn.feature_selection import (
     VarianceThreshold,
 )
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
+from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
@@ -68,6 +54,16 @@ from sklearn.preprocessing import (
 
 from millrace.contracts import Column, Schema, Task
 from millrace.features.transformers import TIME_PARTS, TimeParts, lower_text
+from tests.estimators import (  # noqa: F401
+    ESTIMATORS,
+    DummyRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    LogisticRegression,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    Ridge,
+)
 
 NUMBERS = ["small", "large", "sparse"]
 CATEGORIES = ["colour", "shop"]
@@ -125,7 +121,7 @@ def target(frame: pd.DataFrame, task: Task) -> Any:
     signal = frame["small"] + (frame["colour"] == "red") + 0.5 * frame["flag"].fillna(0.5)
     signal = np.asarray(signal) + rng.normal(size=len(frame)) * 0.3
     if task == "regression":
-        return signal * 10.0
+        return np.maximum(signal * 10.0 + 40.0, 0.5)
     cuts = [0.5] if task == "binary" else [-0.5, 0.5, 1.2]
     return np.digitize(signal, cuts).astype(np.int32)
 
@@ -421,109 +417,3 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Unfitted transformers of the table with one more column, ``full``: the notes without missing ones."""
-
-
-def _numeric(estimator: Any) -> Pipeline:
-    """Put an imputer before an estimator that takes no missing values."""
-    return make_pipeline(SimpleImputer(keep_empty_features=True), estimator)
-
-
-def _boosted(kind: Any, **settings: Any) -> Any:
-    return kind(**{"max_iter": 5, "random_state": 0, "min_samples_leaf": 5} | settings)
-
-
-def _trees(kind: Any, **settings: Any) -> Any:
-    return kind(**{"n_estimators": 4, "random_state": 0} | settings)
-
-
-def _classifiers() -> list[tuple[str, Any]]:
-    """Members that come with their own features, and one that takes missing values."""
-    linear = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=50))
-    return [
-        ("linear", linear),
-        ("boosted", _boosted(HistGradientBoostingClassifier, max_iter=2)),
-        ("forest", _trees(RandomForestClassifier, max_leaf_nodes=5)),
-    ]
-
-
-def _regressors() -> list[tuple[str, Any]]:
-    return [
-        ("linear", make_pipeline(SimpleImputer(), StandardScaler(), Ridge())),
-        ("boosted", _boosted(HistGradientBoostingRegressor, max_iter=2)),
-        ("forest", _trees(RandomForestRegressor, max_leaf_nodes=5)),
-    ]
-
-
-ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
-    "LogisticRegression": {
-        "plain": lambda: _numeric(LogisticRegression(max_iter=50)),
-        "no-intercept": lambda: _numeric(LogisticRegression(max_iter=50, fit_intercept=False)),
-    },
-    "Ridge": {
-        "plain": lambda: _numeric(Ridge()),
-        "no-intercept": lambda: _numeric(Ridge(fit_intercept=False)),
-    },
-    "RandomForestClassifier": {
-        "plain": lambda: _trees(RandomForestClassifier),
-        "best-first": lambda: _trees(RandomForestClassifier, max_leaf_nodes=9, class_weight="balanced"),
-    },
-    "RandomForestRegressor": {
-        "plain": lambda: _trees(RandomForestRegressor),
-        "best-first": lambda: _trees(RandomForestRegressor, max_leaf_nodes=9, criterion="absolute_error"),
-    },
-    "ExtraTreesClassifier": {"plain": lambda: _trees(ExtraTreesClassifier)},
-    "ExtraTreesRegressor": {"plain": lambda: _trees(ExtraTreesRegressor)},
-    "HistGradientBoostingClassifier": {
-        "plain": lambda: _boosted(HistGradientBoostingClassifier),
-        "long": lambda: _boosted(HistGradientBoostingClassifier, max_iter=20, max_leaf_nodes=None),
-    },
-    "HistGradientBoostingRegressor": {
-        "plain": lambda: _boosted(HistGradientBoostingRegressor),
-        "absolute": lambda: _boosted(HistGradientBoostingRegressor, loss="absolute_error"),
-        "stump": lambda: _boosted(HistGradientBoostingRegressor, max_leaf_nodes=2, max_iter=1),
-    },
-    "VotingClassifier": {
-        "soft": lambda: VotingClassifier(_classifiers(), voting="soft"),
-        "weights": lambda: VotingClassifier(_classifiers(), voting="soft", weights=[2, 0.3, 1]),
-        "drop": lambda: VotingClassifier(
-            [*_classifiers(), ("out", "drop")], voting="soft", weights=[1, 2, 3, 4]
-        ),
-    },
-    "VotingRegressor": {
-        "plain": lambda: VotingRegressor(_regressors()),
-        "weights": lambda: VotingRegressor([("out", "drop"), *_regressors()], weights=[4, 1, 2, 3]),
-    },
-    "StackingClassifier": {
-        "plain": lambda: StackingClassifier(_classifiers(), LogisticRegression(), cv=2),
-        "margins": lambda: StackingClassifier(
-            _classifiers()[:1], LogisticRegression(), cv=2, stack_method="decision_function"
-        ),
-        "trees": lambda: StackingClassifier(
-            _classifiers(), _boosted(HistGradientBoostingClassifier), cv=2, passthrough=True
-        ),
-        "in-itself": lambda: StackingClassifier(
-            [
-                ("one", StackingClassifier(_classifiers()[:2], LogisticRegression(), cv=2)),
-                ("two", DummyClassifier()),
-            ],
-            LogisticRegression(C=0.5),
-            cv=2,
-        ),
-    },
-    "StackingRegressor": {
-        "plain": lambda: StackingRegressor(_regressors(), Ridge(), cv=2),
-        "trees": lambda: StackingRegressor(
-            _regressors(), _trees(ExtraTreesRegressor), cv=2, passthrough=True
-        ),
-    },
-    "DummyClassifier": {
-        "prior": lambda: DummyClassifier(),
-        "most-frequent": lambda: DummyClassifier(strategy="most_frequent"),
-        "constant": lambda: DummyClassifier(strategy="constant", constant=1),
-    },
-    "DummyRegressor": {
-        "mean": lambda: DummyRegressor(),
-        "median": lambda: DummyRegressor(strategy="median"),
-    },
-}
-"""Makers of unfitted estimators; a pipeline where one needs an imputer."""

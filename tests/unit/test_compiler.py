@@ -15,7 +15,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
-from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -112,11 +113,11 @@ def test_transformers_that_are_not_covered_are_refused_by_name(case: str) -> Non
 @pytest.mark.parametrize(
     ("estimator", "name"),
     [
-        (Lasso(), "Lasso"),
+        (KernelRidge(), "KernelRidge"),
         (DummyClassifier(strategy="stratified"), r"DummyClassifier\(strategy='stratified'\)"),
         (DummyClassifier(strategy="uniform"), r"DummyClassifier\(strategy='uniform'\)"),
     ],
-    ids=["lasso", "stratified", "uniform"],
+    ids=["kernel-ridge", "stratified", "uniform"],
 )
 def test_estimators_that_are_not_covered_are_refused_by_name(estimator: Any, name: str) -> None:
     task = "binary" if hasattr(estimator, "strategy") else "regression"
@@ -201,7 +202,7 @@ class Crooked(LogisticRegression):  # type: ignore[misc]
 
 @pytest.mark.parametrize("error", [2e-9, -2e-9, np.nan])
 def test_a_difference_over_the_limit_is_no_certificate(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(compiler.estimators.ESTIMATORS, "Crooked", compiler.linear._logistic_regression)
+    monkeypatch.setitem(compiler.estimators.ESTIMATORS, "Crooked", compiler.linear._logistic)
     monkeypatch.setattr(compiler.estimators, "name_of", lambda fitted: type(fitted).__name__)
     model = Crooked()
     model.error = error

@@ -8,8 +8,9 @@ from typing import Any
 from millrace.compiler import combine, linear, trees
 from millrace.compiler.common import Arrays, Node, name_of, not_covered
 from millrace.compiler.encoders import compile_steps
+from millrace.errors import BadInput
 
-__all__ = ["ESTIMATORS", "MARGINS", "compile_estimator", "compile_margin"]
+__all__ = ["ESTIMATORS", "MARGINS", "compile_estimator", "compile_margin", "without_probabilities"]
 
 Table = dict[str, Callable[[Any, Arrays], Node]]
 
@@ -56,14 +57,16 @@ def _compile(estimator: Any, table: Table, arrays: Arrays) -> Node:
         return _compile(estimator.estimator, table, arrays)
     if name in table:
         return table[name](estimator, arrays)
-    if name in MARGINS:
-        raise not_covered(
-            f"{name} has no probabilities and", "Put it into a CalibratedClassifierCV, which gives it some."
-        )
-    raise not_covered(name)
+    raise without_probabilities(name) if name in MARGINS else not_covered(name)
+
+
+def without_probabilities(what: str) -> BadInput:
+    """Return the refusal of a classifier that only decides."""
+    remedy = "Put it into a CalibratedClassifierCV, which gives it probabilities."
+    return not_covered(f"{what} has no probabilities and", remedy)
 
 
 ESTIMATORS: Table = {**linear.ESTIMATORS, **trees.ESTIMATORS, **combine.ESTIMATORS}
 """By class name: ``(fitted estimator, arrays) -> node``."""
-MARGINS: Table = {**linear.MARGINS}
+MARGINS: Table = {**linear.MARGINS, **trees.MARGINS, **combine.MARGINS}
 """By class name: the same for what ``decision_function`` returns."""

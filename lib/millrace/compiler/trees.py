@@ -1,8 +1,9 @@
-"""Compiles forests and boosted trees."""
+"""Compiles trees, forests and boosted trees."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from millrace.compiler.common import Arrays, Node, Step, narrow, not_covered
 from millrace.compiler.encoders import compile_steps
 from millrace.plan.kinds import MASK_BITS
 
-__all__ = ["ESTIMATORS"]
+__all__ = ["ESTIMATORS", "MARGINS", "TREES", "forest"]
 
 _HGB_LINKS = {
     "IdentityLink": "identity",
@@ -24,7 +25,7 @@ _SINGLE_INTEGERS = 1 << 24
 """float32 holds every integer below this."""
 
 
-def _hist_gradient_boosting(estimator: Any, arrays: Arrays) -> Node:
+def _hist_gradient_boosting(estimator: Any, arrays: Arrays, *, margin: bool = False) -> Node:
     link = _HGB_LINKS.get(type(estimator._loss.link).__name__)
     if link is None:
         raise not_covered(f"{type(estimator).__name__}(loss={estimator.loss!r})")
@@ -52,13 +53,14 @@ def _hist_gradient_boosting(estimator: Any, arrays: Arrays) -> Node:
                 leaf=leaf,
                 feature=feature + section * width,
                 number=number,
+                cover=nodes["count"],
             )
         )
     spec = _trees(trees, arrays)
     spec["outputs"] = estimator.n_trees_per_iteration_
     spec["baseline"] = arrays.floats(estimator._baseline_prediction)
     spec["masks"] = arrays.add(np.vstack(masks)) if masks else None
-    spec["link"] = link
+    spec["link"] = "identity" if margin else link
     spec["steps"] = _hgb_steps(estimator, arrays)
     return spec
 
@@ -87,26 +89,128 @@ def _mask(chosen: NDArray[Any], known: NDArray[Any], missing_left: bool) -> NDAr
     return bits
 
 
+def _gradient_boosting(estimator: Any, arrays: Arrays, *, margin: bool = False) -> Node:
+    from sklearn.ensemble._gb import _init_raw_predictions
+
+    name = type(estimator).__name__
+    width, outputs = estimator.n_features_in_, estimator.n_trees_per_iteration_
+    baseline = np.zeros(outputs)
+    if estimator.init_ != "zero":
+        if type(estimator.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
+            raise not_covered(f"{name}(init={estimator.init!r:.60})")
+        # What it starts from is the same for every row.
+        row = np.zeros((1, width), dtype=np.float32)
+        classify = hasattr(estimator, "classes_")
+        baseline = _init_raw_predictions(row, estimator.init_, estimator._loss, classify)[0]
+    tables = [member.tree_ for member in estimator.estimators_.ravel()]
+    values = [estimator.learning_rate * table.value[:, 0, 0] for table in tables]
+    link = "identity"
+    if hasattr(estimator, "classes_") and not margin:
+        link = "softmax" if outputs > 1 else "logistic"
+        if type(estimator._loss).__name__ == "ExponentialLoss":
+            # Its probability is that of twice the sum, and doubling rounds nothing.
+            baseline, values = 2.0 * baseline, [2.0 * value for value in values]
+    spec = _of_values(tables, values, arrays, width)
+    return spec | {"outputs": outputs, "baseline": arrays.floats(baseline), "link": link}
+
+
 def _forest(estimator: Any, arrays: Arrays) -> Node:
-    if estimator.n_outputs_ != 1:
-        raise not_covered(f"{type(estimator).__name__} with several targets")
-    classify = hasattr(estimator, "classes_")
-    width = estimator.n_features_in_
-    trees: list[_Tree] = []
-    rows: list[NDArray[np.float64]] = []
-    leaves = 0
-    for member in estimator.estimators_:
-        table = member.tree_
-        leaf = table.children_left == -1
-        number = np.where(leaf, 0.0, table.threshold)
-        values = table.value[leaf, 0, :]
-        if classify:
-            number[leaf] = np.arange(leaves, leaves + len(values))
-            leaves += len(values)
-            rows.append(values)
+    classes = len(estimator.classes_) if hasattr(estimator, "classes_") else 0
+    return forest(estimator.estimators_, arrays, width=estimator.n_features_in_, classes=classes)
+
+
+def _single_tree(estimator: Any, arrays: Arrays) -> Node:
+    classes = len(estimator.classes_) if hasattr(estimator, "classes_") else 0
+    return forest(
+        [estimator], arrays, width=estimator.n_features_in_, classes=classes, known=[range(classes)]
+    )
+
+
+def forest(
+    members: Sequence[Any],
+    arrays: Arrays,
+    *,
+    width: int,
+    classes: int,
+    known: Sequence[Sequence[int]] | None = None,
+    inputs: Sequence[NDArray[np.int64]] | None = None,
+) -> Node:
+    """Return the node of the mean of fitted trees.
+
+    Parameters
+    ----------
+    members : sequence of DecisionTreeClassifier or DecisionTreeRegressor
+        The trees.
+    arrays : Arrays
+        Receives the arrays.
+    width, classes : int
+        Number of inputs, and of classes; 0 for regression.
+    known : sequence, optional
+        The classes that each tree knows, as positions among all; without it they are its ``classes_``.
+    inputs : sequence of ndarray, optional
+        The input of the whole that each of a tree's features is; without it they are the same.
+    """
+    if any(np.ndim(member.n_classes_ if classes else 0) or member.n_outputs_ != 1 for member in members):
+        raise not_covered(f"{type(members[0]).__name__} with several targets")
+    tables = [member.tree_ for member in members]
+    values: list[NDArray[np.float64]] = []
+    for number, table in enumerate(tables):
+        if classes:
+            codes = np.asarray(known[number] if known else members[number].classes_, dtype=np.int64)
+            shares = np.zeros((table.node_count, classes))
+            shares[:, codes] = table.value[:, 0, : len(codes)]
+            values.append(shares)
         else:
-            number[leaf] = values[:, 0]
+            values.append(table.value[:, 0, 0])
+    spec = _of_values(tables, values, arrays, width, inputs)
+    return spec | {"mean": True, "link": "probabilities" if classes else "identity"}
+
+
+def _adaptive_boosting(estimator: Any, arrays: Arrays, *, margin: bool = False) -> Node:
+    if not all(type(member).__name__ in TREES for member in estimator.estimators_):
+        raise not_covered(f"AdaBoostClassifier over {type(estimator.estimators_[0]).__name__}")
+    classes = len(estimator.classes_)
+    total = estimator.estimator_weights_.sum()
+    values = []
+    for member, weight in zip(estimator.estimators_, estimator.estimator_weights_, strict=False):
+        # Each tree has one vote: its weight for the class of the leaf, and less than nothing for the others.
+        shares = np.zeros((member.tree_.node_count, classes))
+        codes = np.searchsorted(estimator.classes_, member.classes_)
+        shares[:, codes] = member.tree_.value[:, 0, : len(codes)]
+        votes = np.full_like(shares, -1.0 / (classes - 1) * weight)
+        votes[np.arange(len(votes)), shares.argmax(axis=1)] = weight
+        values.append(votes / total)
+    tables = [member.tree_ for member in estimator.estimators_]
+    width = estimator.n_features_in_
+    if margin:
+        values = [2.0 * votes[:, 1] for votes in values] if classes == 2 else values
+        return _of_values(tables, values, arrays, width) | {"link": "identity"}
+    return _of_values(tables, [v / (classes - 1) for v in values], arrays, width) | {"link": "softmax"}
+
+
+def _of_values(
+    tables: Sequence[Any],
+    values: Sequence[NDArray[np.float64]],
+    arrays: Arrays,
+    width: int,
+    inputs: Sequence[NDArray[np.int64]] | None = None,
+) -> Node:
+    """Return the sum of scikit-learn's trees, whose nodes have one of ``values`` each, or a row of them."""
+    several = values[0].ndim == 2
+    flat = np.concatenate(values)
+    if several:
+        # Few rows of values are different ones, so a leaf names one of these.
+        at_leaf = np.concatenate([table.children_left == -1 for table in tables])
+        unique, number_of = np.unique(flat[at_leaf], axis=0, return_inverse=True)
+        flat = np.zeros(len(at_leaf))
+        flat[at_leaf] = number_of.ravel()
+    trees: list[_Tree] = []
+    first = 0
+    for number, table in enumerate(tables):
+        leaf = table.children_left == -1
         feature = np.where(leaf, 0, table.feature)
+        if inputs is not None:
+            feature = inputs[number][feature]
         to_left = (table.missing_go_to_left == 1) & ~leaf
         trees.append(
             _Tree(
@@ -114,19 +218,15 @@ def _forest(estimator: Any, arrays: Arrays) -> Node:
                 right=table.children_right,
                 leaf=leaf,
                 feature=feature + np.where(to_left, width, 0),
-                number=number,
+                number=np.where(leaf, flat[first : first + len(leaf)], table.threshold),
+                cover=table.weighted_n_node_samples,
             )
         )
-    if not classify:
-        spec = _trees(trees, arrays)
-        return spec | {"mean": True, "single": True, "link": "identity"}
-    unique, number_of = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
-    for tree in trees:
-        tree.number[tree.leaf] = number_of.ravel()[tree.number[tree.leaf].astype(np.int64)]
-    spec = _trees(trees, arrays, single=len(unique) < _SINGLE_INTEGERS)
-    spec |= {"mean": True, "single": True, "link": "probabilities"}
-    spec["outputs"] = unique.shape[1]
-    spec["values"] = arrays.floats(unique)
+        first += len(leaf)
+    spec = _trees(trees, arrays, single=several and len(unique) < _SINGLE_INTEGERS)
+    spec["single"] = True
+    if several:
+        spec |= {"outputs": unique.shape[1], "values": arrays.floats(unique)}
     return spec
 
 
@@ -141,6 +241,7 @@ class _Tree:
         leaf: NDArray[np.bool_],
         feature: NDArray[Any],
         number: NDArray[np.float64],
+        cover: NDArray[Any],
     ) -> None:
         order = _preorder(left, right, leaf)
         place = np.empty(len(order), dtype=np.int64)
@@ -148,6 +249,7 @@ class _Tree:
         self.leaf = leaf[order]
         self.feature = np.where(self.leaf, 0, feature[order])
         self.number = number[order]
+        self.cover = cover[order]
         self.skip = np.where(self.leaf, 0, place[right[order]] - np.arange(len(order)))
 
 
@@ -182,11 +284,20 @@ def _trees(trees: list[_Tree], arrays: Arrays, *, single: bool = False) -> dict[
         "masks": None,
         "mean": False,
         "single": False,
+        "cover": arrays.add(_exact(_concatenated([tree.cover for tree in trees]))),
     }
 
 
 def _concatenated(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _exact(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values in the narrowest type that plans hold and that loses nothing."""
+    if np.array_equal(values, np.floor(values)) and values.max(initial=0) <= np.iinfo(np.int32).max:
+        return narrow(values)
+    single = values.astype(np.float32)
+    return single if np.array_equal(single, values) else values.astype(np.float64)
 
 
 def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -200,11 +311,23 @@ def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return rounded
 
 
+TREES = ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor")
+"""Classes of single trees, which make a forest of one."""
+
 ESTIMATORS: dict[str, Callable[[Any, Arrays], Node]] = {
+    **dict.fromkeys(TREES, _single_tree),
     "RandomForestClassifier": _forest,
     "RandomForestRegressor": _forest,
     "ExtraTreesClassifier": _forest,
     "ExtraTreesRegressor": _forest,
+    "AdaBoostClassifier": _adaptive_boosting,
+    "GradientBoostingClassifier": _gradient_boosting,
+    "GradientBoostingRegressor": _gradient_boosting,
     "HistGradientBoostingClassifier": _hist_gradient_boosting,
     "HistGradientBoostingRegressor": _hist_gradient_boosting,
+}
+MARGINS: dict[str, Callable[[Any, Arrays], Node]] = {
+    "AdaBoostClassifier": partial(_adaptive_boosting, margin=True),
+    "GradientBoostingClassifier": partial(_gradient_boosting, margin=True),
+    "HistGradientBoostingClassifier": partial(_hist_gradient_boosting, margin=True),
 }

@@ -44,6 +44,7 @@ __all__ = [
     "PAIR_LINKS",
     "SMALLEST_NORM",
     "TIME_PARTS",
+    "VALUE_LINKS",
     "WORD_PATTERN",
     "array",
     "check",
@@ -83,6 +84,9 @@ ESTIMATORS = {
     "inputs": "combine",
     "mean": "combine",
     "onnx": "onnx",
+    "platt": "combine",
+    "isotonic": "combine",
+    "temperature": "combine",
 }
 """The family of each kind of estimator."""
 FUNCTIONS = (
@@ -90,10 +94,39 @@ FUNCTIONS = (
     *("exp", "expm1", "log", "log2", "log10", "log1p"),
 )
 """What may be applied to a number, by numpy's name; where one is not defined, numpy's answer holds."""
-LINKS = ("identity", "exp", "logistic", "softmax", "probabilities")
-"""How raw outputs become the prediction: as they are; e to it; one output to two probabilities; several to
-as many; they are probabilities already."""
-PAIR_LINKS = ("logistic",)
+LINKS = (
+    "identity",
+    "exp",
+    "expm1",
+    "square",
+    "probabilities",
+    "logistic",
+    "softmax",
+    "pair",
+    "normalize",
+    "shares",
+    "one-vs-rest",
+    "huber",
+    "huber-one-vs-rest",
+)
+"""How raw outputs become the prediction.
+
+``identity``, ``exp``, ``expm1``, ``square``
+    As they are; e to it; e to it less 1; its square.
+``probabilities``
+    They are probabilities already.
+``logistic``, ``pair``, ``huber``
+    One output to two probabilities, the second being 1 / (1 + e^-x); x itself; (x + 1) / 2 between 0 and 1.
+``softmax``
+    Several to as many, e^x in proportion.
+``normalize``, ``shares``
+    Each divided by their sum; when that is 0, all are alike (``normalize``) or stay 0 (``shares``).
+``one-vs-rest``, ``huber-one-vs-rest``
+    Several to as many: each as ``logistic`` or ``huber`` makes its second probability, then ``normalize``.
+"""
+VALUE_LINKS = ("identity", "exp", "expm1", "square")
+"""Links that make values, as a plan without classes has them; all others make probabilities."""
+PAIR_LINKS = ("logistic", "pair", "huber")
 """Links that take one output and make two of it."""
 MASK_BITS = 256
 """Bits of a set of categories; the last one stands for missing and unknown codes."""
@@ -147,7 +180,7 @@ def check(header: dict[str, Any], arrays: Arrays) -> None:
         outputs = node(spec, _steps(header["features"], flow, pool), pool)
         fits(outputs == max(classes, 1), "classes")
         # Without classes the outputs are values, with them probabilities.
-        fits((classes == 0) == (spec["link"] in ("identity", "exp")), "estimator.link")
+        fits((classes == 0) == (spec["link"] in VALUE_LINKS), "estimator.link")
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise BadInput(
             f"The scoring plan's computation is malformed: {type(error).__name__} at {error}"[:200],

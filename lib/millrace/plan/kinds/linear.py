@@ -1,7 +1,8 @@
 """Weighted sums, and constants.
 
 ``linear``
-    ``coef`` (outputs x inputs), ``intercept``.
+    ``coef`` (outputs x inputs), ``intercept``; ``background``: the mean of each input over the training
+    rows, which explanations compare a row with. It may be absent or null.
 ``constant``
     ``values``.
 """
@@ -21,6 +22,8 @@ __all__ = ["KINDS"]
 def _linear(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> int:
     intercept = array(arrays, spec["intercept"], "d", -1, "linear.intercept")
     array(arrays, spec["coef"], "d", len(intercept) * width, "linear.coef")
+    if spec.get("background") is not None:
+        array(arrays, spec["background"], "d", width, "linear.background")
     return len(intercept)
 
 

@@ -2,7 +2,7 @@
 
 ``trees``
     ``roots``, ``feature``, ``skip``, ``number``, ``outputs``, ``values``, ``baseline``, ``masks``, ``mean``,
-    ``single``.
+    ``single``; ``cover``, which may be absent or null.
 
 Trees are one table of nodes in preorder: the left child of node ``i`` is ``i + 1``, the right one is
 ``i + skip[i]``, and ``skip`` is 0 for a leaf. A child lies behind its parent, so no walk can loop. For
@@ -11,7 +11,8 @@ compare with ``number``: at most goes left), and ``2 w + f`` for a set of catego
 index of a mask of 256 bits whose bit ``code`` sends left; every missing or unknown code is 255. A leaf's
 ``number`` is its value, added to output ``tree % outputs``; with ``values`` it is the index of a row of
 them, added to all outputs. ``mean`` divides by the number of trees; ``single`` rounds the inputs to float32
-first, as scikit-learn's forests do.
+first, as scikit-learn's forests do. ``cover`` is the weight of the training rows that passed each node, which
+explanations need; a file may hold any numbers there, so who divides by them must mind zeros.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def _trees(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> in
         fits(_not_negative(feature) and highest < 3 * width, "trees.feature")
     fits(len(roots) == 0 or (min(roots) >= 0 and max(roots) < nodes), "trees.roots")
     fits(len(roots) > 0 or not spec["mean"], "trees.roots")
+    if spec.get("cover") is not None:
+        array(arrays, spec["cover"], "BHifd", nodes, "trees.cover")
     if spec["baseline"] is not None:
         array(arrays, spec["baseline"], "d", outputs, "trees.baseline")
     if spec["values"] is not None:

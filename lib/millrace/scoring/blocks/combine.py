@@ -11,6 +11,8 @@ from millrace.scoring.blocks import Column, Floats, Node
 
 __all__ = ["KINDS"]
 
+_EPSILON = 1e-12
+
 
 class Predictions:
     """What estimators say of the rows, side by side."""
@@ -59,4 +61,52 @@ class Mean:
         return result
 
 
-KINDS = {"predictions": Predictions, "inputs": Inputs, "mean": Mean}
+class Platt:
+    """Lines whose logistic function calibrates."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._a, self._b = np.asarray(arrays[spec["a"]]), np.asarray(arrays[spec["b"]])
+
+    def __call__(self, matrix: Floats) -> Floats:
+        result: Floats = -(self._a * matrix + self._b)
+        return result
+
+
+class Isotonic:
+    """Lines through points."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        ends = np.cumsum(spec["sizes"])[:-1]
+        x, y = np.asarray(arrays[spec["x"]]), np.asarray(arrays[spec["y"]])
+        self._points = list(zip(np.split(x, ends), np.split(y, ends), strict=True))
+
+    def __call__(self, matrix: Floats) -> Floats:
+        result = np.empty_like(matrix)
+        for number, (x, y) in enumerate(self._points):
+            result[:, number] = np.interp(matrix[:, number], x, y) if len(x) > 1 else y[0]
+        return result
+
+
+class Temperature:
+    """Scores, all made smaller or larger."""
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._beta, self._log = float(spec["beta"]), spec["log"]
+
+    def __call__(self, matrix: Floats) -> Floats:
+        if matrix.shape[1] == 1:
+            matrix = np.hstack([-matrix, matrix])
+        if self._log:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                matrix = np.where(matrix > -_EPSILON, np.log(matrix + _EPSILON), np.nan)
+        return self._beta * matrix
+
+
+KINDS = {
+    "predictions": Predictions,
+    "inputs": Inputs,
+    "mean": Mean,
+    "platt": Platt,
+    "isotonic": Isotonic,
+    "temperature": Temperature,
+}

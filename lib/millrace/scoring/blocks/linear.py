@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from millrace.scoring.blocks import Floats
+from millrace.scoring.blocks.sums import weighted
 
 __all__ = ["KINDS"]
 
@@ -20,8 +21,7 @@ class Linear:
         self._coef = np.asarray(arrays[spec["coef"]]).reshape(len(self._intercept), -1)
 
     def __call__(self, matrix: Floats) -> Floats:
-        result: Floats = matrix @ self._coef.T + self._intercept
-        return result
+        return weighted(matrix, self._coef) + self._intercept
 
 
 class Constant:

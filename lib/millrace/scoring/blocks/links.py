@@ -22,23 +22,84 @@ def _exponential(raw: Floats) -> Floats:
     return result
 
 
-def _logistic(raw: Floats) -> Floats:
-    value = raw[:, 0]
+def _exponential_less_one(raw: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        result: Floats = np.expm1(raw)
+    return result
+
+
+def _square(raw: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return raw * raw
+
+
+def _expit(value: Floats) -> Floats:
     power = np.exp(-np.abs(value))
-    probability = np.where(value >= 0.0, 1.0, power) / (1.0 + power)
-    return np.column_stack([1.0 - probability, probability])
+    result: Floats = np.where(value >= 0.0, 1.0, power) / (1.0 + power)
+    return result
+
+
+def _logistic(raw: Floats) -> Floats:
+    return _pair(_expit(raw))
+
+
+def _pair(raw: Floats) -> Floats:
+    return np.hstack([1.0 - raw, raw])
+
+
+def _half(value: Floats) -> Floats:
+    result: Floats = (np.clip(value, -1.0, 1.0) + 1.0) / 2.0
+    return result
+
+
+def _huber(raw: Floats) -> Floats:
+    return _pair(_half(raw))
+
+
+def _total(values: Floats) -> Floats:
+    """Return the sum of each row, added from left to right as the row path does."""
+    result = np.zeros(len(values))
+    for column in values.T:
+        result += column
+    return result[:, None]
+
+
+def _shares(raw: Floats) -> Floats:
+    total = _total(raw)
+    return np.divide(raw, total, out=raw.copy(), where=total != 0.0)
+
+
+def _normalize(raw: Floats) -> Floats:
+    total = _total(raw)
+    return np.divide(raw, total, out=np.full_like(raw, 1.0 / raw.shape[1]), where=total != 0.0)
+
+
+def _one_vs_rest(raw: Floats) -> Floats:
+    return _normalize(_expit(raw))
+
+
+def _huber_one_vs_rest(raw: Floats) -> Floats:
+    return _normalize(_half(raw))
 
 
 def _softmax(raw: Floats) -> Floats:
     power = np.exp(raw - raw.max(axis=1, keepdims=True))
-    result: Floats = power / power.sum(axis=1, keepdims=True)
+    result: Floats = power / _total(power)
     return result
 
 
 LINKS: dict[str, Callable[[Floats], Floats]] = {
     "identity": _identity,
     "exp": _exponential,
+    "expm1": _exponential_less_one,
+    "square": _square,
+    "probabilities": _identity,
     "logistic": _logistic,
     "softmax": _softmax,
-    "probabilities": _identity,
+    "pair": _pair,
+    "normalize": _normalize,
+    "shares": _shares,
+    "one-vs-rest": _one_vs_rest,
+    "huber": _huber,
+    "huber-one-vs-rest": _huber_one_vs_rest,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import log
 from operator import add
 
 from millrace.scoring.rows import Node
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["KINDS"]
+
+_EPSILON = 1e-12
+_NAN = float("nan")
 
 
 class Predictions:
@@ -69,4 +74,72 @@ class Mean:
         return [value / total for value in result]
 
 
-KINDS = {"predictions": Predictions, "inputs": Inputs, "mean": Mean}
+class Platt:
+    """Lines whose logistic function calibrates."""
+
+    __slots__ = ("_a", "_b")
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._a: list[float] = arrays[spec["a"]].tolist()
+        self._b: list[float] = arrays[spec["b"]].tolist()
+
+    def __call__(self, row: list[float]) -> list[float]:
+        return [-(a * value + b) for value, a, b in zip(row, self._a, self._b, strict=True)]
+
+
+class Isotonic:
+    """Lines through points."""
+
+    __slots__ = ("_points",)
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        x, y = arrays[spec["x"]].tolist(), arrays[spec["y"]].tolist()
+        self._points: list[tuple[list[float], list[float]]] = []
+        first = 0
+        for size in spec["sizes"]:
+            self._points.append((x[first : first + size], y[first : first + size]))
+            first += size
+
+    def __call__(self, row: list[float]) -> list[float]:
+        return [_on_line(value, x, y) for value, (x, y) in zip(row, self._points, strict=True)]
+
+
+def _on_line(value: float, x: list[float], y: list[float]) -> float:
+    if value != value and len(x) > 1:
+        return value
+    place = bisect_right(x, value) - 1
+    if place < 0:
+        return y[0]
+    if place >= len(x) - 1:
+        return y[-1]
+    if x[place] == value:
+        return y[place]
+    return (y[place + 1] - y[place]) / (x[place + 1] - x[place]) * (value - x[place]) + y[place]
+
+
+class Temperature:
+    """Scores, all made smaller or larger."""
+
+    __slots__ = ("_beta", "_log")
+
+    def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
+        self._beta = float(spec["beta"])
+        self._log: bool = spec["log"]
+
+    def __call__(self, row: list[float]) -> list[float]:
+        if len(row) == 1:
+            row = [-row[0], row[0]]
+        beta = self._beta
+        if self._log:
+            return [beta * (log(value + _EPSILON) if value > -_EPSILON else _NAN) for value in row]
+        return [beta * value for value in row]
+
+
+KINDS = {
+    "predictions": Predictions,
+    "inputs": Inputs,
+    "mean": Mean,
+    "platt": Platt,
+    "isotonic": Isotonic,
+    "temperature": Temperature,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, expm1
 
 __all__ = ["LINKS"]
 
@@ -24,27 +24,96 @@ def _exponential(raw: list[float]) -> list[float]:
     return [_exp(value) for value in raw]
 
 
-def _logistic(raw: list[float]) -> list[float]:
-    value = raw[0]
+def _expm1(value: float) -> float:
+    try:
+        return expm1(value)
+    except OverflowError:
+        return _INFINITY
+
+
+def _exponential_less_one(raw: list[float]) -> list[float]:
+    return [_expm1(value) for value in raw]
+
+
+def _square(raw: list[float]) -> list[float]:
+    return [value * value for value in raw]
+
+
+def _expit(value: float) -> float:
     if value >= 0.0:
-        probability = 1.0 / (1.0 + exp(-value))
-    else:
-        power = exp(value)
-        probability = power / (1.0 + power)
+        return 1.0 / (1.0 + exp(-value))
+    power = exp(value)
+    return power / (1.0 + power)
+
+
+def _logistic(raw: list[float]) -> list[float]:
+    probability = _expit(raw[0])
     return [1.0 - probability, probability]
+
+
+def _pair(raw: list[float]) -> list[float]:
+    return [1.0 - raw[0], raw[0]]
+
+
+def _half(value: float) -> float:
+    return (
+        (value + 1.0) / 2.0
+        if -1.0 <= value <= 1.0
+        else 0.0
+        if value < -1.0
+        else 1.0
+        if value > 1.0
+        else value
+    )
+
+
+def _huber(raw: list[float]) -> list[float]:
+    return _pair([_half(raw[0])])
+
+
+def _shares(raw: list[float]) -> list[float]:
+    total = 0.0
+    for value in raw:
+        total += value
+    return [value / total for value in raw] if total else raw
+
+
+def _normalize(raw: list[float]) -> list[float]:
+    total = 0.0
+    for value in raw:
+        total += value
+    return [value / total for value in raw] if total else [1.0 / len(raw)] * len(raw)
+
+
+def _one_vs_rest(raw: list[float]) -> list[float]:
+    return _normalize([_expit(value) for value in raw])
+
+
+def _huber_one_vs_rest(raw: list[float]) -> list[float]:
+    return _normalize([_half(value) for value in raw])
 
 
 def _softmax(raw: list[float]) -> list[float]:
     highest = max(raw)
     powers = [exp(value - highest) for value in raw]
-    total = sum(powers)
+    total = 0.0
+    for power in powers:
+        total += power
     return [power / total for power in powers]
 
 
 LINKS = {
     "identity": _identity,
     "exp": _exponential,
+    "expm1": _exponential_less_one,
+    "square": _square,
+    "probabilities": _identity,
     "logistic": _logistic,
     "softmax": _softmax,
-    "probabilities": _identity,
+    "pair": _pair,
+    "normalize": _normalize,
+    "shares": _shares,
+    "one-vs-rest": _one_vs_rest,
+    "huber": _huber,
+    "huber-one-vs-rest": _huber_one_vs_rest,
 }
