@@ -15,8 +15,9 @@ UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
-TOOLS := sam ministack runtime
+TOOLS := sam ministack runtime zig
 AT_ONCE := --numprocesses auto
+KERNEL := lib/millrace/scoring/kernel
 LAYERS := core columnar science plotting
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
@@ -25,7 +26,7 @@ LAYERS := core columnar science plotting
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.stamp $(TOOLS:%=.tools/%/.stamp) ## environments from the lock files, .venv/bin/millrace
+setup: .venv/.stamp $(TOOLS:%=.tools/%/.stamp) $(KERNEL)/kernel.so ## environments from the lock files, .venv/bin/millrace
 	@:
 
 $(UV): locks/uv.txt
@@ -45,6 +46,10 @@ $(UV): locks/uv.txt
 	@echo "setup: .tools/$*"
 	@[ -x .tools/$*/bin/python ] || $(UV) venv --quiet --no-project --allow-existing .tools/$*
 	@$(UV) pip install --quiet --python .tools/$*/bin/python --require-hashes -r locks/$*.txt
+	@touch $@
+
+$(KERNEL)/kernel.so: $(wildcard $(KERNEL)/source/*) layers/kernel.py .tools/zig/.stamp | .venv/.stamp
+	@$(PYTHON) layers/kernel.py
 	@touch $@
 
 demo: setup ## from nothing to a prediction

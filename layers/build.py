@@ -37,6 +37,11 @@ PLATFORM = "x86_64-manylinux_2_28"
 """The template's ``Architectures``, on Amazon Linux 2023's glibc or older."""
 PYTHON = "3.12"
 
+KERNEL = BUILD / "kernel" / "x86_64-linux-gnu.2.28" / "kernel.so"
+"""The scoring kernel for that platform, as ``kernel.py`` builds it."""
+KERNEL_NAME = "scoring/kernel/kernel.so"
+"""Its place in the package."""
+
 LAYERS = ("core", "columnar", "science", "plotting")
 NOT_IN_CORE = ("local", "cli")
 """Rooms that never run on Lambda."""
@@ -71,6 +76,7 @@ def main(*command: str) -> int:
 
 def build_all() -> None:
     """Build the layers and ``predict``, as many at once as there are processors."""
+    run(sys.executable, ROOT / "layers" / "kernel.py")
     jobs: list[Callable[[], None]] = [lambda name=name: build_layer(name) for name in LAYERS]  # type: ignore[misc]
     jobs.append(build_predict)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -82,7 +88,7 @@ def build_layer(name: str) -> None:
     """Build ``.build/layers/<name>.zip`` unless its key says that it is there."""
     lock = ROOT / "locks" / f"layer-{name}.txt"
     use = ROOT / "layers" / name / "use.py"
-    sources = [lock, use, Path(__file__)] + (sorted(package_files()) if name == "core" else [])
+    sources = [lock, use, Path(__file__)] + ([*sorted(package_files()), KERNEL] if name == "core" else [])
     archive = BUILD / "layers" / f"{name}.zip"
     if is_built(archive, key_of(sources)):
         return
@@ -109,14 +115,15 @@ def build_predict() -> None:
     home = ROOT / "functions" / "predict"
     rooms = (home / "rooms.txt").read_text("utf-8").split("\n")
     modules = sorted({PACKAGE / line for line in (r.partition("#")[0].strip() for r in rooms) if line})
-    sources = [home / "app.py", home / "rooms.txt", Path(__file__), *modules]
+    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNEL, *modules]
     archive = BUILD / "functions" / "predict.zip"
     if is_built(archive, key_of(sources)):
         return
     print("function: predict", flush=True)
     folder = BUILD / "work" / "predict"
     shutil.rmtree(folder, ignore_errors=True)
-    for source, target in [(home / "app.py", folder / "app.py")] + [
+    own = [(home / "app.py", folder / "app.py"), (KERNEL, folder / "millrace" / KERNEL_NAME)]
+    for source, target in own + [
         (module, folder / "millrace" / module.relative_to(PACKAGE)) for module in modules
     ]:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,14 +138,21 @@ def package_files() -> Iterator[Path]:
     """Yield the files of the package that belong on Lambda."""
     for path in PACKAGE.rglob("*"):
         parts = path.relative_to(PACKAGE).parts
-        if path.is_file() and "__pycache__" not in parts and parts[0] not in NOT_IN_CORE:
+        # The kernel beside its module is this machine's, not Lambda's.
+        if (
+            path.is_file()
+            and "__pycache__" not in parts
+            and parts[0] not in NOT_IN_CORE
+            and path != PACKAGE / KERNEL_NAME
+        ):
             yield path
 
 
 def copy_package(target: Path) -> None:
     """Copy the package's files below ``target``."""
-    for source in package_files():
-        copy = target / source.relative_to(PACKAGE)
+    names = {source: source.relative_to(PACKAGE) for source in package_files()} | {KERNEL: Path(KERNEL_NAME)}
+    for source, name in names.items():
+        copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
 

@@ -1,4 +1,4 @@
-"""Import ``predict``'s handler with nothing but its own zip on the path."""
+"""Import ``predict``'s handler and load the kernel with nothing but its own zip on the path."""
 
 import importlib
 import os
@@ -7,5 +7,6 @@ import sys
 os.environ.setdefault("MILLRACE_ARTIFACT_BUCKET", "bucket")
 os.environ.setdefault("MILLRACE_STAGE", "use")
 assert callable(importlib.import_module("app").handler)
+assert importlib.import_module("millrace.scoring.kernel.library").library()
 heavy = {"boto3", "botocore", "numpy", "pandas", "sklearn", "pydantic", "aws_lambda_powertools", "pickle"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

@@ -1,0 +1,159 @@
+"""Scores a block of rows with a small C library: fast where many rows come, and without numpy.
+
+It computes what ``scoring.rows`` computes, in the same order. A family's module has ``KINDS``: functions
+``(program, spec, flow) -> flow`` that translate a kind into steps of :mod:`millrace.scoring.kernel.program`.
+An encoder that no module translates is evaluated in Python, by its class in ``scoring.rows``, when it comes
+first behind the fields, as those of texts do.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from millrace.plan.kinds import ENCODERS, ESTIMATORS, of
+from millrace.scoring.kernel.library import Unavailable, library
+from millrace.scoring.kernel.links import LINKS
+from millrace.scoring.kernel.program import TEXT, NotCovered, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from millrace.plan import Plan
+    from millrace.scoring.kernel.program import Block, Flow
+
+__all__ = ["KernelScorer", "NotCovered", "Unavailable", "available", "encode", "estimate"]
+
+_SPARSE_WIDTH = 8
+"""Columns that Python makes are sparse when there are more of them."""
+
+
+class KernelScorer:
+    """Scores blocks of rows of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        As ``plan.read`` returns it.
+
+    Attributes
+    ----------
+    width : int
+        Numbers that a row gets: one a class, or for regression one.
+
+    Raises
+    ------
+    NotCovered
+        The plan has something that the kernel does not know.
+    Unavailable
+        There is no kernel for this machine.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        program = Program(plan.arrays)
+        self._names = [field["name"] for field in plan.signature.fields]
+        flow: Flow = []
+        for field in plan.signature.fields:
+            name = field["name"]
+            if field["type"] in ("category", "text"):
+                flow.append(program.text(name))
+            else:
+                flow.append(program.field(name))
+        flow = encode(program, plan.header["features"], flow)
+        spec = plan.header["estimator"]
+        result = LINKS[spec["link"]](program, estimate(program, spec, flow))
+        self.width = len(result)
+        program.finish(result)
+        self._program = program
+
+    def score(self, columns: Mapping[str, Any]) -> array[float]:
+        """Score a block.
+
+        Parameters
+        ----------
+        columns : mapping
+            Converted values by field name, all of one length: float64 as any buffer or a list, or for a
+            category or a text a sequence of str and None. Columns that are no field are not read.
+
+        Returns
+        -------
+        array of float64
+            Row by row, ``width`` numbers each: the probabilities in the order of ``plan.classes``, or for
+            regression the prediction.
+        """
+        rows = len(columns[self._names[0]]) if self._names else 0
+        return self._program.run(columns, rows)
+
+
+def available() -> bool:
+    """Return whether there is a kernel for this machine."""
+    try:
+        library()
+    except Unavailable:
+        return False
+    return True
+
+
+def encode(program: Program, specs: Sequence[dict[str, Any]], flow: Flow) -> Flow:
+    """Translate encoders."""
+    for spec in specs:
+        kind = spec["kind"]
+        if kind == "columns":
+            result: Flow = []
+            for branch in spec["branches"]:
+                result += encode(program, branch["steps"], [flow[i] for i in branch["inputs"]])
+            flow = result
+        else:
+            translate = _known(ENCODERS, kind)
+            flow = translate(program, spec, flow) if translate else _in_python(program, spec, flow)
+    return flow
+
+
+def estimate(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Translate an estimator; return its raw outputs."""
+    translate = _known(ESTIMATORS, spec["kind"])
+    if translate is None:
+        raise NotCovered(spec["kind"])
+    raw: Flow = translate(program, spec, flow)
+    return raw
+
+
+def _known(families: dict[str, str], kind: str) -> Any:
+    try:
+        return of(__name__, families, kind)
+    except (ModuleNotFoundError, KeyError):
+        return None
+
+
+def _in_python(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Evaluate an encoder row by row, by the row path's class."""
+    encoder = of("millrace.scoring.rows", ENCODERS, spec["kind"])(spec, program.arrays)
+    letters = "".join("s" if element[0] == TEXT else "n" for element in flow)
+    letters = of("millrace.plan.kinds", ENCODERS, spec["kind"])(spec, letters, program.arrays)
+    makers = [program.objects(element) for element in flow]
+
+    def rows(block: Block) -> list[list[Any]]:
+        return [encoder(row) for row in zip(*[make(block) for make in makers], strict=True)]
+
+    if "s" in letters or len(letters) <= _SPARSE_WIDTH:
+
+        def column(k: int) -> Any:
+            return lambda block: [row[k] for row in block.once(rows)]
+
+        return [
+            program.made(column(k)) if letter == "s" else program.numbers(column(k))
+            for k, letter in enumerate(letters)
+        ]
+
+    def entries(block: Block) -> tuple[array[int], array[int], array[float]]:
+        starts, index, values = array("q", [0]), array("i"), array("d")
+        for row in rows(block):
+            found = [k for k, value in enumerate(row) if value]
+            index.extend(found)
+            values.extend([row[k] for k in found])
+            starts.append(len(index))
+        return starts, index, values
+
+    return program.sparse(entries, len(letters))

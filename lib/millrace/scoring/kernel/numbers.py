@@ -1,0 +1,61 @@
+"""Translates what is done to numbers."""
+
+from __future__ import annotations
+
+from array import array
+
+from millrace.scoring.kernel.program import TEXT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from millrace.scoring.kernel.program import Element, Flow, Program
+
+__all__ = ["KINDS"]
+
+
+def _impute(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Puts a value where none is, and says where with a column of 0 and 1."""
+    result: Flow = []
+    for element, fill in zip(flow, spec["fill"], strict=True):
+        if fill is None:
+            continue
+        if element[0] == TEXT and spec["missing"] == "none":
+            result.append(program.filled(element, fill))
+        elif element[0] != TEXT and spec["missing"] == "nan":
+            result += program.step("step_fill", program.dense([element]), a=fill)
+        else:
+            result.append(element)
+    for i in spec["indicators"]:
+        if flow[i][0] == TEXT and spec["missing"] == "none":
+            result.append(_is_none(program, flow[i]))
+        elif flow[i][0] != TEXT and spec["missing"] == "nan":
+            result += program.step("step_missing", program.dense([flow[i]]))
+        else:
+            result += program.step("step_constant", [], p=array("d", [0.0]), j=1)
+    return result
+
+
+def _is_none(program: Program, element: Element) -> Element:
+    objects = program.objects(element)
+    return program.numbers(lambda block: array("d", [value is None for value in objects(block)]))
+
+
+def _scale(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Subtracts a mean and divides by a scale."""
+    mean, scale = (None if spec[name] is None else program.arrays[spec[name]] for name in ("mean", "scale"))
+    result: Flow = []
+    for i, element in enumerate(program.dense(flow)):
+        result += program.step(
+            "step_scale",
+            [element],
+            i=int(mean is not None),
+            j=int(scale is not None),
+            a=0.0 if mean is None else mean[i],
+            b=1.0 if scale is None else scale[i],
+        )
+    return result
+
+
+KINDS = {"impute": _impute, "scale": _scale}

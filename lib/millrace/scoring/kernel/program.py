@@ -1,0 +1,264 @@
+"""A plan as a program: the steps that a block goes through, and what Python prepares for them.
+
+While a plan is translated, a row is a *flow*: a list with one element for each of its values, each a triple
+``(form, source, number)``:
+
+=========  ===============================  ===============
+form       source                           number
+=========  ===============================  ===============
+DENSE      a register                       0
+ONE_HOT    a register that holds codes      the code that is 1
+SPARSE     a sparse input                   its column
+TEXT       a text input                     0
+=========  ===============================  ===============
+
+A register is a column of one float64 for each row of a tile. So a category stays one column of codes however
+many columns of 0 and 1 it stands for, and the words of a text stay those that occur.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+
+from millrace.scoring.kernel.library import Column, Step, address, library
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Element = tuple[int, int, int]
+    Flow = list[Element]
+
+__all__ = ["DENSE", "ONE_HOT", "SPARSE", "TEXT", "Block", "NotCovered", "Program"]
+
+DENSE, ONE_HOT, SPARSE, TEXT = range(4)
+_TILE_BYTES = 384 << 10
+"""Of registers: what stays in a core's second cache beside the model."""
+_TILES = (64, 2048)
+"""Fewest and most rows of a tile."""
+
+
+class NotCovered(Exception):
+    """The kernel does not know something that the plan does."""
+
+
+class Block:
+    """The columns of one block, and what Python made of them."""
+
+    __slots__ = ("_lists", "_made", "columns", "rows")
+
+    def __init__(self, columns: Mapping[str, Any], rows: int) -> None:
+        self.columns = columns
+        self.rows = rows
+        self._lists: dict[str, list[Any]] = {}
+        self._made: dict[object, Any] = {}
+
+    def values(self, name: str) -> list[Any]:
+        """Return a column's values as Python objects."""
+        found = self._lists.get(name)
+        if found is None:
+            column = self.columns[name]
+            found = column.tolist() if hasattr(column, "tolist") else column
+            self._lists[name] = found
+        return found
+
+    def once(self, make: Callable[[Block], Any]) -> Any:
+        """Return what the function makes of this block, which it does once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]
+
+
+class Program:
+    """Collects steps, then runs them.
+
+    Attributes
+    ----------
+    arrays : sequence of memoryview
+        The plan's.
+    """
+
+    def __init__(self, arrays: Sequence[memoryview]) -> None:
+        self.arrays = arrays
+        self.library = library()
+        self._registers = 0
+        self._fields: dict[int, str] = {}
+        self._steps: list[dict[str, Any]] = []
+        self._inputs: list[tuple[int, Callable[[Block], Any]]] = []
+        self._sparse: list[Callable[[Block], tuple[Any, Any, Any]]] = []
+        self._texts: list[tuple[Callable[[Block], list[Any]], str | None]] = []
+        self._kept: list[Any] = []
+        self._lock: Any = None
+
+    # What a translation calls.
+
+    def numbers(self, make: Callable[[Block], Any], name: str = "") -> Element:
+        """Return a column that Python makes for the whole block: a buffer of float64."""
+        register = self.register()
+        self._inputs.append((len(self._steps), make))
+        self._steps.append({"run": "step_load", "out": register})
+        if name:
+            self._fields[register] = name
+        return DENSE, register, 0
+
+    def field(self, name: str) -> Element:
+        """Return a field's numbers."""
+        return self.numbers(lambda block: block.columns[name], name)
+
+    def sparse(self, make: Callable[[Block], tuple[Any, Any, Any]], width: int) -> Flow:
+        """Return columns that are mostly zero.
+
+        ``make`` returns where each row's entries start (int64, one more than rows), their columns (int32,
+        rising) and their values (float64).
+        """
+        self._sparse.append(make)
+        return [(SPARSE, len(self._sparse) - 1, k) for k in range(width)]
+
+    def text(self, name: str) -> Element:
+        """Return a field's texts."""
+        return self.made(lambda block: block.values(name))
+
+    def filled(self, element: Element, fill: str) -> Element:
+        """Return texts with another in the place of those that are missing."""
+        make, before = self._texts[element[1]]
+        self._texts.append((make, fill if before is None else before))
+        return TEXT, len(self._texts) - 1, 0
+
+    def made(self, make: Callable[[Block], list[Any]]) -> Element:
+        """Return texts that Python makes."""
+        self._texts.append((make, None))
+        return TEXT, len(self._texts) - 1, 0
+
+    def base_of(self, element: Element) -> tuple[Callable[[Block], list[Any]], str | None]:
+        """Return what makes a text's values before they are filled, and the fill."""
+        return self._texts[element[1]]
+
+    def objects(self, element: Element) -> Callable[[Block], list[Any]]:
+        """Return what makes an element's values as Python objects: texts, and fields as they came."""
+        if element[0] == TEXT:
+            make, fill = self.base_of(element)
+            if fill is None:
+                return make
+            return lambda block: [fill if value is None else value for value in make(block)]
+        name = self._fields.get(element[1]) if element[0] == DENSE else None
+        if name is None:
+            raise NotCovered("an encoder in Python behind one in the kernel")
+        return lambda block: block.values(name)
+
+    def register(self, count: int = 1) -> int:
+        """Return the first of some new registers."""
+        self._registers += count
+        return self._registers - count
+
+    def step(self, run: str, flow: Flow, outputs: int = 1, **members: Any) -> Flow:
+        """Add a step; members ``p``, ``q`` and ``table`` are buffers or addresses."""
+        out = self.register(outputs)
+        self._steps.append({"run": run, "flow": flow, "out": out, **members})
+        return [(DENSE, out + k, 0) for k in range(outputs)]
+
+    def dense(self, flow: Flow) -> Flow:
+        """Return the same values, each in a register of its own."""
+        if any(element[0] == TEXT for element in flow):
+            raise NotCovered("texts where numbers belong")
+        if all(element[0] == DENSE for element in flow):
+            return flow
+        return self.step("step_dense", flow, len(flow))
+
+    def keep(self, thing: Any) -> Any:
+        """Keep a thing for as long as the program; return it."""
+        self._kept.append(thing)
+        return thing
+
+    # What runs.
+
+    def finish(self, results: Flow) -> None:
+        """Lay out the registers and bind the steps to them."""
+        if results != [(DENSE, results[0][1] + k, 0) for k in range(len(results))]:
+            # They must stand side by side.
+            results = self.step("step_dense", results, len(results))
+        from _thread import allocate_lock
+
+        least, most = _TILES
+        size = _TILE_BYTES // (8 * max(self._registers, 1))
+        self._tile = max(least, min(most, size // least * least))
+        arena = self.keep((ctypes.c_double * (self._registers * self._tile + 8))())
+        start = (ctypes.addressof(arena) + 63) & ~63
+        self._bound: list[tuple[Column, int]] = []
+        steps = (Step * len(self._steps))()
+
+        def at(register: int) -> int:
+            return start + register * self._tile * 8
+
+        for step, members in zip(steps, self._steps, strict=True):
+            step.run = ctypes.cast(getattr(self.library, members["run"]), ctypes.c_void_p).value
+            step.out, step.stride = at(members["out"]), self._tile
+            columns = self._columns(members.get("flow", ()), at)
+            step.columns, step.count = ctypes.addressof(self.keep(columns)), len(columns)
+            for name, value in members.items():
+                if name in ("p", "q", "table") and not isinstance(value, int):
+                    value, owner = address(value)
+                    self.keep(owner)
+                if name not in ("run", "out", "flow"):
+                    setattr(step, name, value)
+        self._width = len(results)
+        self._results = at(results[0][1])
+        self._program = self.keep(steps)
+        self._lock = allocate_lock()
+
+    def _columns(self, flow: Sequence[Element], at: Callable[[int], int]) -> Any:
+        runs: list[list[int]] = []
+        for form, source, number in flow:
+            last = runs[-1] if runs else None
+            if last and form != DENSE and last[:2] == [form, source] and last[2] + last[3] == number:
+                last[3] += 1
+            else:
+                runs.append([form, source, number, 1])
+        columns = (Column * len(runs))()
+        for column, (form, source, number, width) in zip(columns, runs, strict=True):
+            column.kind, column.first, column.width = form, number, width
+            if form == SPARSE:
+                self._bound.append((column, source))
+            else:
+                column.data = at(source)
+        return columns
+
+    def run(self, columns: Mapping[str, Any], rows: int) -> array[float]:
+        """Return the results, row by row."""
+        out = array("d", bytes(8 * rows * self._width))
+        if not rows:
+            return out
+        block = Block(columns, rows)
+        inputs = [address(_doubles(make(block), rows)) for _, make in self._inputs]
+        sparse = [tuple(map(address, make(block))) for make in self._sparse]
+        with self._lock:
+            for (step, _), (place, _) in zip(self._inputs, inputs, strict=True):
+                self._program[step].p = place
+            for column, source in self._bound:
+                starts, index, values = sparse[source]
+                column.starts, column.index, column.values = starts[0], index[0], values[0]
+            self.library.millrace_run(
+                ctypes.addressof(self._program),
+                len(self._program),
+                rows,
+                self._tile,
+                out.buffer_info()[0],
+                self._results,
+                self._tile,
+                self._width,
+            )
+        return out
+
+
+def _doubles(values: Any, rows: int) -> Any:
+    """Return the values as a contiguous buffer of float64."""
+    if values.__class__ is list:
+        values = array("d", values)
+    elif values.__class__ is not array or values.typecode != "d":
+        view = memoryview(values)
+        if view.format != "d" or view.ndim != 1 or not view.c_contiguous:
+            values = array("d", values.tolist())
+    if len(values) != rows:
+        raise ValueError(f"a column has {len(values)} values instead of {rows}")
+    return values

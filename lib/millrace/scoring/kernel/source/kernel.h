@@ -1,0 +1,83 @@
+/* The kernel: steps over columns of a tile of rows.
+
+   A plan becomes a list of steps, made once in Python. A block of rows runs through it tile by tile; within
+   a tile, a column is an array of one double a row, so each step is a plain loop over rows that the compiler
+   turns into vectors, and additions keep the order that they have for a single row.
+
+   Steps trust their indices: they are made from checked plans alone. */
+
+#ifndef MILLRACE_KERNEL_H
+#define MILLRACE_KERNEL_H
+
+#include <stdint.h>
+
+#define MILLRACE_ABI 1
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
+/* Return all bits where the condition holds, else none. Opaque: a compiler that sees a choice may make a branch
+   of it, and the processor cannot guess this one. */
+INLINE int32_t all_bits(int condition)
+{
+    int32_t bits = -condition;
+#if defined(__GNUC__) || defined(__clang__)
+    __asm__("" : "+r"(bits));
+#endif
+    return bits;
+}
+
+/* Loops that gain from wider vectors are compiled twice on x86-64: NAME_body is written once, and NAME runs
+   the variant that the processor has. */
+#if defined(__x86_64__)
+#define WIDE(name, parameters, arguments)                                                                 \
+    __attribute__((target("avx2"))) static void name##_wide parameters { name##_body arguments; }         \
+    static void name##_plain parameters { name##_body arguments; }                                        \
+    static void name parameters                                                                            \
+    {                                                                                                      \
+        if (millrace_wide) name##_wide arguments;                                                          \
+        else name##_plain arguments;                                                                       \
+    }
+#else
+#define WIDE(name, parameters, arguments)                                                                 \
+    static void name parameters { name##_body arguments; }
+#endif
+
+extern int millrace_wide;
+
+enum { DENSE = 0, ONE_HOT = 1, SPARSE = 2 };
+
+/* One or more inputs of a step.
+   DENSE: one, data[row].
+   ONE_HOT: width of them, 1 where data[row] - first is their number, else 0.
+   SPARSE: width of them, 0 but for index[i] - first = number, values[i], for i from starts[row] to
+   starts[row + 1]; rows are counted from the block's first, and the indices of a row rise. */
+struct column {
+    int32_t kind, first, width, reserved;
+    const double *data;
+    const int64_t *starts;
+    const int32_t *index;
+    const double *values;
+};
+
+struct step;
+typedef void step_function(const struct step *, int64_t first_row, int64_t rows);
+
+/* What the members mean is said at each step's function. `out` is the first of the columns that the step
+   writes, and the next is `stride` doubles behind it. */
+struct step {
+    step_function *run;
+    const struct column *columns;
+    int64_t count;
+    double *out;
+    int64_t stride;
+    const void *table;
+    const double *p, *q;
+    int64_t i, j;
+    double a, b;
+};
+
+#endif

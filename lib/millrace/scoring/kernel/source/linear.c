@@ -1,0 +1,122 @@
+/* Weighted sums, constants, and what becomes of raw outputs. */
+
+#include "kernel.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 64 };
+
+/* Neumaier's compensated sum, as Python's sum() has added floats since 3.12: the row path's sums. */
+INLINE void add(double *total, double *rest, double x)
+{
+    double sum = *total + x;
+    *rest += fabs(*total) >= fabs(x) ? (*total - sum) + x : (x - sum) + *total;
+    *total = sum;
+}
+
+INLINE double finished(double total, double rest)
+{
+    return rest - rest == 0.0 ? total + rest : total;
+}
+
+INLINE void weighted_body(const struct step *s, int64_t first, int64_t n, int64_t output, int64_t from)
+{
+    double total[LANES], rest[LANES];
+    int64_t lanes = n - from < LANES ? n - from : LANES;
+    const double *w = s->p;
+    for (int64_t r = 0; r < LANES; r++) total[r] = rest[r] = 0.0;
+    w += output * s->i;
+    for (int64_t c = 0; c < s->count; c++) {
+        const struct column *in = &s->columns[c];
+        if (in->kind == DENSE && lanes == LANES) {
+            const double *x = in->data + from;
+            double weight = *w;
+            for (int64_t r = 0; r < LANES; r++) {
+                double product = x[r] == 0.0 ? 0.0 : x[r] * weight;
+                double sum = total[r] + product;
+                double larger = (total[r] - sum) + product, smaller = (product - sum) + total[r];
+                rest[r] += fabs(total[r]) >= fabs(product) ? larger : smaller;
+                total[r] = sum;
+            }
+        } else if (in->kind == DENSE) {
+            for (int64_t r = 0; r < lanes; r++) {
+                double x = in->data[from + r];
+                if (x != 0.0) add(&total[r], &rest[r], x * *w);
+            }
+        } else if (in->kind == ONE_HOT) {
+            for (int64_t r = 0; r < lanes; r++) {
+                int64_t k = (int64_t)in->data[from + r] - in->first;
+                if (k >= 0 && k < in->width) add(&total[r], &rest[r], w[k]);
+            }
+        } else {
+            for (int64_t r = 0; r < lanes; r++) {
+                const int64_t *start = in->starts + first + from + r;
+                for (int64_t i = start[0]; i < start[1]; i++) {
+                    int32_t k = in->index[i] - in->first;
+                    if (k >= 0 && k < in->width && in->values[i] != 0.0)
+                        add(&total[r], &rest[r], w[k] * in->values[i]);
+                }
+            }
+        }
+        w += in->width;
+    }
+    double *out = s->out + output * s->stride + from;
+    for (int64_t r = 0; r < lanes; r++) out[r] = finished(total[r], rest[r]) + s->q[output];
+}
+
+WIDE(weighted, (const struct step *s, int64_t first, int64_t n, int64_t output, int64_t from),
+     (s, first, n, output, from))
+
+/* p: weights, j outputs x i inputs; q: intercepts. Zeros are left out, as for a row. */
+void step_linear(const struct step *s, int64_t first, int64_t n)
+{
+    for (int64_t output = 0; output < s->j; output++)
+        for (int64_t from = 0; from < n; from += LANES) weighted(s, first, n, output, from);
+}
+
+/* p: j values. */
+void step_constant(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->j; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = s->p[k];
+}
+
+/* One input, one output. */
+void step_exp(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t r = 0; r < n; r++) s->out[r] = exp(s->columns->data[r]);
+}
+
+/* One input, two outputs. */
+void step_logistic(const struct step *s, int64_t first, int64_t n)
+{
+    const double *in = s->columns->data;
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        double power = exp(in[r] >= 0.0 ? -in[r] : in[r]);
+        double probability = in[r] >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
+        s->out[r] = 1.0 - probability;
+        s->out[s->stride + r] = probability;
+    }
+}
+
+/* Dense inputs, as many outputs. */
+void step_softmax(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        double highest = s->columns[0].data[r], total = 0.0, rest = 0.0;
+        for (int64_t k = 1; k < s->count; k++)
+            if (s->columns[k].data[r] > highest) highest = s->columns[k].data[r];
+        for (int64_t k = 0; k < s->count; k++) {
+            double power = exp(s->columns[k].data[r] - highest);
+            s->out[k * s->stride + r] = power;
+            add(&total, &rest, power);
+        }
+        total = finished(total, rest);
+        for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] /= total;
+    }
+}

@@ -1,0 +1,625 @@
+/* Forests and boosted trees: `plan.kinds.trees` describes the table of nodes.
+
+   Small trees are not walked. Each input becomes its rank among the thresholds that it is compared with, one
+   byte (or two), and a node compares a vector of ranks at once: for 32 rows, one comparison and two logical
+   operations say which of them go on to the left and to the right. All nodes of a tree are visited, with the
+   set of rows that reach each of them, and a leaf writes its number where its set is. There is no branch that
+   depends on a row.
+
+   Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
+   whose inputs are float32) or 16 bytes. A leaf's threshold is NaN and its step 0: walking on stays there. */
+
+#include "kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RIGHT = 0, LEFT = 1, SET = 2,     /* sections of features: where a missing value goes; sets of categories */
+    BYTES = 128,                      /* of ranks of a column that are compared at a time */
+    MASK = 256, MASK_BYTES = 32,
+    BYTE_LEAVES = 256, WORD_LEAVES = 64, /* leaves up to which visiting all nodes is quicker than walking */
+    BYTE_BIAS = 0x80, WORD_BIAS = 0x8000, /* ranks are signed, for that is how vectors of bytes compare */
+    LEAF = 0x8000, IN_SET = 0x4000, COLUMN = 0x3fff,
+    AT_ONCE = 8,                      /* rows that walk together */
+    SMALL_BITS = 12,                  /* of a small node's word: its column times AT_ONCE; above is its step */
+    WALK_BYTES = 96 << 10             /* of inputs that stay in the cache while all trees are walked */
+};
+
+#define OF_SET (1u << 31)             /* in a large node's column */
+
+enum method { BYTE_RANKS, WORD_RANKS, SMALL_NODES, LARGE_NODES };
+
+struct used { int32_t input, section; int64_t start, count; int16_t zero, one; };
+struct item { uint16_t column; int16_t code; }; /* in a leaf its number, in a set its mask's, of 16 bits */
+struct small { float threshold; uint32_t word; };
+struct large { double threshold; uint32_t column, step; };
+
+struct trees {
+    enum method method;
+    int32_t trees, width, outputs, single, sets;
+    int64_t divisor;
+    const double *values, *baseline;  /* the plan's */
+    const void *number;               /* the plan's, */
+    int32_t number_single;            /* float32 or float64 */
+    int32_t used_count;
+    struct used *used;                /* by input */
+    int32_t *used_from;               /* first of each input, width + 1 of them */
+    double *thresholds;               /* of each used column, sorted */
+    const uint8_t *masks;             /* the plan's */
+    uint8_t *mask_bytes;              /* a byte for each of their bits */
+    struct item *items;               /* in preorder, tree by tree */
+    double *leaves;                   /* value, or row of `values`, tree by tree */
+    int64_t *first_item, *first_leaf, *roots; /* trees + 1 of them */
+    void *nodes;                      /* small or large */
+    int32_t walk_rows;
+    void *inputs;
+};
+
+struct table {
+    const void *feature, *skip, *number;
+    char feature_code, skip_code, number_code;
+};
+
+INLINE int64_t whole(const void *from, char code, int64_t i)
+{
+    if (code == 'B') return ((const uint8_t *)from)[i];
+    if (code == 'H') return ((const uint16_t *)from)[i];
+    return ((const int32_t *)from)[i];
+}
+
+INLINE double real(const void *from, int single, int64_t i)
+{
+    return single ? (double)((const float *)from)[i] : ((const double *)from)[i];
+}
+
+void millrace_trees_free(struct trees *t)
+{
+    if (!t) return;
+    free(t->used); free(t->used_from); free(t->thresholds); free(t->mask_bytes); free(t->items);
+    free(t->leaves); free(t->first_item); free(t->first_leaf); free(t->roots); free(t->nodes);
+    free(t->inputs);
+    free(t);
+}
+
+/* Return the node behind a tree's last one; -1 when it is no tree (a left side must end where the right one
+   begins), or compares with NaN. Counts its leaves. */
+static int64_t end_of(const struct table *table, int64_t root, int64_t nodes, int32_t width, int64_t *waiting,
+                      int64_t *leaves)
+{
+    int64_t depth = 0, i = root;
+    *leaves = 0;
+    for (;; i++) {
+        int64_t step = whole(table->skip, table->skip_code, i);
+        if (step) {
+            if (step < 2 || depth >= nodes) return -1;
+            double threshold = real(table->number, table->number_code == 'f', i);
+            if (whole(table->feature, table->feature_code, i) < 2 * width && threshold != threshold) return -1;
+            waiting[depth++] = i + step;
+        } else {
+            ++*leaves;
+            if (!depth) return i + 1;
+            if (waiting[--depth] != i + 1) return -1;
+        }
+    }
+}
+
+static int by_value(const void *one, const void *other)
+{
+    double a = *(const double *)one, b = *(const double *)other;
+    return (a > b) - (a < b);
+}
+
+/* Say of each x how many of the sorted thresholds are less. The rows take each step of the search together,
+   and no step is a branch. Not by gathering vectors: that is slow on processors that guard against leaks. */
+INLINE void ranked(const double *thresholds, int64_t count, const double *x, int32_t *rank, int64_t rows)
+{
+    int32_t left = (int32_t)count;
+    for (int64_t r = 0; r < rows; r++) rank[r] = 0;
+    if (!count) return;
+    for (; left > 1; left -= left / 2) {
+        int32_t half = left / 2;
+        for (int64_t r = 0; r < rows; r++)
+            rank[r] += half & all_bits(thresholds[rank[r] + half - 1] < x[r]);
+    }
+    for (int64_t r = 0; r < rows; r++) rank[r] -= all_bits(thresholds[rank[r]] < x[r]);
+}
+
+INLINE int64_t rank_of(const double *thresholds, int64_t count, double x)
+{
+    int32_t rank;
+    ranked(thresholds, count, &x, &rank, 1);
+    return rank;
+}
+
+INLINE int64_t category(double x) { return x >= 0.0 && x < MASK - 1 ? (int64_t)x : MASK - 1; }
+
+INLINE int64_t code_of(const struct trees *t, const struct used *u, double x, int64_t highest)
+{
+    if (u->section == SET) return category(x);
+    if (t->single) x = (double)(float)x;
+    if (u->section == RIGHT && x != x) return highest;
+    return rank_of(t->thresholds + u->start, u->count, x);
+}
+
+/* The row as the nodes compare it. */
+INLINE double input_of(const struct trees *t, const struct used *u, double x)
+{
+    if (u->section == SET) return (double)category(x);
+    if (t->single) x = (double)(float)x;
+    return u->section == LEFT && x != x ? -INFINITY : x;
+}
+
+static int find_used(struct trees *t, const struct table *table)
+{
+    int64_t features = 3 * (int64_t)t->width;
+    int32_t *number = calloc((size_t)features + 1, sizeof *number);
+    if (!number) return 0;
+    for (int32_t tree = 0; tree < t->trees; tree++)
+        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++)
+            if (whole(table->skip, table->skip_code, i))
+                number[whole(table->feature, table->feature_code, i)] = 1;
+    for (int64_t f = 0; f < features; f++) t->used_count += number[f];
+    t->used = calloc((size_t)t->used_count + 1, sizeof *t->used);
+    t->used_from = calloc((size_t)t->width + 1, sizeof *t->used_from);
+    if (t->used && t->used_from) {
+        int32_t at = 0;
+        for (int32_t input = 0; input < t->width; input++) {
+            t->used_from[input] = at;
+            for (int32_t section = 0; section < 3; section++)
+                if (number[section * t->width + input]) {
+                    t->used[at].input = input;
+                    t->used[at++].section = section;
+                    if (section == SET) t->sets = 1;
+                }
+        }
+        t->used_from[t->width] = at;
+    }
+    free(number);
+    return t->used && t->used_from;
+}
+
+INLINE int32_t used_by(const struct trees *t, const struct table *table, int64_t node)
+{
+    int64_t f = whole(table->feature, table->feature_code, node);
+    int32_t input = (int32_t)(f % t->width), section = (int32_t)(f / t->width);
+    int32_t at = t->used_from[input];
+    while (t->used[at].section != section) at++;
+    return at;
+}
+
+/* An input's two columns for numbers stand side by side and have the same thresholds: those of both. */
+INLINE int is_second(const struct trees *t, int32_t at)
+{
+    return at > 0 && t->used[at].section == LEFT && t->used[at - 1].input == t->used[at].input;
+}
+
+/* Collect the sorted thresholds of each input; return the most that one has, or -1. */
+static int64_t find_thresholds(struct trees *t, const struct table *table)
+{
+    int64_t total = 0, most = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t tree = 0; tree < t->trees; tree++)
+            for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++)
+                if (whole(table->skip, table->skip_code, i)) {
+                    int32_t at = used_by(t, table, i);
+                    struct used *u = &t->used[at - is_second(t, at)];
+                    if (u->section == SET) continue;
+                    if (pass) t->thresholds[u->start + u->count] = real(table->number, t->number_single, i);
+                    u->count++;
+                }
+        if (pass) break;
+        for (int32_t at = 0; at < t->used_count; at++) {
+            t->used[at].start = total;
+            total += t->used[at].count;
+            t->used[at].count = 0;
+        }
+        t->thresholds = malloc(((size_t)total + 1) * sizeof *t->thresholds);
+        if (!t->thresholds) return -1;
+    }
+    for (int32_t at = 0; at < t->used_count; at++) {
+        struct used *u = &t->used[at];
+        double *own = t->thresholds + u->start;
+        int64_t count = 0;
+        qsort(own, (size_t)u->count, sizeof *own, by_value);
+        for (int64_t i = 0; i < u->count; i++)
+            if (!i || own[i] != own[count - 1]) own[count++] = own[i];
+        u->count = count;
+        if (is_second(t, at)) u->start = u[-1].start, u->count = u[-1].count;
+        if (count > most) most = count;
+    }
+    return most;
+}
+
+static int make_items(struct trees *t, const struct table *table, int64_t nodes, int64_t leaves, int64_t masks)
+{
+    int64_t bias = t->method == BYTE_RANKS ? BYTE_BIAS : WORD_BIAS, highest = 2 * bias - 1;
+    t->items = malloc(((size_t)nodes + 1) * sizeof *t->items);
+    t->leaves = malloc(((size_t)leaves + 1) * sizeof *t->leaves);
+    t->first_item = malloc(((size_t)t->trees + 1) * sizeof *t->first_item);
+    t->first_leaf = malloc(((size_t)t->trees + 1) * sizeof *t->first_leaf);
+    t->mask_bytes = malloc((size_t)(t->sets ? masks : 0) * MASK + 1);
+    if (!t->items || !t->leaves || !t->first_item || !t->first_leaf || !t->mask_bytes) return 0;
+    for (int64_t bit = 0; t->sets && bit < masks * MASK; bit++)
+        t->mask_bytes[bit] = t->masks[bit / 8] >> (bit % 8) & 1 ? 0xff : 0;
+    struct item *item = t->items;
+    double *leaf = t->leaves;
+    for (int32_t tree = 0; tree < t->trees; tree++) {
+        uint16_t leaf_number = 0;
+        t->first_item[tree] = item - t->items;
+        t->first_leaf[tree] = leaf - t->leaves;
+        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++, item++) {
+            double number = real(table->number, t->number_single, i);
+            if (!whole(table->skip, table->skip_code, i)) {
+                item->column = LEAF;
+                item->code = (int16_t)leaf_number++;
+                *leaf++ = number;
+                continue;
+            }
+            int32_t at = used_by(t, table, i);
+            const struct used *u = &t->used[at];
+            item->column = (uint16_t)(at | (u->section == SET ? IN_SET : 0));
+            item->code = (int16_t)(u->section == SET
+                                       ? (int64_t)number
+                                       : rank_of(t->thresholds + u->start, u->count, number) - bias);
+        }
+    }
+    t->first_item[t->trees] = item - t->items;
+    t->first_leaf[t->trees] = leaf - t->leaves;
+    for (int32_t at = 0; at < t->used_count; at++) {
+        t->used[at].zero = (int16_t)(code_of(t, &t->used[at], 0.0, highest) - bias);
+        t->used[at].one = (int16_t)(code_of(t, &t->used[at], 1.0, highest) - bias);
+    }
+    return 1;
+}
+
+static int make_nodes(struct trees *t, const struct table *table, int64_t nodes)
+{
+    int small = t->method == SMALL_NODES;
+    size_t size = small ? sizeof(struct small) : sizeof(struct large);
+    /* Views: a leaf's number is read from the plan's own table, at the same place. */
+    t->nodes = calloc((size_t)nodes + 1, size);
+    int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8);
+    t->walk_rows = (int32_t)(WALK_BYTES / row_bytes / AT_ONCE * AT_ONCE);
+    if (t->walk_rows < AT_ONCE) t->walk_rows = AT_ONCE;
+    t->inputs = calloc((size_t)t->walk_rows, (size_t)row_bytes);
+    if (!t->nodes || !t->inputs) return 0;
+    for (int32_t tree = 0; tree < t->trees; tree++)
+        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++) {
+            int64_t step = whole(table->skip, table->skip_code, i);
+            double number = step ? real(table->number, t->number_single, i) : NAN;
+            uint32_t column = 0;
+            if (step) {
+                int32_t at = used_by(t, table, i);
+                column = (uint32_t)at * AT_ONCE;
+                if (t->used[at].section == SET) column |= OF_SET;
+            }
+            if (small) {
+                float rounded = (float)number;
+                /* The greatest float32 that is at most the threshold: float32 inputs compare alike. */
+                if ((double)rounded > number) rounded = nextafterf(rounded, -INFINITY);
+                ((struct small *)t->nodes)[i].threshold = rounded;
+                ((struct small *)t->nodes)[i].word = column | (uint32_t)step << SMALL_BITS;
+            } else {
+                ((struct large *)t->nodes)[i] = (struct large){number, column, (uint32_t)step};
+            }
+        }
+    return 1;
+}
+
+/* Make the trees of a checked plan; NULL when they are none that this can evaluate, or memory is short.
+   `number`, `values`, `baseline` and `masks` must stay where they are. */
+struct trees *millrace_trees(const void *feature, char feature_code, const void *skip, char skip_code,
+                             const void *number, char number_code, int64_t nodes, const int32_t *roots,
+                             int32_t count, int32_t width, int32_t outputs, const double *values,
+                             const double *baseline, const uint8_t *masks, int64_t mask_count, int32_t mean,
+                             int32_t single)
+{
+    struct table table = {feature, skip, number, feature_code, skip_code, number_code};
+    struct trees *t = calloc(1, sizeof *t);
+    int64_t *waiting = malloc(((size_t)nodes + 1) * sizeof *waiting);
+    int64_t all_nodes = 0, all_leaves = 0, most_leaves = 0, longest = 0;
+    int done = 0;
+    if (!t || !waiting) goto end;
+    t->trees = count;
+    t->width = width;
+    t->outputs = outputs;
+    t->single = single;
+    t->divisor = mean ? count : 0;
+    t->values = values;
+    t->baseline = baseline;
+    t->number = number;
+    t->number_single = number_code == 'f';
+    t->masks = masks;
+    t->roots = malloc((2 * (size_t)count + 1) * sizeof *t->roots);
+    if (!t->roots) goto end;
+    for (int32_t tree = 0; tree < count; tree++) {
+        int64_t leaves, last = end_of(&table, roots[tree], nodes, width, waiting, &leaves);
+        if (last < 0) goto end;
+        t->roots[2 * tree] = roots[tree];
+        t->roots[2 * tree + 1] = last;
+        all_nodes += last - roots[tree];
+        all_leaves += leaves;
+        if (leaves > most_leaves) most_leaves = leaves;
+        if (last - roots[tree] > longest) longest = last - roots[tree];
+    }
+    if (!find_used(t, &table)) goto end;
+    t->method = LARGE_NODES;
+    if (most_leaves <= BYTE_LEAVES && t->used_count <= COLUMN && mask_count <= 0xffff) {
+        int64_t most = find_thresholds(t, &table);
+        if (most < 0) goto end;
+        if (most < 255) t->method = BYTE_RANKS;
+        else if (most < 0xffff && most_leaves <= WORD_LEAVES) t->method = WORD_RANKS;
+    }
+    if (t->method == LARGE_NODES && single && !t->sets && t->used_count * AT_ONCE <= 1 << SMALL_BITS
+        && longest < 1 << (32 - SMALL_BITS))
+        t->method = SMALL_NODES;
+    if (t->method == BYTE_RANKS || t->method == WORD_RANKS)
+        done = make_items(t, &table, all_nodes, all_leaves, mask_count);
+    else
+        done = make_nodes(t, &table, nodes);
+end:
+    free(waiting);
+    if (done) return t;
+    millrace_trees_free(t);
+    return NULL;
+}
+
+/* How the trees are evaluated: 0 ranks of one byte, 1 of two, 2 small nodes, 3 large ones. */
+int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method; }
+
+/* Ranks of the rows from .. from + lanes, a column of `rows` of them for each used column. */
+#define RANKS(name, type, rows, bias)                                                                         \
+    static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes, \
+                     type *codes)                                                                             \
+    {                                                                                                         \
+        int32_t input = 0, at = 0, rank[rows];                                                                \
+        double x[rows];                                                                                       \
+        for (int64_t c = 0; c < s->count; c++) {                                                              \
+            const struct column *in = &s->columns[c];                                                         \
+            int32_t behind = input + in->width, start = at;                                                   \
+            for (; at < t->used_count && t->used[at].input < behind; at++) {                                  \
+                const struct used *u = &t->used[at];                                                          \
+                type *to = codes + (int64_t)at * rows;                                                        \
+                if (in->kind == DENSE && u->section == SET) {                                                 \
+                    for (int64_t r = 0; r < lanes; r++) to[r] = (type)(category(in->data[from + r]) - bias);  \
+                } else if (in->kind == DENSE) {                                                               \
+                    if (!is_second(t, at)) {                                                                  \
+                        for (int64_t r = 0; r < rows; r++) x[r] = r < lanes ? in->data[from + r] : 0.0;       \
+                        if (t->single)                                                                        \
+                            for (int64_t r = 0; r < rows; r++) x[r] = (double)(float)x[r];                    \
+                        ranked(t->thresholds + u->start, u->count, x, rank, rows);                            \
+                    }                                                                                         \
+                    if (u->section == RIGHT)                                                                  \
+                        for (int64_t r = 0; r < rows; r++)                                                    \
+                            to[r] = (type)((x[r] != x[r] ? 2 * bias - 1 : rank[r]) - bias);                   \
+                    else                                                                                      \
+                        for (int64_t r = 0; r < rows; r++) to[r] = (type)(rank[r] - bias);                    \
+                } else if (in->kind == ONE_HOT) {                                                             \
+                    double number = (double)(in->first + (u->input - input));                                 \
+                    for (int64_t r = 0; r < lanes; r++)                                                       \
+                        to[r] = (type)(in->data[from + r] == number ? u->one : u->zero);                      \
+                } else {                                                                                      \
+                    for (int64_t r = 0; r < lanes; r++) to[r] = (type)u->zero;                                \
+                }                                                                                             \
+                for (int64_t r = lanes; r < rows; r++) to[r] = 0;                                             \
+            }                                                                                                 \
+            if (in->kind == SPARSE && at > start)                                                             \
+                for (int64_t r = 0; r < lanes; r++) {                                                         \
+                    const int64_t *entry = in->starts + first + from + r;                                     \
+                    for (int64_t i = entry[0]; i < entry[1]; i++) {                                           \
+                        int32_t k = in->index[i] - in->first;                                                 \
+                        if (k < 0 || k >= in->width) continue;                                                \
+                        for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++)       \
+                            codes[(int64_t)a * rows + r] =                                                    \
+                                (type)(code_of(t, &t->used[a], in->values[i], 2 * bias - 1) - bias);          \
+                    }                                                                                         \
+                }                                                                                             \
+            input = behind;                                                                                   \
+        }                                                                                                     \
+    }
+
+/* Visit all nodes of a tree; `ids` are the leaves' numbers. */
+#define VISIT(name, type, bare, rows, bias)                                                                         \
+    INLINE void name##_body(const struct trees *t, int32_t tree, const type *codes, bare *ids)                \
+    {                                                                                                         \
+        type waiting[BYTE_LEAVES][rows], here[rows], leaf[rows];                                              \
+        const struct item *item = t->items + t->first_item[tree];                                             \
+        int32_t depth = 0;                                                                                    \
+        for (int32_t r = 0; r < rows; r++) { here[r] = -1; leaf[r] = 0; }                                     \
+        for (;; item++) {                                                                                     \
+            if (item->column & LEAF) {                                                                        \
+                type number = (type)item->code;                                                               \
+                for (int32_t r = 0; r < rows; r++) leaf[r] |= here[r] & number;                               \
+                if (!depth) break;                                                                            \
+                depth--;                                                                                      \
+                for (int32_t r = 0; r < rows; r++) here[r] = waiting[depth][r];                               \
+                continue;                                                                                     \
+            }                                                                                                 \
+            const type *code = codes + (int64_t)(item->column & COLUMN) * rows;                               \
+            type *right = waiting[depth++];                                                                   \
+            if (item->column & IN_SET) {                                                                      \
+                const uint8_t *mask = t->mask_bytes + (int64_t)(uint16_t)item->code * MASK;                            \
+                type chosen[rows];                                                                            \
+                for (int32_t r = 0; r < rows; r++) chosen[r] = (int8_t)mask[(bare)(code[r] ^ bias)];           \
+                for (int32_t r = 0; r < rows; r++) {                                                          \
+                    right[r] = here[r] & ~chosen[r];                                                          \
+                    here[r] &= chosen[r];                                                                     \
+                }                                                                                             \
+            } else {                                                                                          \
+                type highest = (type)item->code;                                                              \
+                for (int32_t r = 0; r < rows; r++) {                                                          \
+                    type others = code[r] > highest ? -1 : 0;                                                 \
+                    right[r] = here[r] & others;                                                              \
+                    here[r] &= ~others;                                                                       \
+                }                                                                                             \
+            }                                                                                                 \
+        }                                                                                                     \
+        memcpy(ids, leaf, sizeof leaf);                                                                       \
+    }                                                                                                         \
+    WIDE(name, (const struct trees *t, int32_t tree, const type *codes, bare *ids), (t, tree, codes, ids))
+
+#define EVALUATE(name, ranks, visit, type, bare, rows)                                                         \
+    static void name(const struct trees *t, const struct step *s, int64_t first, int64_t n)                   \
+    {                                                                                                         \
+        type *codes = (type *)s->q;                                                                           \
+        bare ids[rows];                                                                                       \
+        for (int64_t from = 0; from < n; from += rows) {                                                      \
+            int64_t lanes = n - from < rows ? n - from : rows;                                                \
+            ranks(t, s, first, from, lanes, codes);                                                           \
+            for (int32_t tree = 0; tree < t->trees; tree++) {                                                 \
+                const double *leaves = t->leaves + t->first_leaf[tree];                                       \
+                visit(t, tree, codes, ids);                                                                   \
+                if (t->values) {                                                                              \
+                    for (int64_t r = 0; r < lanes; r++) {                                                     \
+                        const double *row = t->values + (int64_t)leaves[ids[r]] * t->outputs;                 \
+                        for (int32_t k = 0; k < t->outputs; k++) s->out[k * s->stride + from + r] += row[k];  \
+                    }                                                                                         \
+                } else {                                                                                      \
+                    double *out = s->out + tree % t->outputs * s->stride + from;                              \
+                    for (int64_t r = 0; r < lanes; r++) out[r] += leaves[ids[r]];                             \
+                }                                                                                             \
+            }                                                                                                 \
+        }                                                                                                     \
+    }
+
+RANKS(byte_ranks, int8_t, BYTES, BYTE_BIAS)
+VISIT(byte_visit, int8_t, uint8_t, BYTES, BYTE_BIAS)
+EVALUATE(byte_trees, byte_ranks, byte_visit, int8_t, uint8_t, BYTES)
+RANKS(word_ranks, int16_t, (BYTES / 2), WORD_BIAS)
+VISIT(word_visit, int16_t, uint16_t, (BYTES / 2), WORD_BIAS)
+EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
+
+/* The rows from .. from + lanes as the nodes compare them: AT_ONCE rows, column by column, then the next. */
+#define PLACE(row, column) (((row) / AT_ONCE * size + (column)) * AT_ONCE + (row) % AT_ONCE)
+
+#define INPUTS(name, type)                                                                                    \
+    static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes) \
+    {                                                                                                         \
+        type *inputs = t->inputs;                                                                             \
+        int64_t size = t->used_count;                                                                         \
+        int32_t input = 0, at = 0;                                                                            \
+        for (int64_t c = 0; c < s->count; c++) {                                                              \
+            const struct column *in = &s->columns[c];                                                         \
+            int32_t behind = input + in->width, start = at;                                                   \
+            for (; at < t->used_count && t->used[at].input < behind; at++) {                                  \
+                const struct used *u = &t->used[at];                                                          \
+                if (in->kind == DENSE) {                                                                      \
+                    for (int64_t r = 0; r < lanes; r++)                                                       \
+                        inputs[PLACE(r, at)] = (type)input_of(t, u, in->data[from + r]);                     \
+                } else if (in->kind == ONE_HOT) {                                                             \
+                    double number = (double)(in->first + (u->input - input));                                 \
+                    for (int64_t r = 0; r < lanes; r++)                                                       \
+                        inputs[PLACE(r, at)] = in->data[from + r] == number ? 1 : 0;                         \
+                } else {                                                                                      \
+                    for (int64_t r = 0; r < lanes; r++) inputs[PLACE(r, at)] = 0;                            \
+                }                                                                                             \
+            }                                                                                                 \
+            if (in->kind == SPARSE && at > start)                                                             \
+                for (int64_t r = 0; r < lanes; r++) {                                                         \
+                    const int64_t *entry = in->starts + first + from + r;                                     \
+                    for (int64_t i = entry[0]; i < entry[1]; i++) {                                           \
+                        int32_t k = in->index[i] - in->first;                                                 \
+                        if (k < 0 || k >= in->width) continue;                                                \
+                        for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++)       \
+                            inputs[PLACE(r, a)] = (type)input_of(t, &t->used[a], in->values[i]);             \
+                    }                                                                                         \
+                }                                                                                             \
+            input = behind;                                                                                   \
+        }                                                                                                     \
+        for (int64_t r = lanes; r % AT_ONCE; r++)                                                             \
+            for (int64_t a = 0; a < size; a++) inputs[PLACE(r, a)] = 0;                                      \
+    }
+
+INPUTS(small_inputs, float)
+INPUTS(large_inputs, double)
+
+/* Walk a tree for the group of AT_ONCE rows that starts at `row`. */
+static void small_walk(const struct trees *t, int64_t root, int64_t row, int64_t *at)
+{
+    const struct small *nodes = (const struct small *)t->nodes + root;
+    const float *x = (const float *)t->inputs + row * t->used_count;
+    uint32_t here[AT_ONCE] = {0}, going;
+    do {
+        going = 0;
+        for (int32_t l = 0; l < AT_ONCE; l++) {
+            const struct small *node = &nodes[here[l]];
+            uint32_t step = node->word >> SMALL_BITS;
+            float value = x[(node->word & ((1u << SMALL_BITS) - 1)) + (uint32_t)l];
+            uint32_t left = (uint32_t)all_bits(value <= node->threshold);
+            here[l] += (1u & left) | (step & ~left);
+            going |= step;
+        }
+    } while (going);
+    for (int32_t l = 0; l < AT_ONCE; l++) at[l] = root + here[l];
+}
+
+static void large_walk(const struct trees *t, int64_t root, int64_t row, int64_t *at)
+{
+    const struct large *nodes = (const struct large *)t->nodes + root;
+    const double *x = (const double *)t->inputs + row * t->used_count;
+    uint32_t here[AT_ONCE] = {0}, going;
+    do {
+        going = 0;
+        for (int32_t l = 0; l < AT_ONCE; l++) {
+            const struct large *node = &nodes[here[l]];
+            double value = x[(node->column & ~OF_SET) + (uint32_t)l];
+            uint32_t left;
+            if (t->sets && node->column & OF_SET) {
+                const uint8_t *mask = t->masks + (int64_t)node->threshold * MASK_BYTES;
+                int64_t code = (int64_t)value;
+                left = (uint32_t)all_bits(mask[code >> 3] >> (code & 7) & 1);
+            } else {
+                left = (uint32_t)all_bits(value <= node->threshold);
+            }
+            here[l] += (1u & left) | (node->step & ~left);
+            going |= node->step;
+        }
+    } while (going);
+    for (int32_t l = 0; l < AT_ONCE; l++) at[l] = root + here[l];
+}
+
+static void walked_trees(const struct trees *t, const struct step *s, int64_t first, int64_t n)
+{
+    int64_t at[AT_ONCE];
+    for (int64_t from = 0; from < n; from += t->walk_rows) {
+        int64_t lanes = n - from < t->walk_rows ? n - from : t->walk_rows;
+        if (t->method == SMALL_NODES) small_inputs(t, s, first, from, lanes);
+        else large_inputs(t, s, first, from, lanes);
+        for (int32_t tree = 0; tree < t->trees; tree++)
+            for (int64_t row = 0; row < lanes; row += AT_ONCE) {
+                int64_t here = lanes - row < AT_ONCE ? lanes - row : AT_ONCE;
+                if (t->method == SMALL_NODES) small_walk(t, t->roots[2 * tree], row, at);
+                else large_walk(t, t->roots[2 * tree], row, at);
+                double *out = s->out + from + row;
+                if (!t->values) out += tree % t->outputs * s->stride;
+                for (int64_t l = 0; l < here; l++) {
+                    double number = real(t->number, t->number_single, at[l]);
+                    if (t->values) {
+                        const double *values = t->values + (int64_t)number * t->outputs;
+                        for (int32_t k = 0; k < t->outputs; k++) out[k * s->stride + l] += values[k];
+                    } else {
+                        out[l] += number;
+                    }
+                }
+            }
+    }
+}
+
+/* Bytes that a step's `q` needs. */
+int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->used_count + 1) * BYTES; }
+
+/* table: the trees; q: scratch. */
+void step_trees(const struct step *s, int64_t first, int64_t n)
+{
+    const struct trees *t = s->table;
+    for (int32_t k = 0; k < t->outputs; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = t->baseline ? t->baseline[k] : 0.0;
+    if (t->method == BYTE_RANKS) byte_trees(t, s, first, n);
+    else if (t->method == WORD_RANKS) word_trees(t, s, first, n);
+    else walked_trees(t, s, first, n);
+    if (t->divisor)
+        for (int32_t k = 0; k < t->outputs; k++)
+            for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] /= (double)t->divisor;
+}
