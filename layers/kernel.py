@@ -1,8 +1,8 @@
 """Build the scoring kernel, ``lib/millrace/scoring/kernel/source``, with zig's C compiler.
 
-One build is for Lambda, ``.build/kernel/<target>/kernel.so``, and ``build.py`` puts it into the zips. The other
-is for this machine and lies beside the module, where a checkout and its wheel find it; on Linux and x86-64 the
-two are the same file. Each is made only when something in it changed.
+One build is for Lambda, ``.build/kernel/<target>/kernel.so``, and ``build.py`` puts it into the zips. The
+other is for this machine and lies beside the module, where a checkout and its wheel find it; on Linux and
+x86-64 the two are the same file. Each is made only when something in it changed.
 
 The processor's wider vectors are chosen at run time (``source/kernel.h``), so one file serves every x86-64.
 Additions keep their order and are not fused: the kernel's answers are the row path's.
@@ -25,7 +25,18 @@ PLACE = ROOT / "lib" / "millrace" / "scoring" / "kernel"
 ZIG = ROOT / ".tools" / "zig"
 LAMBDA = "x86_64-linux-gnu.2.28"
 """The template's ``Architectures``; Amazon Linux 2023 has a newer glibc."""
-FLAGS = ("-std=c11", "-O3", "-g0", "-s", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-g0",
+    "-s",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+)
 LIBRARIES = {"linux": ("-nostdlib", "-lc", "-lm")}
 """The platform's own ``exp`` and ``log``, as Python uses them, not those that zig brings."""
 

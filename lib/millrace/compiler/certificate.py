@@ -16,6 +16,7 @@ from millrace.compiler.estimators import compile_estimator
 from millrace.contracts import Column, Schema
 from millrace.errors import BadInput
 from millrace.scoring.blocks import BlockScorer
+from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable
 from millrace.scoring.rows import RowScorer
 
 if TYPE_CHECKING:
@@ -146,7 +147,12 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.fl
     scorer = RowScorer(compiled)
     scored = [scorer.score(row) for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
     by_row = [prediction if shares is None else shares for prediction, shares in scored]
-    return {"rows": np.asarray(by_row, dtype=np.float64).reshape(by_block.shape), "blocks": by_block}
+    found = {"rows": np.asarray(by_row, dtype=np.float64).reshape(by_block.shape), "blocks": by_block}
+    try:
+        found["kernel"] = np.frombuffer(KernelScorer(compiled).score(columns)).reshape(by_block.shape)
+    except (NotCovered, Unavailable):
+        return found
+    return found
 
 
 def with_onnx(plan_bytes: bytes, difference: Mapping[str, Any]) -> bytes:

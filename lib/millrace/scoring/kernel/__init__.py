@@ -2,8 +2,7 @@
 
 It computes what ``scoring.rows`` computes, in the same order. A family's module has ``KINDS``: functions
 ``(program, spec, flow) -> flow`` that translate a kind into steps of :mod:`millrace.scoring.kernel.program`.
-An encoder that no module translates is evaluated in Python, by its class in ``scoring.rows``, when it comes
-first behind the fields, as those of texts do.
+What no module translates is evaluated in Python, row by row, by its class in ``scoring.rows``.
 """
 
 from __future__ import annotations
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
     from millrace.plan import Plan
     from millrace.scoring.kernel.program import Block, Flow
 
-__all__ = ["KernelScorer", "NotCovered", "Unavailable", "available", "encode", "estimate"]
-
-_SPARSE_WIDTH = 8
-"""Columns that Python makes are sparse when there are more of them."""
+__all__ = ["KernelScorer", "NotCovered", "Unavailable", "available", "encode", "node"]
 
 
 class KernelScorer:
@@ -51,7 +47,6 @@ class KernelScorer:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
         program = Program(plan.arrays)
         self._names = [field["name"] for field in plan.signature.fields]
         flow: Flow = []
@@ -62,8 +57,7 @@ class KernelScorer:
             else:
                 flow.append(program.field(name))
         flow = encode(program, plan.header["features"], flow)
-        spec = plan.header["estimator"]
-        result = LINKS[spec["link"]](program, estimate(program, spec, flow))
+        result = node(program, plan.header["estimator"], flow)
         self.width = len(result)
         program.finish(result)
         self._program = program
@@ -107,17 +101,19 @@ def encode(program: Program, specs: Sequence[dict[str, Any]], flow: Flow) -> Flo
             flow = result
         else:
             translate = _known(ENCODERS, kind)
-            flow = translate(program, spec, flow) if translate else _in_python(program, spec, flow)
+            flow = translate(program, spec, flow) if translate else _encode_rows(program, spec, flow)
     return flow
 
 
-def estimate(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
-    """Translate an estimator; return its raw outputs."""
-    translate = _known(ESTIMATORS, spec["kind"])
-    if translate is None:
-        raise NotCovered(spec["kind"])
-    raw: Flow = translate(program, spec, flow)
-    return raw
+def node(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Translate an estimator with the encoders before it and the link behind it."""
+    flow = encode(program, spec.get("steps", ()), flow)
+    kind = spec["kind"]
+    if spec.get("texts"):
+        raise NotCovered(f"texts in an estimator, {kind!r}")
+    translate = _known(ESTIMATORS, kind)
+    raw = translate(program, spec, flow) if translate else _estimate_rows(program, spec, flow)
+    return LINKS[spec["link"]](program, raw)
 
 
 def _known(families: dict[str, str], kind: str) -> Any:
@@ -127,33 +123,36 @@ def _known(families: dict[str, str], kind: str) -> Any:
         return None
 
 
-def _in_python(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+def _estimate_rows(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Evaluate an estimator row by row, by the row path's class."""
+    estimator = of("millrace.scoring.rows", ESTIMATORS, spec["kind"])(spec, program.arrays)
+    return program.python(estimator, flow, len(estimator([0.0] * len(flow))))
+
+
+def _encode_rows(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     """Evaluate an encoder row by row, by the row path's class."""
     encoder = of("millrace.scoring.rows", ENCODERS, spec["kind"])(spec, program.arrays)
-    letters = "".join("s" if element[0] == TEXT else "n" for element in flow)
-    letters = of("millrace.plan.kinds", ENCODERS, spec["kind"])(spec, letters, program.arrays)
+    probe = encoder([None if element[0] == TEXT else 0.0 for element in flow])
+    width = len(probe)
+    if all(element[0] != TEXT for element in flow):
+        return program.python(encoder, flow, width)
+    if any(value.__class__ is not float for value in probe):
+        raise NotCovered(f"an encoder that makes texts, {spec['kind']!r}")
     makers = [program.objects(element) for element in flow]
-
-    def rows(block: Block) -> list[list[Any]]:
-        return [encoder(row) for row in zip(*[make(block) for make in makers], strict=True)]
-
-    if "s" in letters or len(letters) <= _SPARSE_WIDTH:
-
-        def column(k: int) -> Any:
-            return lambda block: [row[k] for row in block.once(rows)]
-
-        return [
-            program.made(column(k)) if letter == "s" else program.numbers(column(k))
-            for k, letter in enumerate(letters)
-        ]
+    sparse = getattr(encoder, "sparse", None) or (lambda row: _entries(encoder(row)))
 
     def entries(block: Block) -> tuple[array[int], array[int], array[float]]:
         starts, index, values = array("q", [0]), array("i"), array("d")
-        for row in rows(block):
-            found = [k for k, value in enumerate(row) if value]
+        for row in zip(*[make(block) for make in makers], strict=True):
+            found, weights = sparse(row)
             index.extend(found)
-            values.extend([row[k] for k in found])
+            values.extend(weights)
             starts.append(len(index))
         return starts, index, values
 
-    return program.sparse(entries, len(letters))
+    return program.sparse(entries, width)
+
+
+def _entries(row: list[float]) -> tuple[list[int], list[float]]:
+    found = [k for k, value in enumerate(row) if value]
+    return found, [row[k] for k in found]

@@ -78,8 +78,22 @@ def _ordinal(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     ]
 
 
+def _lookup(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Numbers that training found for each category."""
+    values, outputs = program.arrays[spec["values"]].tolist(), spec["outputs"]
+    result: Flow = []
+    start = 0
+    for element, categories in zip(flow, spec["categories"], strict=True):
+        end = start + (len(categories) + 1) * outputs
+        for k in range(outputs):
+            *known, unknown = values[start + k : end : outputs]
+            result.append(looked_up(program, element, dict(zip(categories, known, strict=True)), unknown))
+        start = end
+    return result
+
+
 def _number(value: float | None) -> float:
     return _NAN if value is None else float(value)
 
 
-KINDS = {"one-hot": _one_hot, "ordinal": _ordinal}
+KINDS = {"one-hot": _one_hot, "ordinal": _ordinal, "lookup": _lookup}

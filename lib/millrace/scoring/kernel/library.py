@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ABI", "Column", "Step", "Unavailable", "address", "library", "start"]
+__all__ = ["ABI", "Column", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
 ABI = 1
 """Of ``source/kernel.h``: raised with every change of a structure or of what a function takes."""
@@ -59,6 +59,9 @@ class Step(ctypes.Structure):
         ("b", _double),
     )
 
+
+StepFunction = ctypes.CFUNCTYPE(None, _pointer, _int64, _int64)
+"""A step in Python: ``(step, first_row, rows)``."""
 
 _found: list[Any] = []
 

@@ -33,7 +33,7 @@ def _impute(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
         elif flow[i][0] != TEXT and spec["missing"] == "nan":
             result += program.step("step_missing", program.dense([flow[i]]))
         else:
-            result += program.step("step_constant", [], p=array("d", [0.0]), j=1)
+            result += program.constant([0.0])
     return result
 
 
@@ -58,4 +58,21 @@ def _scale(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     return result
 
 
-KINDS = {"impute": _impute, "scale": _scale}
+def _affine(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Multiplies by a factor and adds an offset."""
+    factor, offset = program.arrays[spec["factor"]], program.arrays[spec["offset"]]
+    result: Flow = []
+    for i, element in enumerate(program.dense(flow)):
+        result += program.step("step_affine", [element], a=factor[i], b=offset[i])
+    return result
+
+
+def _clip(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Keeps numbers within bounds."""
+    result: Flow = []
+    for element in program.dense(flow):
+        result += program.step("step_clip", [element], a=float(spec["low"]), b=float(spec["high"]))
+    return result
+
+
+KINDS = {"impute": _impute, "scale": _scale, "affine": _affine, "clip": _clip}

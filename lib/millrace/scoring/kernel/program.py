@@ -21,7 +21,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 
-from millrace.scoring.kernel.library import Column, Step, address, library
+from millrace.scoring.kernel.library import Column, Step, StepFunction, address, library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,13 +47,12 @@ class NotCovered(Exception):
 class Block:
     """The columns of one block, and what Python made of them."""
 
-    __slots__ = ("_lists", "_made", "columns", "rows")
+    __slots__ = ("_lists", "columns", "rows")
 
     def __init__(self, columns: Mapping[str, Any], rows: int) -> None:
         self.columns = columns
         self.rows = rows
         self._lists: dict[str, list[Any]] = {}
-        self._made: dict[object, Any] = {}
 
     def values(self, name: str) -> list[Any]:
         """Return a column's values as Python objects."""
@@ -63,12 +62,6 @@ class Block:
             found = column.tolist() if hasattr(column, "tolist") else column
             self._lists[name] = found
         return found
-
-    def once(self, make: Callable[[Block], Any]) -> Any:
-        """Return what the function makes of this block, which it does once."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return self._made[make]
 
 
 class Program:
@@ -90,6 +83,7 @@ class Program:
         self._sparse: list[Callable[[Block], tuple[Any, Any, Any]]] = []
         self._texts: list[tuple[Callable[[Block], list[Any]], str | None]] = []
         self._kept: list[Any] = []
+        self._errors: list[BaseException] = []
         self._lock: Any = None
 
     # What a translation calls.
@@ -158,6 +152,37 @@ class Program:
         self._steps.append({"run": run, "flow": flow, "out": out, **members})
         return [(DENSE, out + k, 0) for k in range(outputs)]
 
+    def constant(self, values: Any) -> Flow:
+        """Return columns of one value each; float64."""
+        if values.__class__ is list:
+            values = array("d", values)
+        return self.step("step_constant", [], len(values), p=values, j=len(values))
+
+    def python(
+        self, function: Callable[[Sequence[float]], Sequence[float]], flow: Flow, outputs: int
+    ) -> Flow:
+        """Add a step that calls a function with each row, as slow as that is."""
+        flow = self.dense(flow)
+        result = self.step("", flow, outputs)
+        members = self._steps[-1]
+
+        def run(step: Any, first: int, rows: int) -> None:
+            try:
+                places = [self._at(register) for _, register, _ in flow]
+                columns = [(ctypes.c_double * rows).from_address(place)[:] for place in places]
+                made = (
+                    [function(list(row)) for row in zip(*columns, strict=True)]
+                    if columns
+                    else ([function([]) for _ in range(rows)])
+                )
+                for k, column in enumerate(zip(*made, strict=True)):
+                    (ctypes.c_double * rows).from_address(self._at(result[k][1]))[:] = list(column)
+            except BaseException as error:  # noqa: BLE001 - C cannot pass it on; run() raises it
+                self._errors.append(error)
+
+        members["run"] = self.keep(StepFunction(run))
+        return result
+
     def dense(self, flow: Flow) -> Flow:
         """Return the same values, each in a register of its own."""
         if any(element[0] == TEXT for element in flow):
@@ -184,15 +209,14 @@ class Program:
         size = _TILE_BYTES // (8 * max(self._registers, 1))
         self._tile = max(least, min(most, size // least * least))
         arena = self.keep((ctypes.c_double * (self._registers * self._tile + 8))())
-        start = (ctypes.addressof(arena) + 63) & ~63
+        self._start = (ctypes.addressof(arena) + 63) & ~63
         self._bound: list[tuple[Column, int]] = []
         steps = (Step * len(self._steps))()
-
-        def at(register: int) -> int:
-            return start + register * self._tile * 8
-
+        at = self._at
         for step, members in zip(steps, self._steps, strict=True):
-            step.run = ctypes.cast(getattr(self.library, members["run"]), ctypes.c_void_p).value
+            run = members["run"]
+            function = getattr(self.library, run) if run.__class__ is str else run
+            step.run = ctypes.cast(function, ctypes.c_void_p).value
             step.out, step.stride = at(members["out"]), self._tile
             columns = self._columns(members.get("flow", ()), at)
             step.columns, step.count = ctypes.addressof(self.keep(columns)), len(columns)
@@ -206,6 +230,9 @@ class Program:
         self._results = at(results[0][1])
         self._program = self.keep(steps)
         self._lock = allocate_lock()
+
+    def _at(self, register: int) -> int:
+        return self._start + register * self._tile * 8
 
     def _columns(self, flow: Sequence[Element], at: Callable[[int], int]) -> Any:
         runs: list[list[int]] = []
@@ -248,6 +275,9 @@ class Program:
                 self._tile,
                 self._width,
             )
+            if self._errors:
+                error, self._errors = self._errors[0], []
+                raise error
         return out
 
 

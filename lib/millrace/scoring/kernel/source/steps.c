@@ -162,3 +162,57 @@ void step_time(const struct step *s, int64_t first, int64_t n)
         s->out[r] = value;
     }
 }
+
+/* a multiplies, b is added. */
+void step_affine(const struct step *s, int64_t first, int64_t n)
+{
+    const double *in = s->columns->data;
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        double product = in[r] * s->a;
+        s->out[r] = product + s->b;
+    }
+}
+
+/* a is the least, b the greatest; NaN stays. */
+void step_clip(const struct step *s, int64_t first, int64_t n)
+{
+    const double *in = s->columns->data;
+    (void)first;
+    for (int64_t r = 0; r < n; r++) s->out[r] = in[r] < s->a ? s->a : in[r] > s->b ? s->b : in[r];
+}
+
+/* p: i edges, ascending. How many are at most the input; all for NaN, which is less than none. */
+void step_bins(const struct step *s, int64_t first, int64_t n)
+{
+    const double *in = s->columns->data;
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        int64_t low = 0, high = s->i;
+        while (low < high) {
+            int64_t middle = (low + high) / 2;
+            if (in[r] < s->p[middle]) high = middle;
+            else low = middle + 1;
+        }
+        s->out[r] = (double)low;
+    }
+}
+
+/* Dense inputs, j of each member; p: the members' weights, or NULL; a: what the sums are divided by. */
+void step_mean(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->j; k++) {
+        double *out = s->out + k * s->stride;
+        for (int64_t r = 0; r < n; r++) out[r] = 0.0;
+        for (int64_t c = k; c < s->count; c += s->j) {
+            const double *in = s->columns[c].data;
+            double weight = s->p ? s->p[c / s->j] : 1.0;
+            for (int64_t r = 0; r < n; r++) {
+                double product = in[r] * weight;
+                out[r] += product;
+            }
+        }
+        for (int64_t r = 0; r < n; r++) out[r] /= s->a;
+    }
+}

@@ -1,0 +1,59 @@
+"""The fastest way to score blocks on this machine: the kernel, or numpy where there is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.plan import Plan
+
+__all__ = ["BlockScorer", "block_scorer"]
+
+_log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+
+class BlockScorer(Protocol):
+    """Scores blocks of converted columns: :class:`millrace.scoring.blocks.BlockScorer` says how."""
+
+    def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Return predictions, shape (n,), or probabilities, shape (n, classes)."""
+        ...
+
+
+def block_scorer(plan: Plan) -> BlockScorer:
+    """Return what scores blocks of the plan: the kernel when there is one that knows it, else numpy.
+
+    Why there is none is said in the log, once a process.
+    """
+    from millrace.scoring.kernel import NotCovered, Unavailable
+
+    try:
+        return _Kernel(plan)
+    except NotCovered:
+        pass
+    except Unavailable as error:
+        if str(error) not in _said:
+            _said.add(str(error))
+            _log.warning("Blocks are scored with numpy, because there is no kernel: %s", error)
+    from millrace.scoring import blocks
+
+    return blocks.BlockScorer(plan)
+
+
+class _Kernel:
+    """The kernel with numpy's arrays."""
+
+    def __init__(self, plan: Plan) -> None:
+        from millrace.scoring.kernel import KernelScorer
+
+        self._scorer = KernelScorer(plan)
+        self._classify = bool(plan.classes)
+
+    def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        found = np.frombuffer(self._scorer.score(columns))
+        return found.reshape(-1, self._scorer.width) if self._classify else found

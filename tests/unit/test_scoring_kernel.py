@@ -1,0 +1,313 @@
+"""The kernel computes what the row path computes: trees to the last bit, sums within two units of it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import math
+import random
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace import plan
+from millrace.scoring import fastest
+from millrace.scoring.blocks import BlockScorer
+from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable, library
+from millrace.scoring.kernel.library import _load, address, start
+from millrace.scoring.kernel.program import Program
+from millrace.scoring.kernel.trees import METHODS, _Trees
+from millrace.scoring.rows import RowScorer
+from tests import plans
+from tests.unit.test_plan_format import FIELDS, document
+
+COLOURS = ["red", "green", "blue", None]
+SIGNATURE: list[dict[str, Any]] = [
+    *({"name": f"x{i}", "type": "number"} for i in range(3)),
+    {"name": "colour", "type": "category", "categories": COLOURS[:3]},
+]
+
+
+@pytest.fixture(params=["wide", "plain"])
+def vectors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both variants of the loops."""
+    start(request.param == "wide")
+    yield
+    start()
+
+
+def test_there_is_a_kernel() -> None:
+    assert library().millrace_abi() == 1, "`make setup` builds it"
+
+
+def written(features: list[Any], estimator: dict[str, Any], arrays: list[Any], classes: int) -> plan.Plan:
+    header = {
+        "model": "m",
+        "task": "regression" if not classes else "binary" if classes == 2 else "multiclass",
+        "classes": [f"c{k}" for k in range(classes)],
+        "signature": SIGNATURE,
+        "ignored": [],
+        "features": features,
+        "estimator": estimator,
+    }
+    return plan.read(plan.write(header, arrays))
+
+
+def one_hot(inputs: int) -> dict[str, Any]:
+    """The numbers as they are, and the colour as three columns."""
+    encoder = {
+        "kind": "one-hot",
+        "categories": [COLOURS[:3]],
+        "codes": [None],
+        "widths": [3],
+        "unknown": [-1],
+    }
+    return {
+        "kind": "columns",
+        "branches": [
+            {"inputs": list(range(inputs)), "steps": []},
+            {"inputs": [inputs], "steps": [encoder]},
+        ],
+    }
+
+
+def rows_of(seed: int, rows: int, thresholds: list[float]) -> list[list[Any]]:
+    """Rows with values at the thresholds, around them, missing ones and infinities."""
+    random_ = random.Random(seed)
+    edges = [*thresholds, 0.0, -0.0, 254.0, 255.0, 1e39, -1e39, 5e-324, math.nan, math.inf, -math.inf]
+    edges += [math.nextafter(value, math.inf) for value in thresholds]
+
+    def number() -> float:
+        return random_.choice(edges) if random_.random() < 0.5 else random_.gauss(0.0, 3.0)
+
+    return [[*(number() for _ in range(3)), random_.choice([*COLOURS, "unseen"])] for _ in range(rows)]
+
+
+def forest(
+    seed: int,
+    *,
+    trees: int,
+    leaves: int,
+    outputs: int,
+    single: bool,
+    sets: bool,
+    values: bool,
+    mean: bool,
+    levels: int,
+) -> tuple[plan.Plan, list[float]]:
+    """Return a random forest over six inputs, and thresholds that it has; ``levels`` bounds their number."""
+    random_ = random.Random(seed)
+    width, masks = 6, 4
+    feature, skip, number, roots = array("i"), array("i"), array("d"), array("i")
+
+    def grow(count: int) -> None:
+        at = len(skip)
+        feature.append(0)
+        skip.append(0)
+        if count == 1:
+            number.append(float(random_.randrange(5)) if values else random_.gauss(0.0, 1.0))
+            return
+        section = random_.choice((0, 1, 2) if sets else (0, 1))
+        feature[at] = section * width + random_.randrange(width)
+        number.append(
+            float(random_.randrange(masks)) if section == 2 else random_.randrange(levels) / 8 - 2.0
+        )
+        left = random_.randrange(1, count)
+        grow(left)
+        skip[at] = len(skip) - at
+        grow(count - left)
+
+    for _ in range(trees):
+        roots.append(len(skip))
+        grow(random_.randrange(1, leaves + 1))
+    arrays: list[Any] = [
+        feature,
+        skip,
+        number,
+        roots,
+        array("d", [random_.gauss(0, 1) for _ in range(outputs)]),
+    ]
+    estimator: dict[str, Any] = {
+        **{"kind": "trees", "feature": 0, "skip": 1, "number": 2, "roots": 3, "baseline": 4},
+        **{"outputs": outputs, "values": None, "masks": None, "mean": mean, "single": single},
+        "link": "identity" if outputs == 1 else "probabilities",
+    }
+    if values:
+        estimator["values"] = len(arrays)
+        arrays.append(array("d", [random_.gauss(0, 1) for _ in range(5 * outputs)]))
+    if sets:
+        estimator["masks"] = len(arrays)
+        arrays.append(array("B", random_.randbytes(32 * masks)))
+    read = written([one_hot(3)], estimator, arrays, 0 if outputs == 1 else outputs)
+    return read, sorted({n for n, step in zip(number, skip, strict=True) if step})[:20]
+
+
+def columns_of(read: plan.Plan, rows: list[list[Any]]) -> dict[str, Any]:
+    names = [field["name"] for field in read.signature.fields]
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def scored(read: plan.Plan, rows: list[list[Any]]) -> tuple[list[Any], list[Any]]:
+    """Return what kernel and row path say."""
+    scorer = KernelScorer(read)
+    flat = scorer.score(columns_of(read, rows)).tolist()
+    found = [flat[at : at + scorer.width] for at in range(0, len(flat), scorer.width)]
+    by_row = [RowScorer(read).score(row) for row in rows]
+    return found, [[prediction] if shares is None else shares for prediction, shares in by_row]
+
+
+def same(found: list[Any], expected: list[Any]) -> None:
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
+def method_of(scorer: KernelScorer) -> str:
+    (trees,) = (kept for kept in scorer._program._kept if isinstance(kept, _Trees))
+    return METHODS[library().millrace_trees_method(trees.handle)]
+
+
+@pytest.mark.usefixtures("vectors")
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    trees=st.integers(1, 7),
+    leaves=st.sampled_from([1, 2, 5, 31, 300]),
+    outputs=st.sampled_from([1, 3]),
+    rows=st.sampled_from([1, 7, 64, 129]),
+    levels=st.sampled_from([4, 40, 5000]),
+    single=st.booleans(),
+    sets=st.booleans(),
+    values=st.booleans(),
+    mean=st.booleans(),
+)
+def test_any_trees_are_the_row_paths_to_the_last_bit(seed: int, rows: int, **shape: Any) -> None:
+    with np.errstate(over="ignore"):
+        read, thresholds = forest(seed, **shape)
+        same(*scored(read, rows_of(seed, rows, thresholds)))
+
+
+@pytest.mark.parametrize(
+    ("method", "trees", "leaves", "levels", "single"),
+    [
+        ("byte ranks", 20, 60, 30, False),
+        ("word ranks", 150, 60, 100_000, True),
+        ("small nodes", 5, 2000, 100_000, True),
+        ("large nodes", 5, 2000, 100_000, False),
+    ],
+)
+def test_each_method_has_its_trees(method: str, trees: int, leaves: int, levels: int, single: bool) -> None:
+    shape = {"outputs": 3, "single": single, "values": True, "mean": True, "sets": False}
+    read, thresholds = forest(1, trees=trees, leaves=leaves, levels=levels, **shape)  # type: ignore[arg-type]
+    assert method_of(KernelScorer(read)) == method
+    same(*scored(read, rows_of(2, 2200 if method == "byte ranks" else 70, thresholds)))
+
+
+def test_a_table_that_is_no_tree_is_left_to_the_row_path() -> None:
+    # Both children of the root are node 1: the walk ends, but there are no sides.
+    nodes = [array("i", [0, 0]), array("i", [1, 0]), array("d", [0.5, 2.0]), array("i", [0])]
+    estimator = {
+        **{"kind": "trees", "feature": 0, "skip": 1, "number": 2, "roots": 3, "baseline": None, "outputs": 1},
+        **{"values": None, "masks": None, "mean": False, "single": False, "link": "identity"},
+    }
+    read = written([one_hot(3)], estimator, nodes, 0)
+    assert RowScorer(read).score([0.0, 0.0, 0.0, "red"]) == (2.0, None)
+    with pytest.raises(NotCovered):
+        KernelScorer(read)
+    assert isinstance(fastest.block_scorer(read), BlockScorer)
+
+
+def ulps(found: list[Any], expected: list[Any]) -> float:
+    one, other = np.asarray(found), np.asarray(expected)
+    assert np.array_equal(np.isnan(one), np.isnan(other))
+    known = ~np.isnan(one) & (one != other)
+    distance = np.abs(one[known] - other[known])
+    return float(np.max(distance / np.spacing(np.abs(other[known])), initial=0.0))
+
+
+numbers = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1e300, -1e300, 5e-324])
+
+
+@pytest.mark.usefixtures("vectors")
+@settings(max_examples=25, deadline=None)
+@given(
+    table=st.lists(
+        st.tuples(numbers, numbers, numbers, st.sampled_from([*COLOURS, "unseen"])), min_size=1, max_size=70
+    ),
+    weights=st.lists(st.floats(-100, 100), min_size=18, max_size=18),
+    link=st.sampled_from(["identity", "exp", "logistic", "softmax"]),
+)
+def test_weighted_sums_are_those_of_the_row_path(table: list[Any], weights: list[float], link: str) -> None:
+    outputs = 3 if link == "softmax" else 1
+    arrays = [array("d", weights[: 6 * outputs]), array("d", weights[:outputs])]
+    estimator = {"kind": "linear", "coef": 0, "intercept": 1, "link": link}
+    classes = {"logistic": 2, "softmax": 3}.get(link, 0)
+    read = written([one_hot(3)], estimator, arrays, classes)
+    found, expected = scored(read, [list(row) for row in table])
+    assert ulps(found, expected) <= 2.0
+
+
+cells = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, 0.0, -0.0, 0.5, 1.0, 254.0, 255.0, 1e39, -1e39])
+texts = st.none() | st.sampled_from(["a", "b", "one", "two", "One two two"]) | st.text(max_size=10)
+instants = st.floats(-7e10, 3e11) | st.sampled_from([-62_135_596_800.5, 253_402_300_800.0, 1e300, math.nan])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(cells, texts, texts, instants), min_size=1, max_size=40))
+def test_every_kind_of_encoder_is_the_row_paths(table: list[tuple[Any, ...]]) -> None:
+    found, expected = scored(plan.read(plan.write(*document())), [list(row) for row in table])
+    assert ulps(found, expected) <= 2.0
+
+
+def test_columns_may_be_any_buffer_of_floats() -> None:
+    read = plan.read(plans.binary())
+    ages = np.asarray([30.0, math.nan, 5.0])
+    ages.flags.writeable = False
+    expected = [
+        RowScorer(read).score([age, city])[1] for age, city in zip(ages, ["Bern", None, "x"], strict=True)
+    ]
+    flat = [share for shares in expected for share in shares or ()]
+    scorer = KernelScorer(read)
+    every: list[Any] = [ages, ages.tolist(), array("d", ages), memoryview(array("d", ages))]
+    every += [
+        memoryview(array("d", ages).tobytes()).cast("d"),
+        np.asarray([30.0, 0.0, math.nan, 0.0, 5.0])[::2],
+    ]
+    for given_ages in every:
+        assert scorer.score({"age": given_ages, "city": ("Bern", None, "x")}).tolist() == flat
+    cities = np.asarray(["Bern", None, "x"], dtype=object)
+    found = fastest.block_scorer(read).score({"age": ages, "city": cities})
+    assert found.shape == (3, 2)
+    assert found.ravel().tolist() == flat
+
+
+def test_no_rows_have_no_scores_and_columns_of_other_lengths_are_refused() -> None:
+    scorer = KernelScorer(plan.read(plan.write(*document())))
+    assert scorer.score({str(field["name"]): [] for field in FIELDS}).tolist() == []
+    with pytest.raises(ValueError, match="a column has 1 values instead of 2"):
+        KernelScorer(plan.read(plans.binary())).score({"age": [1.0, 2.0], "city": ["Bern"]})
+
+
+def test_what_python_raises_inside_a_block_is_raised() -> None:
+    program = Program(())
+    result = program.python(
+        lambda row: [1.0 / row[0]], [program.numbers(lambda block: block.columns["x"])], 1
+    )
+    program.finish(result)
+    with pytest.raises(ZeroDivisionError):
+        program.run({"x": [1.0, 0.0]}, 2)
+    assert program.run({"x": [4.0, 2.0]}, 2).tolist() == [0.25, 0.5]
+
+
+def test_a_library_of_another_build_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="make setup"):
+        _load(str(tmp_path / "kernel.so"))
+    (tmp_path / "kernel.so").write_bytes(b"no library")
+    with pytest.raises(Unavailable):
+        _load(str(tmp_path / "kernel.so"))
+    with pytest.raises(Unavailable, match="undefined symbol"):
+        _load(ctypes.util.find_library("m") or "")
+    assert address(b"")[0] == 0
