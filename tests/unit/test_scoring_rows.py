@@ -14,17 +14,28 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils import murmurhash3_32
 
-from millrace import plan
+from millrace import compiler, plan
 from millrace.features.transformers import TIME_PARTS, TimeParts
 from millrace.plan import kinds
 from millrace.scoring import blocks, rows
 from millrace.scoring.blocks import links as block_links
+from millrace.scoring.blocks import shapes as block_shapes
 from millrace.scoring.blocks import times as block_times
 from millrace.scoring.rows import links as row_links
+from millrace.scoring.rows import shapes as row_shapes
+from millrace.scoring.rows import texts as row_texts
 from millrace.scoring.rows import times as row_times
 from millrace.scoring.rows import trees as row_trees
-from tests import plans
+from tests import pipelines, plans
 from tests.unit.test_plan_format import FIELDS, document
 
 LIBRARY = Path(plan.__file__).parents[2]
@@ -194,3 +205,68 @@ def test_an_empty_block_has_no_scores() -> None:
     columns = {str(f["name"]): np.empty(0, object if f["type"] != "number" else float) for f in FIELDS}
     columns["t"] = np.empty(0)
     assert blocks.BlockScorer(plan.read(plan.write(*document()))).score(columns).shape == (0, 3)
+
+
+WIDE = {
+    "words": TfidfVectorizer(preprocessor=pipelines.lower_text, analyzer="char", ngram_range=(1, 3)),
+    "hashes": HashingVectorizer(preprocessor=pipelines.lower_text, n_features=1 << 17),
+}
+
+
+@pytest.mark.parametrize("texts", WIDE)
+def test_rows_without_their_zeros_and_blocks_in_parts_score_alike(texts: str) -> None:
+    frame = pipelines.table(150, 0)
+    features = ColumnTransformer(
+        [
+            ("c", OneHotEncoder(handle_unknown="ignore"), pipelines.CATEGORIES),
+            ("t", WIDE[texts], "note"),
+            ("n", SimpleImputer(keep_empty_features=True), [*pipelines.NUMBERS, "void"]),
+            ("p", "passthrough", ["small"]),
+        ]
+    )
+    pipeline = Pipeline([("features", features), ("estimator", Ridge())])
+    pipeline.fit(frame, pipelines.target(frame, "regression"))
+    data = compiler.compile(pipeline, schema=pipelines.schema("regression", frame), model="m")
+    read = plan.read(data)
+    scorer = rows.RowScorer(read)
+    assert scorer._features[-1].__name__ == "sparse"
+    expected = pipeline.predict(frame)
+    columns = {
+        field["name"]: frame[field["name"]].to_numpy(dtype=object if field["type"] != "number" else float)
+        for field in read.signature.fields
+    }
+    by_row = [scorer.score(row)[0] for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
+    np.testing.assert_allclose(by_row, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(blocks.BlockScorer(read).score(columns), expected, rtol=1e-12, atol=1e-12)
+    plain = rows.Node(read.header["estimator"], read.arrays)
+    row: Any = [column[3] for column in columns.values()]
+    for step in rows.steps(read.header["features"], read.arrays):
+        row = step(row)
+    assert plain(row) == [by_row[3]]
+
+
+def test_a_row_is_taken_with_its_zeros_where_the_estimator_needs_them() -> None:
+    scorer = rows.RowScorer(plan.read(plans.binary()))
+    assert isinstance(scorer._features[-1], rows.Columns)
+
+
+@given(st.floats(0.0, 1.0) | st.floats(0.0, 1e-7) | st.floats(1.0 - 1e-7, 1.0))
+def test_the_normal_quantile_is_that_of_scipy(p: float) -> None:
+    expected = float(ndtri(p))
+    by_row = row_shapes.normal_quantile(p)
+    assert by_row == pytest.approx(expected, rel=2e-15, abs=0.0)
+    assert block_shapes.normal_quantile(np.asarray([p]))[0] == pytest.approx(by_row, rel=1e-15, abs=0.0)
+
+
+@given(st.sampled_from(kinds.FUNCTIONS), raw | st.floats())
+def test_functions_are_those_of_numpy(name: str, value: float) -> None:
+    with np.errstate(all="ignore"):
+        expected = float(getattr(np, name)(value))
+    found = row_shapes.FUNCTIONS[name](value)
+    assert found == pytest.approx(expected, rel=1e-15, abs=0.0, nan_ok=True)
+    assert math.isnan(found) or math.copysign(1.0, found) == math.copysign(1.0, expected)
+
+
+@given(st.binary(max_size=40))
+def test_the_hash_is_that_of_scikit_learn(data: bytes) -> None:
+    assert row_texts.murmur_hash(data) == murmurhash3_32(data, seed=0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from millrace.compiler.common import Arrays, Step, expect, not_covered
 from millrace.errors import BadInput
-from millrace.plan.kinds import MAX_NGRAM, MAX_WIDTH, WORD_PATTERN
+from millrace.plan.kinds import MAX_HASHES, MAX_NGRAM, WORD_PATTERN
 
 __all__ = ["ENCODERS"]
 
@@ -85,12 +85,12 @@ def _feature_hasher(hasher: Any, arrays: Arrays) -> list[Step]:
 
 def _hash(hasher: Any, tokens: dict[str, Any], norm: str | None) -> Step:
     width = int(hasher.n_features)
-    if width > MAX_WIDTH:
+    if width > MAX_HASHES:
         name = type(hasher).__name__
         raise BadInput(
             f"{name}(n_features={width}) cannot be compiled to a scoring plan",
             code="estimator-not-covered",
-            remedy=f"Set n_features to at most {MAX_WIDTH}: a row may become that many numbers.",
+            remedy=f"Set n_features to at most {MAX_HASHES}.",
         )
     return {"kind": "hash", "width": width, "signed": bool(hasher.alternate_sign), "norm": norm, **tokens}
 

@@ -39,6 +39,7 @@ __all__ = [
     "LINKS",
     "MASK_BITS",
     "MAX_DEPTH",
+    "MAX_HASHES",
     "MAX_NGRAM",
     "MAX_WIDTH",
     "PAIR_LINKS",
@@ -135,6 +136,8 @@ SMALLEST_NORM = 2.220446049250313e-15
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 WORD_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text. The pattern is not read from the file: one could be made that never ends."""
+MAX_HASHES = 1 << 17
+"""Most outputs of a hash: half of what a row may become, so that there is room for other columns."""
 MAX_NGRAM = 32
 """Most words or characters in a row that count as one token."""
 MAX_WIDTH = 1 << 18

@@ -21,7 +21,7 @@ nothing else, no ``sublinear``, and a ``norm`` that is true or false.
 
 from __future__ import annotations
 
-from millrace.plan.kinds import MAX_NGRAM, MAX_WIDTH, array, fits, indices
+from millrace.plan.kinds import MAX_HASHES, MAX_NGRAM, array, fits, indices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _words(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str
 
 
 def _hash(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
-    indices([step["width"] - 1], MAX_WIDTH, "hash.width")
+    indices([step["width"] - 1], MAX_HASHES, "hash.width")
     fits(type(step["signed"]) is bool and step["norm"] in ("l1", "l2", None), "hash.signed")
     _tokens(step, flow)
     return "n" * int(step["width"])

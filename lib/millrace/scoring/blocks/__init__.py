@@ -25,6 +25,9 @@ from millrace.scoring.blocks.links import LINKS
 
 __all__ = ["BlockScorer", "Column", "Estimator", "Floats", "Node", "Step", "steps"]
 
+_CELLS = 1 << 22
+"""Rows times values of a row that are scored at once: words and hashes may make very many values."""
+
 Floats = NDArray[np.float64]
 Column = NDArray[Any]
 Step = Callable[[list[Column], int], list[Column]]
@@ -45,6 +48,9 @@ class BlockScorer:
         self._classes = plan.classes
         self._features = steps(plan.header["features"], plan.arrays)
         self._node = Node(plan.header["estimator"], plan.arrays)
+        texts = [field["type"] in ("category", "text") for field in plan.signature.fields]
+        nothing = [np.empty(0, object if text else np.float64) for text in texts]
+        self._rows = max(_CELLS // max(len(self._encoded(nothing, 0)), 1), 1)
 
     def score(self, columns: Mapping[str, NDArray[Any]]) -> Floats:
         """Score a block.
@@ -61,10 +67,18 @@ class BlockScorer:
         """
         block = [np.asarray(columns[name]) for name in self._names]
         rows = len(block[0]) if block else 0
+        parts = []
+        for start in range(0, max(rows, 1), self._rows):
+            part = [column[start : start + self._rows] for column in block]
+            size = min(rows - start, self._rows)
+            parts.append(self._node(self._encoded(part, size), size))
+        result = np.concatenate(parts)
+        return result if self._classes else result[:, 0]
+
+    def _encoded(self, block: list[Column], rows: int) -> list[Column]:
         for step in self._features:
             block = step(block, rows)
-        result = self._node(block, rows)
-        return result if self._classes else result[:, 0]
+        return block
 
 
 class Node:

@@ -19,25 +19,34 @@ def _table(categories: Sequence[Any], codes: Sequence[Any]) -> dict[Any, Any]:
 class OneHot:
     """One column for each category or group of rare ones."""
 
-    __slots__ = ("_tables", "_width")
+    __slots__ = ("_tables", "width")
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         self._tables: list[tuple[dict[Any, int], int]] = []
-        self._width = 0
+        self.width = 0
         parts = zip(spec["categories"], spec["codes"], spec["widths"], spec["unknown"], strict=True)
         for categories, codes, width, unknown in parts:
             outputs = range(len(categories)) if codes is None else codes
-            table = _table(categories, [-1 if output < 0 else self._width + output for output in outputs])
-            self._tables.append((table, -1 if unknown < 0 else self._width + unknown))
-            self._width += width
+            table = _table(categories, [-1 if output < 0 else self.width + output for output in outputs])
+            self._tables.append((table, -1 if unknown < 0 else self.width + unknown))
+            self.width += width
 
     def __call__(self, row: Sequence[Any]) -> list[Any]:
-        result = [0.0] * self._width
+        result = [0.0] * self.width
         for value, (table, unknown) in zip(row, self._tables, strict=True):
             output = table.get(None if value != value else value, unknown)
             if output >= 0:
                 result[output] = 1.0
         return result
+
+    def sparse(self, row: Sequence[Any]) -> tuple[list[int], list[float]]:
+        """Return the outputs that are not 0, ascending, and their values."""
+        outputs = []
+        for value, (table, unknown) in zip(row, self._tables, strict=True):
+            output = table.get(None if value != value else value, unknown)
+            if output >= 0:
+                outputs.append(output)
+        return outputs, [1.0] * len(outputs)
 
 
 class Ordinal:

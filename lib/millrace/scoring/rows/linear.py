@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS"]
 
+_LIST_LIMIT = 1 << 16
+"""Tables of up to this many weights become lists, which are quicker to read. Of a larger one, which words or
+hashes made, a row needs few."""
+
 
 class Linear:
     """Weighted sums."""
@@ -19,7 +23,10 @@ class Linear:
     __slots__ = ("_rows",)
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
-        coef, intercept = arrays[spec["coef"]].tolist(), arrays[spec["intercept"]].tolist()
+        coef: Any = arrays[spec["coef"]]
+        intercept = arrays[spec["intercept"]].tolist()
+        if len(coef) <= _LIST_LIMIT:
+            coef = coef.tolist()
         width = len(coef) // len(intercept)
         self._rows = [(coef[k * width : (k + 1) * width], bias) for k, bias in enumerate(intercept)]
 
@@ -27,6 +34,13 @@ class Linear:
         # One-hot and word columns are mostly zeros, and leaving those out costs less than adding them.
         values = list(filter(None, row))
         return [sum(map(mul, values, compress(weights, row))) + bias for weights, bias in self._rows]
+
+    def sparse(self, row: tuple[list[int], list[float]]) -> list[float]:
+        """Return the same for the inputs that are not 0 and their values."""
+        inputs, values = row
+        return [
+            sum(map(mul, values, map(weights.__getitem__, inputs))) + bias for weights, bias in self._rows
+        ]
 
 
 class Constant:
