@@ -215,7 +215,7 @@ WIDE = {
 
 @pytest.mark.parametrize("texts", WIDE)
 def test_rows_without_their_zeros_and_blocks_in_parts_score_alike(texts: str) -> None:
-    frame = pipelines.table(150, 0)
+    frame = pipelines.table(40, 0)
     features = ColumnTransformer(
         [
             ("c", OneHotEncoder(handle_unknown="ignore"), pipelines.CATEGORIES),
