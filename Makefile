@@ -16,6 +16,11 @@ PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
 TOOLS := sam ministack runtime zig
+# What the benchmarks compare with: only `make bench` installs it, and only what the named one needs.
+PEERS := peers peer-tutorial peer-onnxruntime peer-mlserver
+PEERS_cold_start := peers peer-tutorial peer-onnxruntime
+PEERS_warm_predict := $(PEERS)
+PEERS_batch := peers
 AT_ONCE := --numprocesses auto
 KERNEL := lib/millrace/scoring/kernel
 LAYERS := core columnar science plotting
@@ -100,14 +105,17 @@ fuzz: setup ## FILES=100000 SEED=0: damaged plans are refused or scored; counts 
 FILES := 100000
 SEED := 0
 
-bench: setup ## NAME=…: one benchmark; its last line is one JSON object
-	@$(PYTHON) benchmarks/$(NAME).py
+bench: setup $(PEERS_$(NAME):%=.tools/%/.stamp) ## NAME=…: one benchmark; its last line is one JSON object
+	@$(PYTHON) -m benchmarks.$(NAME)$(if $(ARGS), $(ARGS))
 
 lock: | $(UV) ## resolve the lock files anew
 	@for tool in uv $(TOOLS); do \
 	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 locks/$$tool.in -o locks/$$tool.txt; done
 	@$(UV) pip compile $(LOCK) --universal --python-version 3.12 pyproject.toml --all-extras --group dev \
 	    -o locks/main.txt
+	@for peers in $(PEERS); do \
+	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 -c locks/main.txt locks/$$peers.in \
+	        -o locks/$$peers.txt; done
 	@for layer in $(LAYERS); do \
 	    $(UV) pip compile $(LOCK) --python-platform x86_64-manylinux_2_28 --python-version 3.12 \
 	        --only-binary :all: -c locks/main.txt layers/$$layer/requirements.in -o locks/layer-$$layer.txt; done

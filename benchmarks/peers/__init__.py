@@ -1,0 +1,1 @@
+"""What the peers are: programs, handlers and servers that run in environments of their own, never in ours."""
