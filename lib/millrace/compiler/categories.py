@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.compiler.common import Arrays, Step, missing, not_covered
+from millrace.compiler.common import Arrays, Step, expect, missing, not_covered
 from millrace.errors import BadInput
 
 __all__ = ["ENCODERS"]
@@ -94,6 +94,7 @@ def _refuses_unknown(encoder: Any, instead: str) -> BadInput:
 def _ordinal_encoder(encoder: Any, arrays: Arrays) -> list[Step]:
     if encoder.handle_unknown == "error":
         raise _refuses_unknown(encoder, "use_encoded_value")
+    expect(encoder, dtype=(np.float64,))
     categories = _categories(encoder)
     # Only NaN counts as missing here, has a code of its own and no place among the categories. None is a
     # category like any other to scikit-learn.

@@ -24,6 +24,7 @@ def _power_transformer(transformer: Any, arrays: Arrays) -> list[Step]:
 def _quantile_transformer(transformer: Any, arrays: Arrays) -> list[Step]:
     from scipy.stats import norm
 
+    expect(transformer, ignore_implicit_zeros=(False,))
     if len(transformer.references_) < 2:
         raise not_covered("QuantileTransformer(n_quantiles=1)")
     if not np.isfinite(transformer.quantiles_).all():
@@ -43,11 +44,11 @@ def _quantile_transformer(transformer: Any, arrays: Arrays) -> list[Step]:
 
 
 def _function_transformer(transformer: Any, arrays: Arrays) -> list[Step]:
+    if transformer.kw_args:
+        raise not_covered(f"FunctionTransformer(kw_args={transformer.kw_args!r:.60})")
     if transformer.func is None:
         return []
     expect(transformer, func=[getattr(np, name) for name in FUNCTIONS])
-    if transformer.kw_args:
-        raise not_covered(f"FunctionTransformer(kw_args={transformer.kw_args!r:.60})")
     return [{"kind": "function", "name": transformer.func.__name__}]
 
 
@@ -70,6 +71,7 @@ def _binarizer(transformer: Any, arrays: Arrays) -> list[Step]:
 
 
 def _bins_discretizer(transformer: Any, arrays: Arrays) -> list[Step]:
+    expect(transformer, dtype=(None, np.float64))
     step = _bins([edges[1:-1] for edges in transformer.bin_edges_], arrays)
     if transformer.encode == "ordinal":
         return [step]
