@@ -32,7 +32,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_selection import SelectKBest
+from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     ARDRegression,
@@ -67,9 +67,12 @@ from sklearn.linear_model import (
     TweedieRegressor,
 )
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC, LinearSVR
+from sklearn.preprocessing import Binarizer, KBinsDiscretizer, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR
 from sklearn.tree import (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
@@ -93,6 +96,19 @@ def _scaled(estimator: Any) -> Pipeline:
 def _independent(estimator: Any) -> Pipeline:
     """Put a few inputs before an estimator whose weights grow without bound when inputs depend on others."""
     return make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=3), estimator)
+
+
+def _counts(estimator: Any) -> Pipeline:
+    """Put before an estimator what makes whole numbers of a few sizes."""
+    bins = KBinsDiscretizer(3, encode="ordinal", strategy="uniform")
+    return make_pipeline(SimpleImputer(keep_empty_features=True), VarianceThreshold(), bins, estimator)
+
+
+def _network(kind: Any, activation: str, **settings: Any) -> Pipeline:
+    sizes = (7, 5) if activation == "relu" else (6,)
+    return _scaled(
+        kind(hidden_layer_sizes=sizes, activation=activation, max_iter=15, random_state=0, **settings)
+    )
 
 
 def _scaled_of(kind: Any) -> Pipeline:
@@ -139,6 +155,8 @@ MARGINS: Mapping[str, Callable[[], Any]] = {
     "HistGradientBoostingClassifier": lambda: _boosted(HistGradientBoostingClassifier),
     "StackingClassifier": lambda: StackingClassifier(_classifiers()[:1], LinearSVC(random_state=0), cv=2),
     "OneVsRestClassifier": lambda: OneVsRestClassifier(RidgeClassifier()),
+    "SVC": SVC,
+    "NuSVC": lambda: NuSVC(nu=0.2),
 }
 """Makers of classifiers with a decision function, which a calibration of theirs stands on."""
 
@@ -289,6 +307,11 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
             for ensemble in (True, False)
         },
         **{
+            f"svc-{kernel}": partial(_calibrated, lambda kernel=kernel: SVC(kernel=kernel, coef0=0.5))
+            for kernel in ("linear", "poly", "sigmoid")
+        },
+        "svc-auto": partial(_calibrated, lambda: SVC(gamma="auto", class_weight="balanced", break_ties=True)),
+        **{
             f"forest-{method}": partial(
                 _calibrated, lambda: _trees(RandomForestClassifier, max_depth=5), method=method
             )
@@ -304,6 +327,52 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
         "log-trees": lambda: TransformedTargetRegressor(
             _trees(ExtraTreesRegressor, max_depth=4), func=np.log, inverse_func=np.exp
         ),
+    },
+    "SVR": {
+        "rbf": lambda: _scaled(SVR(C=10.0)),
+        "linear": lambda: _scaled(SVR(kernel="linear")),
+        "poly": lambda: _scaled(SVR(kernel="poly", degree=2, coef0=1.0, gamma=0.01)),
+        "sigmoid": lambda: _scaled(SVR(kernel="sigmoid", gamma="auto")),
+    },
+    "NuSVR": {"rbf": lambda: _scaled(NuSVR(gamma=0.05))},
+    "GaussianNB": {
+        "plain": lambda: _scaled(GaussianNB()),
+        "raw": lambda: _numeric(GaussianNB(var_smoothing=1e-6)),
+    },
+    "BernoulliNB": {
+        "plain": lambda: _scaled(BernoulliNB()),
+        "half": lambda: _scaled(BernoulliNB(binarize=0.5, fit_prior=False)),
+        "binary": lambda: make_pipeline(SimpleImputer(), Binarizer(), BernoulliNB(binarize=None)),
+    },
+    "MultinomialNB": {"plain": lambda: _counts(MultinomialNB())},
+    "ComplementNB": {
+        "plain": lambda: _counts(ComplementNB()),
+        "norm": lambda: _counts(ComplementNB(norm=True, alpha=0.5)),
+    },
+    "KNeighborsClassifier": {
+        "plain": lambda: _scaled(KNeighborsClassifier(algorithm="kd_tree")),
+        "distance": lambda: _scaled(KNeighborsClassifier(7, weights="distance", algorithm="kd_tree", p=1)),
+        "ties": lambda: _counts(KNeighborsClassifier(3, algorithm="kd_tree", leaf_size=5)),
+        "one": lambda: _scaled(KNeighborsClassifier(1, algorithm="kd_tree", metric="chebyshev")),
+    },
+    "KNeighborsRegressor": {
+        "plain": lambda: _scaled(KNeighborsRegressor(algorithm="kd_tree")),
+        "distance": lambda: _scaled(KNeighborsRegressor(12, weights="distance", algorithm="kd_tree")),
+        "ties": lambda: _counts(KNeighborsRegressor(4, algorithm="kd_tree", leaf_size=2, p=1)),
+        "chebyshev": lambda: _counts(
+            KNeighborsRegressor(4, algorithm="kd_tree", p=np.inf, weights="distance")
+        ),
+    },
+    "MLPClassifier": {
+        activation: partial(_network, MLPClassifier, activation)
+        for activation in ("relu", "identity", "logistic", "tanh")
+    },
+    "MLPRegressor": {
+        **{
+            activation: partial(_network, MLPRegressor, activation)
+            for activation in ("relu", "identity", "logistic", "tanh")
+        },
+        "poisson": partial(_network, MLPRegressor, "tanh", loss="poisson"),
     },
     "VotingClassifier": {
         "soft": lambda: VotingClassifier(_classifiers(), voting="soft"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from millrace.compiler import combine, linear, trees
+from millrace.compiler import bayes, combine, linear, mlp, neighbors, svm, trees
 from millrace.compiler.common import Arrays, Node, name_of, not_covered
 from millrace.compiler.encoders import compile_steps
 from millrace.errors import BadInput
@@ -66,7 +66,15 @@ def without_probabilities(what: str) -> BadInput:
     return not_covered(f"{what} has no probabilities and", remedy)
 
 
-ESTIMATORS: Table = {**linear.ESTIMATORS, **trees.ESTIMATORS, **combine.ESTIMATORS}
+ESTIMATORS: Table = {
+    **linear.ESTIMATORS,
+    **trees.ESTIMATORS,
+    **svm.ESTIMATORS,
+    **bayes.ESTIMATORS,
+    **neighbors.ESTIMATORS,
+    **mlp.ESTIMATORS,
+    **combine.ESTIMATORS,
+}
 """By class name: ``(fitted estimator, arrays) -> node``."""
-MARGINS: Table = {**linear.MARGINS, **trees.MARGINS, **combine.MARGINS}
+MARGINS: Table = {**linear.MARGINS, **trees.MARGINS, **svm.MARGINS, **combine.MARGINS}
 """By class name: the same for what ``decision_function`` returns."""

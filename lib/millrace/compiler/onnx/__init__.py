@@ -65,7 +65,13 @@ ENCODED: dict[str, str] = {
 }
 """Kinds of encoders that standard operators cannot express, and why."""
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(("inputs", "mean", "platt", "isotonic", "temperature"), "it is not emitted yet"),
+    **dict.fromkeys(
+        (
+            *("inputs", "mean", "platt", "isotonic", "temperature"),
+            *("kernel", "votes", "mlp", "gaussian", "neighbors"),
+        ),
+        "it is not emitted yet",
+    ),
     "onnx": "it came as an ONNX model and is one already",
 }
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""

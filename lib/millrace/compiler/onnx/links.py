@@ -79,6 +79,7 @@ LINKS: dict[str, Callable[[str, Graph], str]] = {
     "probabilities": _identity,
     "logistic": _logistic,
     "softmax": _softmax,
+    "posterior": _softmax,
     "pair": _pair,
     "normalize": _normalize,
     "shares": _shares,

@@ -88,6 +88,11 @@ ESTIMATORS = {
     "platt": "combine",
     "isotonic": "combine",
     "temperature": "combine",
+    "kernel": "svm",
+    "votes": "svm",
+    "mlp": "mlp",
+    "gaussian": "bayes",
+    "neighbors": "neighbors",
 }
 """The family of each kind of estimator."""
 FUNCTIONS = (
@@ -103,6 +108,7 @@ LINKS = (
     "probabilities",
     "logistic",
     "softmax",
+    "posterior",
     "pair",
     "normalize",
     "shares",
@@ -120,6 +126,8 @@ LINKS = (
     One output to two probabilities, the second being 1 / (1 + e^-x); x itself; (x + 1) / 2 between 0 and 1.
 ``softmax``
     Several to as many, e^x in proportion.
+``posterior``
+    As ``softmax``, computed as e^(x - log of the sum of e^x), which rounds where x is far from 0.
 ``normalize``, ``shares``
     Each divided by their sum; when that is 0, all are alike (``normalize``) or stay 0 (``shares``).
 ``one-vs-rest``, ``huber-one-vs-rest``

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINKS"]
+__all__ = ["LINKS", "expit"]
 
 Floats = NDArray[np.float64]
 
@@ -33,14 +33,15 @@ def _square(raw: Floats) -> Floats:
         return raw * raw
 
 
-def _expit(value: Floats) -> Floats:
+def expit(value: Floats) -> Floats:
+    """Return 1 / (1 + e^-x), which no x overflows."""
     power = np.exp(-np.abs(value))
     result: Floats = np.where(value >= 0.0, 1.0, power) / (1.0 + power)
     return result
 
 
 def _logistic(raw: Floats) -> Floats:
-    return _pair(_expit(raw))
+    return _pair(expit(raw))
 
 
 def _pair(raw: Floats) -> Floats:
@@ -75,7 +76,7 @@ def _normalize(raw: Floats) -> Floats:
 
 
 def _one_vs_rest(raw: Floats) -> Floats:
-    return _normalize(_expit(raw))
+    return _normalize(expit(raw))
 
 
 def _huber_one_vs_rest(raw: Floats) -> Floats:
@@ -88,6 +89,18 @@ def _softmax(raw: Floats) -> Floats:
     return result
 
 
+def _posterior(raw: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        highest = raw.max(axis=1, keepdims=True)
+        high = raw == highest
+        highs = high.sum(axis=1, keepdims=True)
+        others = _total(np.where(high, 0.0, np.exp(raw - highest))) / np.maximum(highs, 1)
+        norm = np.log1p(others) + np.log(np.maximum(highs, 1)) + highest
+        # Of no number, or of one without bounds, nothing follows.
+        result: Floats = np.where(np.isfinite(highest), np.exp(raw - norm), np.nan)
+    return result
+
+
 LINKS: dict[str, Callable[[Floats], Floats]] = {
     "identity": _identity,
     "exp": _exponential,
@@ -96,6 +109,7 @@ LINKS: dict[str, Callable[[Floats], Floats]] = {
     "probabilities": _identity,
     "logistic": _logistic,
     "softmax": _softmax,
+    "posterior": _posterior,
     "pair": _pair,
     "normalize": _normalize,
     "shares": _shares,

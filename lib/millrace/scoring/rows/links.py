@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import exp, expm1
+from math import exp, expm1, log, log1p
 
 __all__ = ["LINKS"]
 
 _INFINITY = float("inf")
+_NAN = float("nan")
 
 
 def _identity(raw: list[float]) -> list[float]:
@@ -102,6 +103,19 @@ def _softmax(raw: list[float]) -> list[float]:
     return [power / total for power in powers]
 
 
+def _posterior(raw: list[float]) -> list[float]:
+    highest = max(raw)
+    if highest - highest != 0.0:
+        return [_NAN] * len(raw)
+    highs = raw.count(highest)
+    total = 0.0
+    for value in raw:
+        if value != highest:
+            total += exp(value - highest)
+    norm = log1p(total / highs) + log(highs) + highest
+    return [exp(value - norm) for value in raw]
+
+
 LINKS = {
     "identity": _identity,
     "exp": _exponential,
@@ -110,6 +124,7 @@ LINKS = {
     "probabilities": _identity,
     "logistic": _logistic,
     "softmax": _softmax,
+    "posterior": _posterior,
     "pair": _pair,
     "normalize": _normalize,
     "shares": _shares,
