@@ -584,3 +584,36 @@ def test_the_handler_file_builds_nothing_at_import(monkeypatch: pytest.MonkeyPat
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
     check_problem(app.handler(http_event("{}"), Context()), 500, "setting-missing")
+
+
+def test_a_block_is_answered_as_its_rows_are(demo: Caller) -> None:
+    ages: list[Any] = [10, -10.0, None, "7", 150, 1e300, 0.5]
+    cities: list[Any] = ["Köln", "Bern", None, "Paris", ""]
+    rows: list[dict[str, Any]] = [
+        {"age": age, "city": city, **extra} for age in ages for city in cities for extra in ({}, {"shoe": 43})
+    ]
+    assert len(rows) > score.BLOCK_ROWS
+    block = demo.post({"rows": rows})
+    single = [demo.post({"rows": [row]}) for row in rows]
+    assert block["predictions"] == [answer["predictions"][0] for answer in single]
+    assert block["probabilities"] == [answer["probabilities"][0] for answer in single]
+    expected = [{**w, "row": row} for row, answer in enumerate(single) for w in answer["warnings"]]
+    assert block["warnings"] == expected
+    rows[17]["age"] = "many"
+    details = demo.problem({"rows": rows}, 422, "value-type")
+    assert [error["row"] for error in details["errors"]] == [17]
+    demo.problem({"rows": rows[:17], "strict": True}, 422, "unknown-field")
+
+
+def test_a_block_goes_to_the_kernel() -> None:
+    _, scorer = score.load(plans.binary())
+    kernel = scorer.kernel()
+    assert kernel is not None and kernel is scorer.kernel()
+
+
+def test_results_that_are_not_finite_are_said_of_their_rows_in_a_block(s3: S3Stub) -> None:
+    publish(s3, "price", 1, plans.regression(intercept=1.7e308))
+    rows = [{"age": 1.7e308 if row == 3 else 1, "city": "Bern"} for row in range(20)]
+    answer = Caller(s3).post({"rows": rows})
+    assert [row for row, value in enumerate(answer["predictions"]) if value is None] == [3]
+    assert [(w["row"], w["code"]) for w in answer["warnings"]] == [(3, "outside"), (3, "not-finite")]

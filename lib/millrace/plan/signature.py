@@ -45,12 +45,12 @@ class Signature:
         The same.
     """
 
-    __slots__ = ("_converters", "_known", "fields")
+    __slots__ = ("converters", "fields", "known")
 
     def __init__(self, fields: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()) -> None:
         self.fields = fields
-        self._converters = [(field["name"], _converter(field)) for field in fields]
-        self._known = frozenset([field["name"] for field in fields]).union(ignored)
+        self.converters = [(field["name"], _converter(field)) for field in fields]
+        self.known = frozenset([field["name"] for field in fields]).union(ignored)
 
     @staticmethod
     def is_field(field: Any) -> bool:
@@ -94,16 +94,16 @@ class Signature:
         """
         converted: list[float | str | None] = []
         warnings: list[FieldWarning] = []
-        for name, converter in self._converters:
+        for name, converter in self.converters:
             value, warning = converter(row.get(name))
             converted.append(value)
             if warning is not None:
                 warnings.append((name, *warning))
-        if not row.keys() <= self._known:
+        if not row.keys() <= self.known:
             warnings += [
                 (name, "unknown-field", f"The model has no field {name!r:.100}")
                 for name in row
-                if name not in self._known
+                if name not in self.known
             ]
         if strict and warnings:
             name, code, message = warnings[0]

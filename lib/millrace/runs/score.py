@@ -199,11 +199,11 @@ def load_version(model: str, version: int, artifacts: ObjectStore) -> tuple[Plan
     sha256 = Registry(artifacts).version(model, version).plan_sha256
     if sha256 not in _loaded:
         from millrace import plan
-        from millrace.scoring.blocks import BlockScorer
+        from millrace.scoring.fastest import block_scorer
 
         read = plan.read(artifacts.get(key))
         _loaded.clear()
-        _loaded[sha256] = read, BlockScorer(read)
+        _loaded[sha256] = read, block_scorer(read)
     return _loaded[sha256]
 
 

@@ -37,6 +37,8 @@ class KernelScorer:
     ----------
     width : int
         Numbers that a row gets: one a class, or for regression one.
+    is_native : bool
+        Whether no step runs row by row in Python.
 
     Raises
     ------
@@ -60,9 +62,10 @@ class KernelScorer:
         result = node(program, plan.header["estimator"], flow)
         self.width = len(result)
         program.finish(result)
+        self.is_native = program.is_native
         self._program = program
 
-    def score(self, columns: Mapping[str, Any]) -> array[float]:
+    def score(self, columns: Mapping[str, Any], rows: int | None = None) -> array[float]:
         """Score a block.
 
         Parameters
@@ -70,6 +73,8 @@ class KernelScorer:
         columns : mapping
             Converted values by field name, all of one length: float64 as any buffer or a list, or for a
             category or a text a sequence of str and None. Columns that are no field are not read.
+        rows : int, optional
+            Their length; a plan without fields has no other way to know it.
 
         Returns
         -------
@@ -77,7 +82,8 @@ class KernelScorer:
             Row by row, ``width`` numbers each: the probabilities in the order of ``plan.classes``, or for
             regression the prediction.
         """
-        rows = len(columns[self._names[0]]) if self._names else 0
+        if rows is None:
+            rows = len(columns[self._names[0]]) if self._names else 0
         return self._program.run(columns, rows)
 
 

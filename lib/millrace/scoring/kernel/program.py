@@ -183,6 +183,11 @@ class Program:
         members["run"] = self.keep(StepFunction(run))
         return result
 
+    @property
+    def is_native(self) -> bool:
+        """Whether no step calls Python."""
+        return all(step["run"].__class__ is str for step in self._steps)
+
     def dense(self, flow: Flow) -> Flow:
         """Return the same values, each in a register of its own."""
         if any(element[0] == TEXT for element in flow):
