@@ -15,7 +15,7 @@ UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
-TOOLS := sam ministack runtime zig
+TOOLS := sam ministack runtime zig clients
 # What the benchmarks compare with: only `make bench` installs it, and only what the named one needs.
 PEERS := peers peer-tutorial peer-onnxruntime peer-mlserver
 PEERS_cold_start := peers peer-tutorial peer-onnxruntime

@@ -16,7 +16,7 @@ import pytest
 
 from millrace import keys
 from tests import plans
-from tests.handlers.test_predict import ROW, Caller, check_problem, http_event, publish
+from tests.handlers.test_predict import ROOT, ROW, Caller, check_problem, http_event, publish
 from tests.s3_stub import S3Stub
 
 ROWS = [ROW, {"age": -10.0, "city": "Bern"}]
@@ -535,3 +535,19 @@ def test_what_is_not_there_is_answered_in_the_protocol(demo: Caller) -> None:
         answer = send(demo, path, method="GET")
         assert answer["statusCode"] == 404, path
         assert set(json.loads(answer["body"])) == {"error"}
+
+
+# --- the events that people try ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case", ["alias_csv", "invocations", "ping", "v2_binary", "v2_metadata", "v2_unknown", "version"]
+)
+def test_the_events_of_the_repository(s3: S3Stub, case: str) -> None:
+    """Their outcome on the deployed model is in tests/platform/test_events.py; here the shape counts."""
+    publish(s3, "titanic", 1, plans.binary("titanic"))
+    publish(s3, "other", 1, plans.binary("other"))
+    event = json.loads((ROOT / "events" / f"predict.{case}.json").read_text("utf-8"))
+    caller = Caller(s3)
+    answer = caller.predict(event, caller.context)
+    assert answer["statusCode"] == (404 if case == "v2_unknown" else 200), answer["body"]

@@ -42,7 +42,7 @@ class Stack:
         self.data_bucket = outputs["DataBucket"]
         self.artifact_bucket = outputs["ArtifactBucket"]
         self.s3 = platform.client("s3")
-        self._url = platform.api_url()
+        self.url = platform.api_url()
 
     def upload(
         self,
@@ -92,13 +92,13 @@ class Stack:
 
     def get(self, path: str) -> Answer:
         """Send ``GET path``."""
-        return self._send(urllib.request.Request(self._url + path))
+        return self._send(urllib.request.Request(self.url + path))
 
     def post(self, path: str, body: Any) -> Answer:
         """Send ``POST path`` with a JSON body, or with bytes as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        return self._send(urllib.request.Request(self._url + path, data=data, headers=headers, method="POST"))
+        return self._send(urllib.request.Request(self.url + path, data=data, headers=headers, method="POST"))
 
     def read(self, key: str) -> bytes:
         """Return an object of the artifact bucket."""

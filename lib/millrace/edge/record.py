@@ -18,13 +18,26 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 __all__ = ["NAMESPACE", "Log", "Metrics"]
 
 NAMESPACE = "Millrace"
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_BY_TYPE: dict[type, Callable[[Any], str]] = {
+    str: json.encoder.encode_basestring_ascii,
+    int: int.__repr__,
+    float: float.__repr__,
+}
+"""How the usual values are written without the general encoder, which costs 2 µs to set up."""
+
+
+def _members(values: Mapping[str, Any]) -> str:
+    """Write the inside of an object whose names need no escaping, and whose numbers are finite."""
+    return ",".join(
+        [f'"{name}":{_BY_TYPE.get(value.__class__, _encode)(value)}' for name, value in values.items()]
+    )
 
 
 class Log:
@@ -56,7 +69,7 @@ class Log:
         level, location, message : str
             ``location`` is ``function:line`` or what stands for it. None needs escaping.
         extra : mapping
-            Its own members, at least one.
+            Its own members, at least one; names that need no escaping, numbers that are finite.
         context : LambdaContext, optional
             The function, its memory and the request's id are taken from it; the first one is the cold start.
         """
@@ -66,7 +79,7 @@ class Log:
         return (
             f'{{"level":"{level}","location":"{location}","message":{_encode(message)},'
             f'"timestamp":"{self._time()}","service":{self._service},'
-            f"{self._function(context) if context else ''}{_encode(extra)[1:]}"
+            f"{self._function(context) if context else ''}{_members(extra)}}}"
         )
 
     def _function(self, context: Any) -> str:
@@ -74,7 +87,7 @@ class Log:
         of = (context.function_name, context.memory_limit_in_mb, context.invoked_function_arn)
         if of != self._of:
             names = ("function_name", "function_memory_size", "function_arn")
-            self._of, self._fixed = of, _encode(dict(zip(names, of, strict=True)))[1:-1]
+            self._of, self._fixed = of, _members(dict(zip(names, of, strict=True)))
         cold, self._cold = self._cold, "false"
         return f'"cold_start":{cold},{self._fixed},"function_request_id":{_encode(context.aws_request_id)},'
 
