@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from millrace import keys
-from millrace.edge.predict.score import load
+from millrace.edge.predict.score import array_bytes, load
 from millrace.errors import BadInput, Misconfigured, NotFound, TransientError
 from millrace.registry.reader import Reader
 from tests import plans
@@ -39,7 +39,7 @@ class Cloud:
         self.ledger, self.results = MemoryLedger(), MemoryStream()
         self.runs, self.executions = MemoryRunStore(), MemoryExecutions()
         self.bucket = Bucket(demo=plans.binary())
-        self.reader = Reader(self.bucket, load, freshness_s=0.0, warn=print)
+        self.reader = Reader(self.bucket, load, array_bytes=array_bytes, freshness_s=0.0, warn=print)
         self.handler: Handler
 
     def outcomes(self) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from millrace import compiler, keys
-from millrace.edge.predict.score import load
+from millrace.edge.predict.score import array_bytes, load
 from millrace.errors import NotFound
 from millrace.registry.reader import Reader
 from tests import pipelines, plans
@@ -48,7 +48,7 @@ def reader(bucket: Bucket, **options: Any) -> Reader:
     def warn(message: str, error: object) -> None:
         raise AssertionError(message)
 
-    return Reader(bucket, load, warn=warn, **options)
+    return Reader(bucket, load, array_bytes=array_bytes, warn=warn, **options)
 
 
 def traced(make: Any) -> tuple[Any, int]:

@@ -20,7 +20,7 @@ from millrace import keys
 from millrace.edge import http
 from millrace.edge.predict import ours
 from millrace.edge.predict.call import Call
-from millrace.edge.predict.score import load
+from millrace.edge.predict.score import array_bytes, load
 from millrace.errors import BadInput, MillraceError, NotFound
 from millrace.streams import Outcome, Source, identity_of
 
@@ -48,6 +48,7 @@ def read_registry(job: Job[ScoreSettings]) -> Reader:
     return Reader(
         Bucket(job.settings.artifact_bucket, os.environ),
         load,
+        array_bytes=array_bytes,
         freshness_s=job.settings.freshness_s,
         memory_bytes=int(HELD_SHARE * int(job.context.memory_limit_in_mb) * (1 << 20)),
         warn=warn,

@@ -86,6 +86,8 @@ class Reader:
         The artifact bucket.
     load : callable
         Makes of a plan's bytes what rows are scored with; raises ``BadInput`` for a plan that is broken.
+    array_bytes : callable
+        Returns of what ``load`` made the bytes of arrays, however they were stored in the file.
     freshness_s : float
         An alias is read again, by a conditional GET, when it is asked for and older than this.
     memory_bytes : int
@@ -100,6 +102,7 @@ class Reader:
         bucket: Bucket,
         load: Callable[[bytes], Any],
         *,
+        array_bytes: Callable[[Any], int],
         freshness_s: float = 30.0,
         memory_bytes: int = 256 << 20,
         warn: Callable[[str, MillraceError], None],
@@ -107,6 +110,7 @@ class Reader:
     ) -> None:
         self._bucket = bucket
         self._load = load
+        self._array_bytes = array_bytes
         self._freshness_s = freshness_s
         self._memory_bytes = memory_bytes
         self._warn = warn
@@ -274,9 +278,10 @@ class Reader:
                 where=key,
                 remedy="Roll the model back to a version that answers.",
             ) from error
-        # The file, about as much again in lists of what the interpreter shares, and the objects made of it.
+        # The file, its arrays, which are inflated now or when they are first asked for, and the objects.
         objects = max(0, sys.getallocatedblocks() - objects)
-        return Served(model, number, content, 2 * len(data) + BYTES_AN_OBJECT * objects)
+        size_bytes = len(data) + self._array_bytes(content) + BYTES_AN_OBJECT * objects
+        return Served(model, number, content, size_bytes)
 
 
 def _is_name(model: str) -> bool:

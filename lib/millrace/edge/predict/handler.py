@@ -8,7 +8,7 @@ import time
 from millrace.edge import http, record
 from millrace.edge.predict import ours
 from millrace.edge.predict.call import Call
-from millrace.edge.predict.score import load
+from millrace.edge.predict.score import array_bytes, load
 from millrace.errors import MillraceError
 
 TYPE_CHECKING = False
@@ -123,6 +123,7 @@ class Predict:
         self._given = Reader(
             Bucket(_setting(environ, "MILLRACE_ARTIFACT_BUCKET"), environ),
             load,
+            array_bytes=array_bytes,
             freshness_s=_number(environ, "MILLRACE_FRESHNESS_S"),
             memory_bytes=int(HELD_SHARE * int(context.memory_limit_in_mb) * (1 << 20)),
             warn=self._warn,

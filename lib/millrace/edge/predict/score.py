@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from millrace.plan import Plan
     from millrace.scoring.kernel import KernelScorer
 
-__all__ = ["MAX_NAME", "MAX_VALUES", "MAX_WARNINGS", "SPARE_MS", "Scores", "load", "score"]
+__all__ = ["MAX_NAME", "MAX_VALUES", "MAX_WARNINGS", "SPARE_MS", "Scores", "array_bytes", "load", "score"]
 
 MAX_WARNINGS = 1_000
 """Warnings that an answer lists; the last one then says how many there were."""
@@ -105,6 +105,15 @@ def load(data: bytes) -> tuple[Plan, Scorer]:
 
     read = plan.read(data)
     return read, Scorer(read)
+
+
+def array_bytes(content: tuple[Plan, Scorer]) -> int:
+    """Return the size in memory of all arrays of what :func:`load` returned, made or not yet."""
+    from millrace.plan.format import ITEM_BYTES
+
+    arrays = content[0].arrays
+    declared = map(arrays.declared, range(len(arrays)))
+    return sum(ITEM_BYTES[code] * elements for code, elements in declared)
 
 
 def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable[[], int]) -> Scores:
