@@ -23,7 +23,7 @@ PEERS_warm_predict := $(PEERS)
 PEERS_batch := peers
 AT_ONCE := --numprocesses auto
 KERNEL := lib/millrace/scoring/kernel
-LAYERS := core columnar science plotting
+LAYERS := core columnar science plotting onnx
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
         destroy fuzz bench lock clean

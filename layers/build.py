@@ -42,7 +42,7 @@ KERNEL = BUILD / "kernel" / "x86_64-linux-gnu.2.28" / "kernel.so"
 KERNEL_NAME = "scoring/kernel/kernel.so"
 """Its place in the package."""
 
-LAYERS = ("core", "columnar", "science", "plotting")
+LAYERS = ("core", "columnar", "science", "plotting", "onnx")
 NOT_IN_CORE = ("local", "cli")
 """Rooms that never run on Lambda."""
 
@@ -59,6 +59,11 @@ TRIM_PREFIXES = {
     "columnar": tuple(
         f"pyarrow/{name}"
         for name in ("src/", "libarrow_flight", "libarrow_python_flight", "_flight", "libarrow_s3", "_s3fs")
+    ),
+    # What prepares models, and what only that needs: a session reads a model by itself.
+    "onnx": (
+        *(f"onnxruntime/{name}/" for name in ("tools", "transformers", "quantization", "datasets")),
+        *("google/", "protobuf", "flatbuffers", "packaging"),
     ),
 }
 KEEP = frozenset({"numpy/_core/tests/__init__.py", "numpy/_core/tests/_natype.py"})

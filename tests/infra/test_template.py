@@ -211,11 +211,12 @@ def test_nothing_is_tied_to_an_account_a_region_or_a_partition() -> None:
 
 
 def test_the_layers_of_a_function_fit_its_work() -> None:
-    layers = {
-        name: [layer["Ref"].removesuffix("Layer") for layer in properties.get("Layers", [])]
-        for name, properties in functions().items()
-    }
-    assert layers.pop("PredictFunction") == []
+    attached = {name: properties.get("Layers", []) for name, properties in functions().items()}
+    # Whoever serves no ONNX models does not pay for them.
+    none = {"Ref": "AWS::NoValue"}
+    assert attached.pop("PredictFunction") == {"Fn::If": ["WithOnnx", [{"Ref": "OnnxLayer"}], none]}
+    assert template()["Parameters"]["OnnxModels"]["Default"] == "false"
+    layers = {name: [layer["Ref"].removesuffix("Layer") for layer in used] for name, used in attached.items()}
     assert all(used[0] == "Core" for used in layers.values())
     assert not [name for name, used in layers.items() if {"Science", "Columnar"} <= set(used)]
 
