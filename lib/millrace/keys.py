@@ -201,6 +201,11 @@ def evaluation(run_id: str) -> str:
     return run(run_id, "evaluation.json")
 
 
+def held_out(run_id: str) -> str:
+    """Return the key of the sample of held-out rows, a training block, against which exports are checked."""
+    return run(run_id, "held_out.npz")
+
+
 def run_report(run_id: str) -> str:
     """Return the key of the run's report."""
     return run(run_id, "report.html")

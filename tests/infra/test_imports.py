@@ -38,8 +38,9 @@ ARROWS: dict[str, frozenset[str]] = {
         }
     ),
     "local": frozenset({"edge", "aws"}),
-    # The command line checks a spec and reads a file's rows by the very rules of ingest and training.
-    "cli": frozenset({"edge", "local", "aws", "runs", "csvfile"}),
+    # The command line checks a spec and reads a file's rows by the very rules of ingest and training, and it
+    # exports and registers ONNX models by itself: no function carries what that needs.
+    "cli": frozenset({"edge", "local", "aws", "runs", "csvfile", "plan", "features", "compiler", "registry"}),
 }
 """Room -> the rooms that it may import, besides itself and ``OPEN``."""
 

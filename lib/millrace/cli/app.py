@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from millrace.cli.console import Console, number, table
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, Misconfigured
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -126,6 +126,25 @@ def build_parser() -> argparse.ArgumentParser:
     add = _remote(commands, "rollback", "let the version before the live one answer again", _rollback)
     add.add_argument("model", metavar="MODEL", help="the model's name")
 
+    add = _on_bucket(
+        commands, "export", "write a version as an ONNX model, checked against its plan", _export
+    )
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("--version", type=int, metavar="N", help="the version (default: the live one)")
+    add.add_argument(
+        "--output", type=Path, metavar="FILE", required=True, help="where to write the ONNX model"
+    )
+    add.add_argument(
+        "--rows", type=_existing, metavar="FILE", help="a CSV file to compare on (default: held-out rows)"
+    )
+    add = _on_bucket(commands, "register", "register an ONNX model as a version of a model", _register)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("file", type=_existing, metavar="FILE", help="the ONNX model")
+    add.add_argument(
+        "--signature", type=_existing, metavar="FILE", required=True, help="JSON: its fields, task and output"
+    )
+    add.add_argument("--promote", action="store_true", help="let it answer at once")
+
     add = commands.add_parser("invoke", help="run one handler with one event in a sandbox, without Docker")
     add.add_argument("function", metavar="FUNCTION", help="its name in template.yaml, as IngestFunction")
     add.add_argument("event", type=_existing, metavar="EVENT", help="a JSON file, as those in events/")
@@ -142,6 +161,17 @@ def _remote(commands: Any, name: str, help_text: str, command: Any) -> argparse.
     )
     where.add_argument(
         "--stack", metavar="NAME", help="a deployed stack; requests are signed for its gateway"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _on_bucket(commands: Any, name: str, help_text: str, command: Any) -> argparse.ArgumentParser:
+    """Add a command that works on a deployment's artifact bucket."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    parser.add_argument(
+        "--stack", metavar="NAME", help="a deployed stack; its bucket is reached as any of yours"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(command=command)
@@ -276,6 +306,36 @@ def _rollback(arguments: argparse.Namespace, console: Console) -> int:
     moved = _connect(arguments).post(f"/models/{quote(arguments.model)}/rollback", {})
     console.answer(moved, f"{arguments.model}: version {moved['version']} is live again")
     return EXIT_OK
+
+
+def _export(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.target import artifacts
+
+    store = artifacts(arguments.stack)
+    return _onnx().export(  # type: ignore[no-any-return]
+        store, console, arguments.model, arguments.version, arguments.output, arguments.rows
+    )
+
+
+def _register(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.target import artifacts
+
+    store = artifacts(arguments.stack)
+    return _onnx().register(  # type: ignore[no-any-return]
+        store, console, arguments.model, arguments.file, arguments.signature, promote=arguments.promote
+    )
+
+
+def _onnx() -> Any:
+    try:
+        import millrace.cli.onnx as room
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"The package {error.name} is not installed",
+            code="onnx-missing",
+            remedy='Install the extra: pip install "millrace[onnx]".',
+        ) from None
+    return room
 
 
 def _up(arguments: argparse.Namespace, console: Console) -> int:

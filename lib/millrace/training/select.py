@@ -17,6 +17,7 @@ from millrace import __version__
 from millrace.compiler import certified
 from millrace.contracts import Budget, Schema
 from millrace.errors import BadInput
+from millrace.features.blocks import write_block
 from millrace.features.candidates import CANDIDATES, candidate_family
 from millrace.features.plan import feature_plan
 from millrace.training.evaluate import curves, importance, naive_prediction
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
+HELD_OUT_ROWS = 2_000
+"""Held-out rows that stay with the run's files, for whoever compares an export of the model with its plan."""
 MOST_CLASS_NOTES = 5
 """Notes about single classes; with more of them one sentence sums them up."""
 
@@ -47,10 +50,13 @@ class Selection:
         The scoring plan of the chosen candidate.
     evaluation : Mapping
         Candidates, metrics, baseline, parity, curves, importance and notes, as JSON types.
+    held_out : bytes
+        A training block of at most ``HELD_OUT_ROWS`` held-out rows.
     """
 
     plan: bytes
     evaluation: Mapping[str, Any]
+    held_out: bytes
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,14 @@ def select(
         "plan_bytes": len(best.plan),
         "seed": seed,
     }
-    return Selection(best.plan, evaluation)
+    return Selection(best.plan, evaluation, _held_out(table, schema, sides, seed))
+
+
+def _held_out(table: Table, schema: Schema, sides: Sides, seed: int) -> bytes:
+    """Return held-out rows as a training block."""
+    rows = sides.held_out[sample(table.record[sides.held_out], HELD_OUT_ROWS, seed=seed)]
+    columns = {name: column[rows] for name, column in table.columns.items()}
+    return write_block(schema, columns, table.target[rows], table.record[rows])
 
 
 def _interval(

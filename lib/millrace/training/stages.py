@@ -108,6 +108,7 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     }
     plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
     artifacts.put(plan_key, selection.plan)
+    artifacts.put(keys.held_out(run_id), selection.held_out)
     _put_json(artifacts, evaluation_key, evaluation)
     runs.update(
         run_id,

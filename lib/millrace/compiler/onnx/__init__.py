@@ -35,6 +35,7 @@ __all__ = [
     "encode",
     "export",
     "not_expressed_in",
+    "runtime_version",
     "starts_at",
     "wrap",
 ]
@@ -221,6 +222,14 @@ def not_expressed_in(features: Any) -> list[str]:
         for branch in step.get("branches", ()):
             found.update(not_expressed_in(branch["steps"]))
     return sorted(found)
+
+
+def runtime_version() -> str:
+    """Return onnxruntime's version."""
+    _need("onnxruntime")
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
 
 
 def encode(plan_bytes: bytes, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
