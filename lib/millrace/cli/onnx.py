@@ -129,7 +129,7 @@ def register(
         raise BadInput(
             f"{model!r:.80} cannot be a model's name",
             code="model-name",
-            remedy="Use up to 63 of A-Z, a-z, 0-9, dot, underscore and hyphen, beginning with none of those three.",
+            remedy="Use up to 63 letters, digits, dots, underscores and hyphens, first a letter or a digit.",
         )
     said = _json(signature)
     content = file.read_bytes()
