@@ -272,9 +272,11 @@ def test_logits_that_are_called_probabilities_are_found_out() -> None:
         exchange.wrap(weighted(2), said, model="m")
 
 
-def test_without_onnxruntime_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["onnxruntime", "numpy"])
+def test_without_its_layer_the_remedy_is_said(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read = plan.read(exchange.wrap(weighted(), signature(), model="m"))
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "millrace.scoring.onnx")
     with pytest.raises(Misconfigured, match="OnnxModels=true") as error:
         RowScorer(read)
     assert error.value.code == "onnx-layer-missing"

@@ -1,14 +1,25 @@
-"""Runs a model from elsewhere with onnxruntime: imported when a plan with such a model is made ready."""
+"""Runs a model from elsewhere with onnxruntime: imported when a plan with such a model is made ready.
+
+Where onnxruntime is not, the import itself raises ``Misconfigured``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from millrace.errors import Misconfigured, Unprocessable
+
+try:
+    import numpy as np
+    import onnxruntime
+    from numpy.typing import NDArray
+except ImportError:
+    raise Misconfigured(
+        "The model is an ONNX model, and onnxruntime is not here",
+        code="onnx-layer-missing",
+        remedy="Deploy the stack with OnnxModels=true, or install the extra: millrace[onnx].",
+    ) from None
 
 __all__ = ["Session"]
 
@@ -34,18 +45,10 @@ class Session:
     Raises
     ------
     Misconfigured
-        ``onnx-layer-missing``: onnxruntime is not there. ``onnx-model-broken``: it does not take the model.
+        ``onnx-model-broken``: onnxruntime does not take the model.
     """
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise Misconfigured(
-                "The model is an ONNX model, and onnxruntime is not here",
-                code="onnx-layer-missing",
-                remedy="Deploy the stack with OnnxModels=true, or install the extra: millrace[onnx].",
-            ) from None
         options = onnxruntime.SessionOptions()
         # More threads wait for each other under a function's share of a processor, and burn it.
         options.intra_op_num_threads = options.inter_op_num_threads = 1

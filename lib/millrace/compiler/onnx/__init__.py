@@ -45,34 +45,12 @@ OPSETS = {"": 21, "ai.onnx.ml": 5}
 LIMIT = 1e-12
 """Largest ``|model - plan| / max(1, |plan|)``: only sums, exp and log may differ, in their last digits."""
 ENCODED: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "affine",
-            "clip",
-            "power",
-            "interpolate",
-            "function",
-            "normalize",
-            "bins",
-            "products",
-            "lookup",
-            "predictions",
-        ),
-        "it is not emitted yet",
-    ),
     "words": "no standard operator cuts a text into words as a regular expression does",
     "hash": "there is no standard operator of a hash",
-    "weigh": "it is not emitted yet",
 }
 """Kinds of encoders that standard operators cannot express, and why."""
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            *("inputs", "mean", "platt", "isotonic", "temperature"),
-            *("kernel", "votes", "mlp", "gaussian", "neighbors"),
-        ),
-        "it is not emitted yet",
-    ),
+    **dict.fromkeys(("kernel", "votes", "mlp", "gaussian", "neighbors"), "it is not emitted yet"),
     "onnx": "it came as an ONNX model and is one already",
 }
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""

@@ -64,4 +64,19 @@ def _ordinal(
     return result
 
 
-KINDS = {"one-hot": _one_hot, "ordinal": _ordinal}
+def _lookup(spec: dict[str, Any], columns: list[Column], arrays: Sequence[Any], graph: Graph) -> list[Column]:
+    outputs = spec["outputs"]
+    table = np.asarray(arrays[spec["values"]])
+    result: list[Column] = []
+    start = 0
+    for column, categories in zip(columns, spec["categories"], strict=True):
+        count = len(categories)
+        number = looked_up(column, categories, range(count), count, np.int64, graph)
+        values = table[start : start + (count + 1) * outputs].reshape(count + 1, outputs)
+        start += values.size
+        row = graph.add("Squeeze", number, graph.constant([1], np.int64))
+        result += graph.columns(graph.add("Gather", graph.constant(values), row, axis=0), outputs)
+    return result
+
+
+KINDS = {"one-hot": _one_hot, "ordinal": _ordinal, "lookup": _lookup}

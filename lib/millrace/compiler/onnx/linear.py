@@ -15,7 +15,9 @@ __all__ = ["KINDS"]
 def _linear(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:
     intercept = np.asarray(arrays[spec["intercept"]])
     coef = np.asarray(arrays[spec["coef"]]).reshape(len(intercept), -1)
-    return graph.add("Add", graph.add("MatMul", matrix, graph.constant(coef.T)), graph.constant(intercept))
+    result = graph.add("Add", graph.add("MatMul", matrix, graph.constant(coef.T)), graph.constant(intercept))
+    graph.columns(result, len(intercept))
+    return result
 
 
 def _constant(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:

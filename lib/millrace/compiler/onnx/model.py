@@ -17,9 +17,9 @@ from millrace.compiler.onnx.common import not_expressed
 from millrace.compiler.onnx.graph import Column, Graph
 from millrace.compiler.onnx.links import LINKS
 from millrace.errors import BadInput
-from millrace.plan.kinds import ENCODERS, ESTIMATORS, of
+from millrace.plan.kinds import ENCODERS, ESTIMATORS, PAIR_LINKS, of
 
-__all__ = ["build"]
+__all__ = ["build", "node"]
 
 _ROOM = "millrace.compiler.onnx"
 _MAX_BYTES = (1 << 31) - 1
@@ -43,10 +43,7 @@ def build(plan_bytes: bytes, metadata: Mapping[str, str]) -> bytes:
             raise not_expressed("A signature without fields, or with fields of one name or none")
         columns = [c for field in fields for c in graph.input(field["name"], text=_is_text(field))]
         columns = steps(read.header["features"], columns, read.arrays, graph)
-    spec = read.header["estimator"]
-    for kind in not_expressed_in(spec.get("steps", ())):
-        raise not_expressed(f"An estimator over {kind!r}: {ENCODED[kind]}; it")
-    result = LINKS[spec["link"]](estimator(spec, graph.matrix(columns), read.arrays, graph), graph)
+    result = graph.matrix(node(read.header["estimator"], columns, read.arrays, graph))
     outputs = _outputs(result, read.classes, graph)
     about = {
         "millrace.model": read.model,
@@ -88,17 +85,23 @@ def steps(
             for branch in spec["branches"]:
                 result += steps(branch["steps"], [columns[i] for i in branch["inputs"]], arrays, graph)
             columns = result
+        elif spec["kind"] in ENCODED:
+            raise not_expressed(
+                f"An encoder of the kind {spec['kind']!r} before an estimator inside of another"
+            )
         else:
             columns = of(_ROOM, ENCODERS, spec["kind"])(spec, columns, arrays, graph)
     return columns
 
 
-def estimator(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:
-    """Emit an estimator and return its raw outputs, rows x outputs."""
+def node(spec: dict[str, Any], columns: list[Column], arrays: Sequence[Any], graph: Graph) -> list[Column]:
+    """Emit an estimator with the encoders before it and the link behind it, and return its outputs."""
     if spec["kind"] in REFUSED:
         raise not_expressed(f"An estimator of the kind {spec['kind']!r}: {REFUSED[spec['kind']]}; it")
-    result: str = of(_ROOM, ESTIMATORS, spec["kind"])(spec, matrix, arrays, graph)
-    return result
+    matrix = graph.matrix(steps(spec.get("steps", ()), columns, arrays, graph))
+    raw = of(_ROOM, ESTIMATORS, spec["kind"])(spec, matrix, arrays, graph)
+    width = 2 if spec["link"] in PAIR_LINKS else graph.width(raw)
+    return graph.columns(LINKS[spec["link"]](raw, graph), width)
 
 
 def _outputs(result: str, classes: Sequence[str], graph: Graph) -> list[onnx.ValueInfoProto]:

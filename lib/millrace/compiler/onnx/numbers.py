@@ -50,4 +50,19 @@ def _scale(spec: dict[str, Any], columns: list[Column], arrays: Sequence[Any], g
     return graph.columns(matrix, len(columns))
 
 
-KINDS = {"impute": _impute, "scale": _scale}
+def _affine(spec: dict[str, Any], columns: list[Column], arrays: Sequence[Any], graph: Graph) -> list[Column]:
+    matrix = graph.matrix(columns)
+    for operator, member in (("Mul", "factor"), ("Add", "offset")):
+        matrix = graph.add(operator, matrix, graph.constant([np.asarray(arrays[spec[member]])]))
+    return graph.columns(matrix, len(columns))
+
+
+def _clip(spec: dict[str, Any], columns: list[Column], arrays: Sequence[Any], graph: Graph) -> list[Column]:
+    matrix = graph.matrix(columns)
+    # Comparisons with a missing number are false, so that it stays one.
+    matrix = graph.where(graph.do("Less", matrix, float(spec["low"])), float(spec["low"]), matrix)
+    matrix = graph.where(graph.do("Greater", matrix, float(spec["high"])), float(spec["high"]), matrix)
+    return graph.columns(matrix, len(columns))
+
+
+KINDS = {"impute": _impute, "scale": _scale, "affine": _affine, "clip": _clip}

@@ -47,7 +47,10 @@ def _trees(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Grap
         result = graph.reduce("ReduceSum", rows, 1, keepdims=False)
     if spec["baseline"] is not None:
         result = graph.add("Add", result, graph.constant([_baseline(spec, arrays)]))
-    return graph.do("Div", result, len(roots)) if spec["mean"] else result
+    if spec["mean"]:
+        result = graph.do("Div", result, float(len(roots)))
+    graph.columns(result, outputs)
+    return result
 
 
 def _baseline(spec: dict[str, Any], arrays: Sequence[Any]) -> NDArray[np.float64]:
