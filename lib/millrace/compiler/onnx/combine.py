@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from millrace.compiler.onnx.graph import Column, Graph
 from millrace.compiler.onnx.model import node
+from millrace.compiler.onnx.shapes import between
 
 __all__ = ["KINDS"]
+
+_EPSILON = 1e-12
+"""As in :mod:`millrace.scoring.blocks.combine`."""
 
 
 def _predictions(
@@ -41,4 +47,49 @@ def _mean(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph
     return result
 
 
-KINDS = {"predictions": _predictions, "inputs": _inputs, "mean": _mean}
+def _platt(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:
+    a, b = (graph.constant([np.asarray(arrays[spec[name]])]) for name in ("a", "b"))
+    result = graph.add("Neg", graph.add("Add", graph.add("Mul", matrix, a), b))
+    graph.columns(result, graph.width(matrix))
+    return result
+
+
+def _isotonic(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:
+    ends = np.cumsum(spec["sizes"])[:-1]
+    points = (np.split(np.asarray(arrays[spec[name]]), ends) for name in ("x", "y"))
+    columns = graph.columns(matrix, len(spec["sizes"]))
+    result: list[Column] = []
+    for column, x, y in zip(columns, *points, strict=True):
+        value = graph.matrix([column])
+        if len(x) == 1:
+            line = graph.repeated(y)
+        else:
+            line = between(value, x, y, graph)
+            line = graph.where(graph.do("Less", value, float(x[0])), float(y[0]), line)
+            line = graph.where(graph.do("Greater", value, float(x[-1])), float(y[-1]), line)
+            line = graph.where(graph.add("IsNaN", value), value, line)
+        result += graph.columns(line, 1)
+    return graph.matrix(result)
+
+
+def _temperature(spec: dict[str, Any], matrix: str, arrays: Sequence[Any], graph: Graph) -> str:
+    width = graph.width(matrix)
+    if width == 1:
+        matrix, width = graph.add("Concat", graph.add("Neg", matrix), matrix, axis=1), 2
+    if spec["log"]:
+        shifted = graph.do("Add", matrix, _EPSILON)
+        positive = graph.do("Greater", matrix, -_EPSILON)
+        matrix = graph.where(positive, graph.add("Log", shifted), np.nan)
+    result = graph.do("Mul", matrix, float(spec["beta"]))
+    graph.columns(result, width)
+    return result
+
+
+KINDS = {
+    "predictions": _predictions,
+    "inputs": _inputs,
+    "mean": _mean,
+    "platt": _platt,
+    "isotonic": _isotonic,
+    "temperature": _temperature,
+}

@@ -13,7 +13,7 @@ from millrace.compiler.onnx.graph import Column, Graph
 from millrace.plan.kinds import SMALLEST_NORM
 from millrace.scoring.rows.shapes import CENTRE, MIDDLE, TAIL
 
-__all__ = ["KINDS"]
+__all__ = ["KINDS", "between"]
 
 _INFINITY = float("inf")
 _EPSILON = 2.0**-52
@@ -71,8 +71,8 @@ def _interpolate(
     result: list[Column] = []
     for column, own in zip(columns, points, strict=True):
         x = graph.matrix([column])
-        up = _between(x, own, values, graph)
-        down = _between(graph.add("Neg", x), -own[::-1], -values[::-1], graph)
+        up = between(x, own, values, graph)
+        down = between(graph.add("Neg", x), -own[::-1], -values[::-1], graph)
         place = graph.do("Mul", graph.add("Sub", up, down), 0.5)
         bound = _BOUND if normal else 0.0
         first, last = float(own[0]), float(own[-1])
@@ -86,7 +86,7 @@ def _interpolate(
     return graph.columns(_normal_quantile(graph.matrix(result), graph), len(columns))
 
 
-def _between(x: str, points: NDArray[np.float64], values: NDArray[np.float64], graph: Graph) -> str:
+def between(x: str, points: NDArray[np.float64], values: NDArray[np.float64], graph: Graph) -> str:
     """Return what numpy.interp does; anything outside of the points."""
     place = _count(x, points, graph)
     place = graph.add(
