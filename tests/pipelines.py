@@ -375,6 +375,8 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "TimeParts": {
         "usual": _on(["when"], TimeParts()),
         "all": _on(["when"], TimeParts(TIME_PARTS)),
+        "cycles": _on(["when", "small"], TimeParts(("days",), cycles=("month", "weekday", "hour"))),
+        "cycles-only": _on(["when"], TimeParts((), cycles=("hour",))),
         "two": _on(["when", "large"], make_pipeline(TimeParts(("hour", "days")), SimpleImputer())),
     },
     "Pipeline": {

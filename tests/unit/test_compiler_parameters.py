@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,7 @@ EXPRESSED = {
     "HashingVectorizer": f"{_TEXTS} n_features norm alternate_sign",
     "FeatureHasher": "n_features input_type alternate_sign",
     "TfidfTransformer": "norm use_idf sublinear_tf",
-    "TimeParts": "parts",
+    "TimeParts": "parts cycles",
 }
 """What the plan says of a parameter's value, or of what was learned under it."""
 IRRELEVANT = {
@@ -166,3 +168,9 @@ def test_a_value_that_plans_do_not_express_is_refused_by_name(name: str, paramet
 
 def test_the_tables_name_no_other_class() -> None:
     assert set(EXPRESSED) | set(IRRELEVANT) | set(REFUSED) == set(ENCODERS)
+
+
+def test_the_documentation_names_every_class() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/transformers.md").read_text("utf-8")
+    named = {name.split(".")[-1] for name in re.findall(r"`([\w.]+)`", page)}
+    assert set(ENCODERS) <= named

@@ -207,6 +207,28 @@ def test_an_empty_block_has_no_scores() -> None:
     assert blocks.BlockScorer(plan.read(plan.write(*document()))).score(columns).shape == (0, 3)
 
 
+def test_on_a_circle_december_is_next_to_january() -> None:
+    moments = [
+        datetime.datetime(2024, month, 15, 23, tzinfo=datetime.UTC).timestamp() for month in (12, 1, 7)
+    ]
+    cycles = TimeParts((), cycles=("month", "hour")).fit(np.asarray([[0.0]]))
+    december, january, july = cycles.transform(np.asarray(moments)[:, None])
+    assert np.hypot(*(december - january)[:2]) < np.hypot(*(january - july)[:2]) / 3.0
+    assert list(cycles.get_feature_names_out()) == [
+        "x0_month_sin",
+        "x0_month_cos",
+        "x0_hour_sin",
+        "x0_hour_cos",
+    ]
+    assert december[2:] == pytest.approx([-math.sin(math.pi / 12.0), math.cos(math.pi / 12.0)])
+    assert np.isnan(cycles.transform(np.asarray([[math.nan]]))).all()
+
+
+def test_a_cycle_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no cycle 'year'; the cycles are month, weekday, hour"):
+        TimeParts(cycles=("year",)).fit(np.asarray([[0.0]]))
+
+
 WIDE = {
     "words": TfidfVectorizer(preprocessor=pipelines.lower_text, analyzer="char", ngram_range=(1, 3)),
     "hashes": HashingVectorizer(preprocessor=pipelines.lower_text, n_features=1 << 17),

@@ -102,6 +102,8 @@ def _encodings(column: Column, family: Family) -> tuple[Encoding, ...]:
         return (Encoding(name, "boolean", 0, "Yes and no become 1 and 0."),)
     if column.type == "time":
         reason = "A time becomes its calendar parts and its place on the time line."
+        if family == "linear":
+            reason += " Month, weekday and hour become places on a circle too."
         return (Encoding(name, "time", 0, reason),)
     if column.type == "text":
         limit = TEXT_LIMIT[family]

@@ -5,6 +5,7 @@ Each has its class in the compiler and in both scoring rooms; the same formula s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -13,11 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-__all__ = ["TIME_PARTS", "TOKEN_PATTERN", "TimeParts", "lower_text"]
+__all__ = ["CYCLES", "TIME_PARTS", "TOKEN_PATTERN", "TimeParts", "circle", "lower_text"]
 
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 """What :class:`TimeParts` can make of an instant. ``days`` is its place on the time line, in days since
 1970 with fractions; the others are calendar parts in UTC, ``weekday`` with Monday as 0."""
+
+CYCLES = {"month": (1, 12), "weekday": (0, 7), "hour": (0, 24)}
+"""Parts that come round again: the first value, and how many there are."""
 
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"
 """A word of a text column: two or more word characters in a row."""
@@ -43,6 +47,9 @@ class TimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     parts : sequence of str
         Names from :data:`TIME_PARTS`; each input column gives one output column a part, in this order.
+    cycles : sequence of str
+        Names from :data:`CYCLES`; each input column gives two more for each: sine and cosine of the part's
+        place on a circle, on which December is next to January. They are for models that add and multiply.
 
     Notes
     -----
@@ -51,34 +58,60 @@ class TimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, parts: Sequence[str] = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
+        self,
+        parts: Sequence[str] = ("days", "year", "month", "day", "weekday", "day_of_year", "hour"),
+        cycles: Sequence[str] = (),
     ) -> None:
         self.parts = parts
+        self.cycles = cycles
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Check the parameters and remember the number of columns."""
         unknown = [part for part in self.parts if part not in TIME_PARTS]
         if unknown:
             raise ValueError(f"There is no part {unknown[0]!r}; the parts are {', '.join(TIME_PARTS)}")
+        unknown = [cycle for cycle in self.cycles if cycle not in CYCLES]
+        if unknown:
+            raise ValueError(f"There is no cycle {unknown[0]!r}; the cycles are {', '.join(CYCLES)}")
         validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the parts of each column, shape (rows, columns x parts), float64."""
+        """Return parts and cycles of each column, shape (rows, columns x (parts + 2 cycles)), float64."""
         check_is_fitted(self, "n_features_in_")
         seconds = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
-        return np.hstack([_parts(seconds[:, j], self.parts) for j in range(seconds.shape[1])])
+        width = len(self.parts)
+        result = []
+        for column in seconds.T:
+            found = _parts(column, [*self.parts, *self.cycles])
+            result.append(found[:, :width])
+            result += [_on_circle(found[:, width + k], *CYCLES[cycle]) for k, cycle in enumerate(self.cycles)]
+        return np.hstack(result)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return ``<column>_<part>`` for each output column."""
+        """Return ``<column>_<part>`` or ``<column>_<cycle>_<function>`` for each output column."""
         if input_features is None:
             input_features = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        return np.asarray([f"{name}_{part}" for name in input_features for part in self.parts], dtype=object)
+        endings = [*self.parts, *(f"{cycle}_{f}" for cycle in self.cycles for f in ("sin", "cos"))]
+        return np.asarray([f"{name}_{ending}" for name in input_features for ending in endings], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def circle(size: int) -> NDArray[np.float64]:
+    """Return sine and cosine of each place on a circle, shape (size, 2)."""
+    angles = [2.0 * math.pi * place / size for place in range(size)]
+    return np.asarray([[math.sin(angle), math.cos(angle)] for angle in angles])
+
+
+def _on_circle(values: NDArray[np.float64], first: int, size: int) -> NDArray[np.float64]:
+    known = ~np.isnan(values)
+    result = np.full((len(values), 2), np.nan)
+    result[known] = circle(size)[values[known].astype(np.intp) - first]
+    return result
 
 
 def _parts(seconds: NDArray[np.float64], parts: Sequence[str]) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ from millrace.contracts import Schema
 from millrace.errors import BadInput
 from millrace.features.candidates import candidate_family
 from millrace.features.plan import Encoding, FeaturePlan, Kind, feature_plan
-from millrace.features.transformers import TOKEN_PATTERN, TimeParts, lower_text
+from millrace.features.transformers import CYCLES, TOKEN_PATTERN, TimeParts, lower_text
 from millrace.training.limits import Limits, boosting_rounds, forest_size
 from millrace.training.splits import Split, hold_out
 
@@ -250,7 +250,9 @@ def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
             sparse_output=plan.family == "linear",
         )
     if kind == "time":
-        return TimeParts() if trees else _imputed(plan, "median", TimeParts())
+        # A weighted sum cannot bend at the turn of a year or a day; trees can.
+        parts = TimeParts(cycles=tuple(CYCLES)) if plan.family == "linear" else TimeParts()
+        return parts if trees else _imputed(plan, "median", parts)
     if trees:
         return "passthrough"
     return _imputed(plan, "median" if kind == "number" else "most_frequent")
