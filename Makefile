@@ -15,12 +15,14 @@ UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
-TOOLS := sam ministack runtime zig clients
+TOOLS := sam ministack runtime zig
 # What the benchmarks compare with: only `make bench` installs it, and only what the named one needs.
 PEERS := peers peer-tutorial peer-onnxruntime peer-mlserver
 PEERS_cold_start := peers peer-tutorial peer-onnxruntime
 PEERS_warm_predict := $(PEERS)
 PEERS_batch := peers
+# What only tests compare with: `make test` installs it.
+TEST_TOOLS := clients shap
 AT_ONCE := --numprocesses auto
 KERNEL := lib/millrace/scoring/kernel
 LAYERS := core columnar science plotting onnx
@@ -60,7 +62,7 @@ $(KERNEL)/kernel.so: $(wildcard $(KERNEL)/source/*) layers/kernel.py .tools/zig/
 demo: setup ## from nothing to a prediction
 	@.venv/bin/millrace demo
 
-test: setup ## everything CI asks
+test: setup $(TEST_TOOLS:%=.tools/%/.stamp) ## everything CI asks
 	@$(PYTHON) -m pytest $(AT_ONCE)
 
 test-fast: setup ## the 90-second loop: without the platform and what is slow
@@ -109,7 +111,7 @@ bench: setup $(PEERS_$(NAME):%=.tools/%/.stamp) ## NAME=…: one benchmark; its 
 	@$(PYTHON) -m benchmarks.$(NAME)$(if $(ARGS), $(ARGS))
 
 lock: | $(UV) ## resolve the lock files anew
-	@for tool in uv $(TOOLS); do \
+	@for tool in uv $(TOOLS) $(TEST_TOOLS); do \
 	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 locks/$$tool.in -o locks/$$tool.txt; done
 	@$(UV) pip compile $(LOCK) --universal --python-version 3.12 pyproject.toml --all-extras --group dev \
 	    -o locks/main.txt

@@ -14,9 +14,18 @@ SIGNATURE: list[dict[str, Any]] = [
 ]
 
 
-def binary(model: str = "demo", *, intercept: float = 0.0, classes: tuple[str, str] = ("no", "yes")) -> bytes:
-    """P(second class) = logistic(intercept + age / 10 + 1 for Köln - 1 for Bern); a missing age is 0."""
-    return _linear(model, "binary", list(classes), "logistic", intercept)
+def binary(
+    model: str = "demo",
+    *,
+    intercept: float = 0.0,
+    classes: tuple[str, str] = ("no", "yes"),
+    background: list[float] | None = None,
+) -> bytes:
+    """P(second class) = logistic(intercept + age / 10 + 1 for Köln - 1 for Bern); a missing age is 0.
+
+    ``background``: means of age, Bern and Köln.
+    """
+    return _linear(model, "binary", list(classes), "logistic", intercept, background=background)
 
 
 def regression(
@@ -51,8 +60,9 @@ def _linear(
     link: str,
     intercept: float,
     interval: dict[str, float] | None = None,
+    background: list[float] | None = None,
 ) -> bytes:
-    header = {
+    header: dict[str, Any] = {
         "model": model,
         "task": task,
         "classes": classes,
@@ -84,4 +94,8 @@ def _linear(
         "estimator": {"kind": "linear", "coef": 0, "intercept": 1, "link": link},
         "interval": interval,
     }
-    return plan.write(header, [array("d", [0.1, -1.0, 1.0]), array("d", [intercept])])
+    arrays = [array("d", [0.1, -1.0, 1.0]), array("d", [intercept])]
+    if background is not None:
+        header["estimator"]["background"] = len(arrays)
+        arrays.append(array("d", background))
+    return plan.write(header, arrays)

@@ -145,6 +145,33 @@ def test_a_regression_that_has_an_interval_answers_with_its_bounds(s3: S3Stub) -
     assert answer["intervals"]["bounds"][0] == [99.0, 107.5]
 
 
+def test_explanations_add_up_to_the_output_on_their_scale(s3: S3Stub) -> None:
+    # Training saw 40 years on average, and Köln in three of four rows.
+    publish(s3, "demo", 1, plans.binary(intercept=0.5, background=[40.0, 0.25, 0.75]))
+    answer = Caller(s3).post({"rows": [ROW, {"age": None, "city": "Bern"}], "explain": True})
+    assert answer["explanations"] == {
+        "scale": "log-odds",
+        "rows": [
+            {
+                "class": "yes",
+                "base": pytest.approx(5.0),
+                "contributions": {"age": pytest.approx(-3.0), "city": pytest.approx(0.5)},
+            },
+            {
+                "class": "yes",
+                "base": pytest.approx(5.0),
+                "contributions": {"age": pytest.approx(-4.0), "city": pytest.approx(-1.5)},
+            },
+        ],
+    }
+    assert answer["probabilities"][0]["yes"] == pytest.approx(plans.logistic(5.0 - 3.0 + 0.5))
+
+
+def test_a_plan_without_means_explains_nothing_and_says_so(demo: Caller) -> None:
+    demo.problem({"rows": [ROW], "explain": True}, 422, "explanation-unavailable")
+    assert "explanations" not in demo.post({"rows": [ROW], "explain": False})
+
+
 def test_base64_body_and_direct_event(demo: Caller) -> None:
     body = json.dumps({"rows": [ROW]}, ensure_ascii=False)
     encoded = demo.raw(base64.b64encode(body.encode()).decode(), isBase64Encoded=True)
@@ -216,6 +243,7 @@ def test_pinned_version(s3: S3Stub, demo: Caller) -> None:
         ('{"rows": [{}, [1]]}', "row-not-an-object"),
         ('{"rows": [{}], "model": 3}', "model-not-a-text"),
         ('{"rows": [{}], "strict": "yes"}', "strict-not-a-boolean"),
+        ('{"rows": [{}], "explain": 1}', "explain-not-a-boolean"),
         ('{"rows": [{}], "version": "3"}', "version-not-an-integer"),
         ('{"rows": [{}], "version": true}', "version-not-an-integer"),
         ('{"rows": [{}], "version": 0}', "version-not-an-integer"),

@@ -15,7 +15,7 @@ from millrace.compiler.common import Arrays, not_covered
 from millrace.compiler.estimators import compile_estimator
 from millrace.contracts import Column, Schema
 from millrace.errors import BadInput
-from millrace.scoring.blocks import BlockScorer
+from millrace.scoring.blocks import BlockScorer, steps
 from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable
 from millrace.scoring.rows import RowScorer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity", "with_onnx"]
 
+_MEANS_ROWS = 1_000
 LIMIT = 1e-9
 """Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
 
@@ -65,6 +66,7 @@ def compile(
     model: str,
     classes: Sequence[str] = (),
     interval: Mapping[str, float] | None = None,
+    background: pd.DataFrame | None = None,
     extra_header: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Compile a fitted pipeline to a scoring plan.
@@ -82,6 +84,8 @@ def compile(
         themselves, nor for regression.
     interval : mapping, optional
         ``level``, ``below`` and ``above`` of a regression's prediction interval.
+    background : DataFrame, optional
+        Training rows; explanations of a weighted sum count from their means.
     extra_header : mapping, optional
         JSON values that the plan carries under ``about``.
 
@@ -91,7 +95,7 @@ def compile(
         ``estimator-not-covered``: the pipeline holds something that plans cannot express, named in the
         message.
     """
-    header, arrays = _document(pipeline, schema, model, classes, interval, extra_header)
+    header, arrays = _document(pipeline, schema, model, classes, interval, background, extra_header)
     return plan.write(header, arrays)
 
 
@@ -178,6 +182,7 @@ def certified(
     frame: pd.DataFrame,
     classes: Sequence[str] = (),
     interval: Mapping[str, float] | None = None,
+    background: pd.DataFrame | None = None,
     extra_header: Mapping[str, Any] | None = None,
     limit: float = LIMIT,
 ) -> tuple[bytes, Parity]:
@@ -185,7 +190,7 @@ def certified(
 
     Parameters
     ----------
-    pipeline, schema, model, classes, interval, extra_header
+    pipeline, schema, model, classes, interval, background, extra_header
         As in :func:`compile`.
     frame : DataFrame
         Held-out rows as the pipeline takes them.
@@ -204,7 +209,7 @@ def certified(
     BadInput
         ``estimator-not-covered``; ``parity-failed`` when the difference is over the limit.
     """
-    header, arrays = _document(pipeline, schema, model, classes, interval, extra_header)
+    header, arrays = _document(pipeline, schema, model, classes, interval, background, extra_header)
     outcome = parity(pipeline, plan.write(header, arrays), frame, limit=limit)
     if not outcome.passed:
         raise BadInput(
@@ -223,6 +228,7 @@ def _document(
     model: str,
     classes: Sequence[str],
     interval: Mapping[str, float] | None,
+    background: pd.DataFrame | None,
     extra_header: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     import pandas
@@ -235,17 +241,17 @@ def _document(
         raise not_covered("A pipeline fitted without column names")
     node = compile_estimator(pipeline, arrays)
     # Steps before estimators inside of this one are a matter of the features, and evaluated with them.
-    steps = node.pop("steps", [])
-    inside = next((i for i, step in enumerate(steps) if step["kind"] == "predictions"), len(steps))
-    if steps[inside:]:
-        node["steps"] = steps[inside:]
+    before = node.pop("steps", [])
+    inside = next((i for i, step in enumerate(before) if step["kind"] == "predictions"), len(before))
+    if before[inside:]:
+        node["steps"] = before[inside:]
     header = {
         "model": model,
         "task": schema.task,
         "classes": _labels(pipeline, classes or schema.classes),
         "signature": [_field(schema.column(name)) for name in names],
         "ignored": [column.name for column in schema.columns if column.name not in names],
-        "features": steps[:inside],
+        "features": before[:inside],
         "estimator": node,
         "interval": None if interval is None else dict(interval),
         "certificate": None,
@@ -259,7 +265,29 @@ def _document(
         },
         "about": dict(extra_header or {}),
     }
+    if background is not None and node["kind"] == "linear":
+        encoders = [*header["features"], *node.get("steps", ())]
+        node["background"] = arrays.floats(_means(encoders, arrays.items, header["signature"], background))
     return header, arrays.items
+
+
+def _means(
+    encoders: list[dict[str, Any]],
+    arrays: Sequence[NDArray[Any]],
+    signature: Sequence[Mapping[str, Any]],
+    frame: pd.DataFrame,
+) -> NDArray[np.float64]:
+    """Return the mean of each encoded value, a part of the rows at a time: they may be wide."""
+    encode = steps([*encoders], [memoryview(array) for array in arrays])
+    total = np.zeros(0)
+    for start in range(0, len(frame), _MEANS_ROWS):
+        part = frame.iloc[start : start + _MEANS_ROWS]
+        block = [_column(part[field["name"]].to_numpy(), field["type"]) for field in signature]
+        for step in encode:
+            block = step(block, len(part))
+        sums = np.asarray([column.sum() for column in block])
+        total = sums if start == 0 else total + sums
+    return total / len(frame)
 
 
 def _labels(estimator: Any, classes: Sequence[str]) -> list[str]:

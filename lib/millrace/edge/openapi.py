@@ -324,6 +324,7 @@ class PredictRequest(_Request):
         min_length=1, description="Objects of field and value, as the version's `signature` names them."
     )
     strict: bool = Field(default=False, description="Refuse what would otherwise be a warning.")
+    explain: bool = Field(default=False, description="Say what each field contributed to each prediction.")
     version: int | None = Field(default=None, ge=1, description="A version other than the live one.")
     alias: str | None = Field(default=None, description="An alias other than `live`.")
 
@@ -347,6 +348,23 @@ class PredictIntervals(BaseModel):
     bounds: list[tuple[float, float] | None] = Field(description="One pair a row.")
 
 
+class PredictExplanation(BaseModel):
+    """What each field contributed; base and contributions add up to the model's output on the scale."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_: str | None = Field(alias="class", description="Whose output it is; null for a regression.")
+    base: float = Field(description="The output that training saw on average.")
+    contributions: dict[str, float] = Field(description="By field: exact Shapley values.")
+
+
+class PredictExplanations(BaseModel):
+    """Asked for with `explain`."""
+
+    scale: str = Field(description="`log-odds`, `probability`, `prediction`, ...")
+    rows: list[PredictExplanation | None]
+
+
 class PredictAnswer(BaseModel):
     """One prediction for each row, in the order of the rows."""
 
@@ -359,6 +377,7 @@ class PredictAnswer(BaseModel):
     intervals: PredictIntervals | None = Field(
         description="For a regression trained on enough rows; else null."
     )
+    explanations: PredictExplanations | None = Field(default=None, description="When they were asked for.")
     warnings: list[PredictWarning]
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
+BACKGROUND_ROWS = 10_000
+"""Training rows, evenly spread, from whose means explanations count."""
 HELD_OUT_ROWS = 2_000
 """Held-out rows that stay with the run's files, for whoever compares an export of the model with its plan."""
 MOST_CLASS_NOTES = 5
@@ -238,6 +240,7 @@ def _first_certified(
                 model=model,
                 frame=frame.iloc[sides.held_out],
                 interval=None if around is None else asdict(around),
+                background=frame.iloc[rows[:: -(-len(rows) // BACKGROUND_ROWS)]],
                 extra_header=about,
             )
         except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may

@@ -85,9 +85,11 @@ class Request:
         Rows; with ``columns``, of which each has as many values.
     strict : bool
         Refuse what would otherwise be a warning.
+    explain : bool
+        Say what each field contributed to each prediction.
     """
 
-    __slots__ = ("columns", "count", "rows", "strict")
+    __slots__ = ("columns", "count", "explain", "rows", "strict")
 
     def __init__(
         self,
@@ -96,11 +98,13 @@ class Request:
         columns: Mapping[str, Sequence[Any] | memoryview] | None = None,
         count: int = 0,
         strict: bool = False,
+        explain: bool = False,
     ) -> None:
         self.rows = rows
         self.columns = columns
         self.count = count if rows is None else len(rows)
         self.strict = strict
+        self.explain = explain
 
 
 class Call:

@@ -1,7 +1,7 @@
 """Millrace's own protocol: ``POST /predict`` with its longer paths, and direct events.
 
-The body is ``{"model"?, "version"? | "alias"?, "rows", "strict"?}``, or a CSV file with a header row (see
-:mod:`millrace.edge.predict.table`) whose other members stand in the query. The answer is::
+The body is ``{"model"?, "version"? | "alias"?, "rows", "strict"?, "explain"?}``, or a CSV file with a header
+row (see :mod:`millrace.edge.predict.table`) whose other members stand in the query. The answer is::
 
     {"model": str, "version": int, "predictions": [...], "probabilities": [{class: p}, ...] | null,
      "intervals": {"level": float, "bounds": [[low, high], ...]} | null,
@@ -9,7 +9,8 @@ The body is ``{"model"?, "version"? | "alias"?, "rows", "strict"?}``, or a CSV f
 
 with one prediction a row, in the order of the rows; rows count from 0. ``probabilities`` is null for
 regression, ``intervals`` for classification and where the model has none. With ``Accept: text/csv`` it is
-a table. Errors are problem details.
+a table. With ``explain`` it also has ``explanations``, see :mod:`millrace.edge.predict.explained`. Errors
+are problem details.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
-FIELDS = frozenset(("alias", "model", "rows", "strict", "version"))
+FIELDS = frozenset(("alias", "explain", "model", "rows", "strict", "version"))
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 refuse = http.reply_problem
@@ -72,7 +73,7 @@ def as_object(served: Served, scores: Scores) -> dict[str, Any]:
     """Return the answer as JSON values."""
     classes, shares = served.content[0].classes, scores.probabilities
     k = len(classes)
-    return {
+    answer = {
         "model": served.model,
         "version": served.version,
         "predictions": scores.predictions,
@@ -84,6 +85,9 @@ def as_object(served: Served, scores: Scores) -> dict[str, Any]:
         "intervals": intervals(served.content[0].header.get("interval"), scores.predictions),
         "warnings": scores.warnings,
     }
+    if scores.explanations is not None:
+        answer["explanations"] = scores.explanations
+    return answer
 
 
 def intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -> dict[str, Any] | None:
@@ -144,12 +148,14 @@ def read(body: Any, named: Target | None = None) -> tuple[Target, Request]:
             raise _malformed(
                 f"Row {number} is not an object", code="row-not-an-object", where=f"row {number}"
             )
-    strict = body.get("strict")
-    if strict is not None and not isinstance(strict, bool):
-        raise _malformed(
-            "'strict' is neither true nor false", code="strict-not-a-boolean", where="field 'strict'"
-        )
-    return target_of(body, named), Request(rows, strict=bool(strict))
+    strict, explain = body.get("strict"), body.get("explain")
+    for name, asked, code in (
+        ("strict", strict, "strict-not-a-boolean"),
+        ("explain", explain, "explain-not-a-boolean"),
+    ):
+        if asked is not None and not isinstance(asked, bool):
+            raise _malformed(f"'{name}' is neither true nor false", code=code, where=f"field '{name}'")
+    return target_of(body, named), Request(rows, strict=bool(strict), explain=bool(explain))
 
 
 def target_of(members: dict[str, Any], named: Target | None) -> Target:

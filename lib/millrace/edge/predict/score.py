@@ -41,19 +41,23 @@ class Scores:
         regression.
     warnings : list of dict
         ``row``, ``field``, ``code``, ``message``.
+    explanations : dict or None
+        As :func:`millrace.edge.predict.explained.explanations` makes them, when they were asked for.
     """
 
-    __slots__ = ("predictions", "probabilities", "warnings")
+    __slots__ = ("explanations", "predictions", "probabilities", "warnings")
 
     def __init__(
         self,
         predictions: Sequence[str | float | None],
         probabilities: Sequence[float | None],
         warnings: list[dict[str, Any]],
+        explanations: dict[str, Any] | None = None,
     ) -> None:
         self.predictions = predictions
         self.probabilities = probabilities
         self.warnings = warnings
+        self.explanations = explanations
 
 
 class Scorer:
@@ -136,7 +140,7 @@ def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable
         There are more rows than the time is enough for.
     """
     plan, scorer = content
-    if request.count >= BLOCK_ROWS:
+    if request.count >= BLOCK_ROWS and not request.explain:
         kernel = scorer.kernel()
         if kernel is not None:
             _in_time(remaining_ms, 0, request.count)
@@ -189,7 +193,15 @@ def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable
         predictions.append(prediction)
         if classes:
             probabilities += shares
-    return Scores(predictions, probabilities, _cut(warnings, more))
+    explained = None
+    if request.explain:
+        from millrace.edge.predict.explained import explanations
+
+        def look(number: int) -> None:
+            _in_time(remaining_ms, number, len(rows))
+
+        explained = explanations(plan, converted, predictions, look)
+    return Scores(predictions, probabilities, _cut(warnings, more), explained)
 
 
 def _block(plan: Plan, kernel: KernelScorer, request: Request) -> Scores | None:

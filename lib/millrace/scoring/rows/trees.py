@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["KINDS"]
+__all__ = ["KINDS", "inputs"]
 
 _INFINITY = float("inf")
 _LIST_LIMIT = 1 << 18
@@ -56,9 +56,9 @@ class Trees:
                 self._masks[i / 32] = f"{bits:0256b}"[::-1]
 
     def __call__(self, row: list[float]) -> list[float]:
-        inputs = self._inputs(row)
+        values = inputs(row, self._single, bool(self._masks))
         result = list(self._baseline)
-        leaves = self._sets(inputs, 2 * len(row)) if self._masks else self._leaves(inputs)
+        leaves = self._sets(values, 2 * len(row)) if self._masks else self._leaves(values)
         if self._values is not None:
             for leaf in leaves:
                 result = list(map(add, result, self._values[int(leaf)]))
@@ -73,48 +73,49 @@ class Trees:
                 result[number % self._outputs] += leaf
         return [value / self._mean for value in result] if self._mean else result
 
-    def _inputs(self, row: list[float]) -> list[Any]:
-        """Return the row thrice: missing goes right, missing goes left, as codes of categories."""
-        if self._single:
-            from array import array
-
-            row = array("f", row).tolist()
-        # Minus infinity is at most any number, so it goes left; NaN compares false and goes right.
-        total = sum(row)
-        inputs: list[Any] = row + (row if total == total else [-_INFINITY if v != v else v for v in row])
-        if self._masks:
-            inputs += [int(v) if 0.0 <= v < 255.0 else 255 for v in row]
-        return inputs
-
-    def _leaves(self, inputs: list[Any]) -> list[float]:
+    def _leaves(self, values: list[Any]) -> list[float]:
         feature, skip, number = self._feature, self._skip, self._number
         leaves = []
         for node in self._roots:
             while step := skip[node]:
-                if inputs[feature[node]] <= number[node]:
+                if values[feature[node]] <= number[node]:
                     node += 1
                 else:
                     node += step
             leaves.append(number[node])
         return leaves
 
-    def _sets(self, inputs: list[Any], first_set: int) -> list[float]:
+    def _sets(self, values: list[Any], first_set: int) -> list[float]:
         feature, skip, number, masks = self._feature, self._skip, self._number, self._masks
         leaves = []
         for node in self._roots:
             while step := skip[node]:
                 chosen = feature[node]
                 if chosen < first_set:
-                    if inputs[chosen] <= number[node]:
+                    if values[chosen] <= number[node]:
                         node += 1
                     else:
                         node += step
-                elif masks[number[node]][inputs[chosen]] == "1":
+                elif masks[number[node]][values[chosen]] == "1":
                     node += 1
                 else:
                     node += step
             leaves.append(number[node])
         return leaves
+
+
+def inputs(row: list[float], single: bool, sets: bool) -> list[Any]:
+    """Return the row thrice: missing goes right, missing goes left, with sets as codes of categories."""
+    if single:
+        from array import array
+
+        row = array("f", row).tolist()
+    # Minus infinity is at most any number, so it goes left; NaN compares false and goes right.
+    total = sum(row)
+    result: list[Any] = row + (row if total == total else [-_INFINITY if v != v else v for v in row])
+    if sets:
+        result += [int(v) if 0.0 <= v < 255.0 else 255 for v in row]
+    return result
 
 
 def _quick(array: memoryview) -> Any:
