@@ -1,9 +1,9 @@
-"""Prints what ``shap`` says of one model of ``tests.explained``; runs in the environment of ``shap``."""
+"""Prints what ``shap`` says of the models of ``tests.explained``; runs in the environment of ``shap``."""
 
 from __future__ import annotations
 
 import json
-import sys
+from typing import Any
 
 import numpy as np
 import shap
@@ -11,7 +11,7 @@ import shap
 from tests.explained import MODELS, ROWS, fitted
 
 
-def main(name: str) -> None:
+def explain(name: str) -> dict[str, Any]:
     estimator, frame, _ = fitted(name)
     output = MODELS[name][2]
     if hasattr(estimator, "coef_"):
@@ -24,8 +24,8 @@ def main(name: str) -> None:
     if values.ndim == 3:
         values = values[:, :, output]
     base = bases[output] if len(bases) > 1 else bases[0]
-    print(json.dumps({"base": float(base), "values": values.tolist()}))
+    return {"base": float(base), "values": values.tolist()}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    print(json.dumps({name: explain(name) for name in MODELS}))
