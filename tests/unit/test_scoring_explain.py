@@ -18,6 +18,7 @@ from millrace import compiler, plan
 from millrace.contracts import Column, Schema
 from millrace.edge.predict.explained import SCALES
 from millrace.scoring.explain import _ORIGINS, Explainer, gauss
+from millrace.scoring.kernel.library import library
 from tests import explained
 from tests.infra.template import ROOT
 
@@ -149,10 +150,21 @@ def test_trees_give_the_values_of_the_definition(
     outputs, shared = shape
     forest = Forest(seed, trees=2 * outputs, depth=6, outputs=outputs, shared=shared)
     explainer = Explainer(forest.plan())
+    assert library()  # or the walk in Python would be all that is tested
     for output in range(outputs):
         base, parts = explainer.encoded(row, output)
         assert base == pytest.approx(forest.worth(row, frozenset(), output), rel=1e-12, abs=1e-12)
         np.testing.assert_allclose(parts, by_definition(forest, row, output), rtol=1e-10, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.lists(cells, min_size=FEATURES, max_size=FEATURES))
+def test_the_kernel_and_the_walk_in_python_agree(seed: int, row: list[float]) -> None:
+    explainer = Explainer(Forest(seed, trees=8, depth=9).plan())
+    base, by_kernel = explainer.encoded(row, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(explainer._estimator), "_by_kernel", lambda *_: None)
+        assert explainer.encoded(row, 0) == (base, pytest.approx(by_kernel, rel=1e-12, abs=1e-13))
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 7, 20, 64])

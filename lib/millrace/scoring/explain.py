@@ -26,6 +26,7 @@ References
 
 from __future__ import annotations
 
+from array import array
 from math import cos, pi
 from operator import add, mul
 
@@ -142,22 +143,22 @@ class _Linear:
 
 
 class _Trees:
-    """The trees, walked down both sides of every split."""
+    """The trees, walked down both sides of every split: by the kernel if it is there, else here."""
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         if spec.get("cover") is None:
             raise _unavailable("The plan does not tell how many training rows went down each branch")
-        self._skip: list[int] = arrays[spec["skip"]].tolist()
-        self._feature: list[int] = arrays[spec["feature"]].tolist()
-        self._number: list[float] = arrays[spec["number"]].tolist()
-        self._cover: list[float] = arrays[spec["cover"]].tolist()
-        self._roots: list[int] = arrays[spec["roots"]].tolist()
+        self._skip = array("i", arrays[spec["skip"]].tolist())
+        self._feature = array("i", arrays[spec["feature"]].tolist())
+        self._number = array("d", arrays[spec["number"]].tolist())
+        self._cover = array("d", arrays[spec["cover"]].tolist())
+        self._roots = array("i", arrays[spec["roots"]].tolist())
         self._values = None if spec["values"] is None else arrays[spec["values"]]
-        self._masks = None if spec["masks"] is None else bytes(arrays[spec["masks"]])
+        self._masks = None if spec["masks"] is None else bytearray(arrays[spec["masks"]])
         self._baseline = None if spec["baseline"] is None else arrays[spec["baseline"]]
         self._single: bool = spec["single"]
         self._scale = len(self._roots) if spec["mean"] else 1
-        self._leaves: dict[int, list[float]] = {}
+        self._leaves: dict[int, array[float]] = {}
         self._bases: dict[int, float] = {}
         self.outputs: int = spec["outputs"]
         deepest = _depth(self._skip, self._roots)
@@ -165,29 +166,55 @@ class _Trees:
             raise _unavailable(
                 f"A tree has {deepest} splits on one way, and at most {MAX_DEPTH} are explained"
             )
-        self._points, self._weights = gauss((deepest + 1) // 2)
+        points, weights = gauss((deepest + 1) // 2)
+        self._points, self._weights = array("d", points), array("d", weights)
 
     def explain(self, row: list[float], output: int) -> tuple[float, list[float]]:
-        width, roots = len(row), self._roots
+        roots = self._roots
         if self._values is None:
             roots = roots[output :: self.outputs]
-        goes_left = self._turns(inputs(row, self._single, self._masks is not None), 2 * width)
+        values = inputs(row, self._single, self._masks is not None)
         leaves = self._leaves_of(output)
-        parts = [0.0] * width
-        for root in roots:
-            self._play(root, [1.0] * len(self._points), {}, width, goes_left, leaves, parts)
+        parts: Sequence[float] | None = self._by_kernel(values, len(row), roots, leaves)
+        if parts is None:
+            parts = self._by_walking(values, len(row), roots, leaves)
         if output not in self._bases:
             self._bases[output] = self._base(roots, leaves, output)
         return self._bases[output], [part / self._scale for part in parts]
 
-    def _leaves_of(self, output: int) -> list[float]:
+    def _by_kernel(
+        self, row: list[Any], width: int, roots: array[int], leaves: array[float]
+    ) -> array[float] | None:
+        from millrace.scoring.kernel.library import Unavailable, address, library
+
+        try:
+            shapley = library().millrace_shapley
+        except Unavailable:
+            return None
+        values, parts = array("d", row), array("d", bytes(8 * width))
+        scratch = array("d", bytes(8 * width * (2 + len(self._points))))
+        tables = (self._skip, self._feature, self._number, self._cover, leaves, self._masks or b"", roots)
+        shapley(
+            *[address(table)[0] for table in tables],
+            *(len(roots), address(values)[0], width, len(self._points)),
+            *[address(table)[0] for table in (self._points, self._weights, scratch, parts)],
+        )
+        return parts
+
+    def _by_walking(self, row: list[Any], width: int, roots: array[int], leaves: array[float]) -> list[float]:
+        parts, goes_left = [0.0] * width, self._turns(row, 2 * width)
+        for root in roots:
+            self._play(root, [1.0] * len(self._points), {}, width, goes_left, leaves, parts)
+        return parts
+
+    def _leaves_of(self, output: int) -> array[float]:
         """Return for each node what it adds to the output if it is a leaf."""
         if self._values is None:
             return self._number
         if output not in self._leaves:
             values = self._values[output :: self.outputs].tolist()
             nodes = zip(self._skip, self._number, strict=True)
-            self._leaves[output] = [0.0 if step else values[int(number)] for step, number in nodes]
+            self._leaves[output] = array("d", [0.0 if s else values[int(n)] for s, n in nodes])
         return self._leaves[output]
 
     def _base(self, roots: Sequence[int], leaves: Sequence[float], output: int) -> float:

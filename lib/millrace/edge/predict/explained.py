@@ -25,6 +25,7 @@ SCALES = {
     "logistic": "log-odds",
     "one-vs-rest": "log-odds against the rest",
     "softmax": "score before the softmax",
+    "posterior": "logarithm of the joint likelihood",
     "huber": "score",
     "huber-one-vs-rest": "score",
 }
