@@ -22,6 +22,8 @@ def _neighbors(estimator: Any, arrays: Arrays) -> Node:
         )
     if estimator.effective_metric_ not in ("euclidean", "manhattan", "chebyshev"):
         raise not_covered(f"{name}(metric={estimator.effective_metric_!r}, p={estimator.p!r})")
+    if estimator.metric_params is not None:
+        raise not_covered(f"{name}(metric_params={estimator.metric_params!r:.60})")
     if estimator.weights not in ("uniform", "distance", None):
         raise not_covered(f"{name}(weights={estimator.weights!r:.60})")
     targets = np.asarray(estimator._y)

@@ -33,6 +33,7 @@ def _kernel(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> i
     rows = 1 if counts is None else len(counts) - 1
     fits(0 < rows <= MAX_WIDTH and len(coef) % rows == 0, "kernel.coef")
     vectors = len(coef) // rows
+    fits(vectors > 0, "kernel.coef")
     array(arrays, spec["vectors"], "d", vectors * width, "kernel.vectors")
     outputs = 1
     if counts is not None:
