@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import pytest
@@ -86,3 +87,42 @@ def test_columns_are_converted_as_rows_are(rows: list[dict[str, Any]]) -> None:
 def test_a_refusal_names_the_value() -> None:
     with pytest.raises(Unprocessable, match="'x' is not a finite number"):
         convert_rows(SIGNATURE, [{"n": 1.0}, {"n": "x"}])
+
+
+NUMBERS = st.lists(st.floats(width=32) | st.floats(0, 50, width=32), min_size=2, max_size=20)
+
+
+@given(NUMBERS, st.sampled_from(["d", "f"]))
+def test_a_view_of_numbers_is_converted_as_its_values_are(values: list[float], code: Any) -> None:
+    """NaN is missing there, and infinity refused as everywhere."""
+    signature = Signature(
+        [
+            {"name": "bounded", "type": "number", "minimum": -5.0, "maximum": 40.0},
+            {"name": "free", "type": "number"},
+            {"name": "flag", "type": "boolean"},
+        ]
+    )
+    view = memoryview(array(code, values))
+    plain = [None if value != value else value for value in values]
+    for step in (1, 2):  # a column of a two-dimensional tensor is no block of memory
+        for name in ("bounded", "free", "flag"):
+            part = view[::step]
+            outcomes = []
+            for column in (part, plain[::step]):
+                try:
+                    columns, warnings = convert_columns(signature, {name: column}, len(part))
+                except Unprocessable:
+                    outcomes.append("refused")
+                else:
+                    outcomes.append(repr((list(columns[name]), warnings)))
+            assert outcomes[0] == outcomes[1]
+
+
+def test_a_view_of_whole_numbers_and_of_booleans() -> None:
+    signature = Signature([{"name": "count", "type": "number"}, {"name": "flag", "type": "boolean"}])
+    counts, flags = memoryview(array("q", [1, -(2**60)])), memoryview(b"\x01\x00").cast("?")
+    columns, warnings = convert_columns(signature, {"count": counts, "flag": flags}, 2)
+    assert (list(columns["count"]), list(columns["flag"])) == ([1.0, -(2.0**60)], [1.0, 0.0])
+    assert warnings == []
+    with pytest.raises(Unprocessable):
+        convert_columns(signature, {"count": flags}, 2)

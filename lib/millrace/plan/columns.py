@@ -57,7 +57,7 @@ def convert_columns(
     signature : Signature
         What a row must look like.
     columns : mapping
-        Field name to JSON values, ``rows`` of them.
+        Field name to ``rows`` JSON values, or to a memoryview of numbers or booleans, where NaN is missing.
     rows : int
         Rows.
 
@@ -103,6 +103,12 @@ def _converted(
 def _column(
     field: Mapping[str, Any], converter: Converter, values: Sequence[Any]
 ) -> tuple[Sequence[Any], Notices]:
+    if isinstance(values, memoryview):
+        if field["type"] == "number" and values.format != "?":
+            numbers = _numbers(field, converter, values, values.format in ("d", "f"))
+            if numbers is not None:
+                return numbers
+        values = [None if value != value else value for value in values]
     kinds = set(map(type, values))
     if kinds <= _ALIKE:
         return _by_spelling(converter, values)
@@ -134,13 +140,21 @@ def _numbers(
     """Convert numbers and missing ones; None when there is something else to say of them."""
     notices: Notices = []
     absent: list[int] = []
-    if some_missing:
-        absent = [row for row, value in enumerate(values) if value is None]
-        values = [0.0 if value is None else value for value in values]
-    try:
+    numbers: array[Any]
+    if isinstance(values, memoryview):
         numbers = array("d", values)
-    except OverflowError:
-        return None
+        if some_missing and sum(numbers) != sum(numbers):
+            absent = [row for row, number in enumerate(numbers) if number != number]
+            for row in absent:
+                numbers[row] = 0.0
+    else:
+        if some_missing:
+            absent = [row for row, value in enumerate(values) if value is None]
+            values = [0.0 if value is None else value for value in values]
+        try:
+            numbers = array("d", values)
+        except OverflowError:
+            return None
     total = sum(numbers)
     if total - total != 0.0:
         return None
@@ -153,6 +167,7 @@ def _numbers(
                 if notice is not None:
                     notices.append((row, *notice))
     if absent:
+        missing: Any
         missing, notice = converter(None)
         for row in absent:
             numbers[row] = missing

@@ -211,7 +211,7 @@ def _block(plan: Plan, kernel: KernelScorer, request: Request) -> Scores | None:
     signature = plan.signature
     try:
         if request.rows is None:
-            columns, noticed = convert_columns(signature, _plain(request.columns or {}), request.count)
+            columns, noticed = convert_columns(signature, request.columns or {}, request.count)
         else:
             columns, noticed = convert_rows(signature, request.rows)
     except Unprocessable:
@@ -265,22 +265,13 @@ def _cut(warnings: list[dict[str, Any]], more: int) -> list[dict[str, Any]]:
     return warnings
 
 
-def _plain(columns: Mapping[str, Sequence[Any] | memoryview]) -> dict[str, Sequence[Any]]:
-    """Return columns of JSON values."""
-    plain: dict[str, Sequence[Any]] = {}
-    for name, column in columns.items():
-        if isinstance(column, memoryview):
-            values = column.tolist()
-            plain[name] = [None if v != v else v for v in values] if column.format in ("f", "d") else values
-        else:
-            plain[name] = column
-    return plain
-
-
 def _rows(columns: Mapping[str, Sequence[Any] | memoryview]) -> list[dict[str, Any]]:
     """Turn columns into rows of JSON values."""
-    plain = _plain(columns)
-    return [dict(zip(plain, values, strict=True)) for values in zip(*plain.values(), strict=True)]
+    plain = [
+        [None if value != value else value for value in column] if isinstance(column, memoryview) else column
+        for column in columns.values()
+    ]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*plain, strict=True)]
 
 
 def _refused(plan: Plan, number: int, row: Mapping[str, Any], first: Unprocessable) -> list[dict[str, Any]]:
