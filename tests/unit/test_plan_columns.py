@@ -6,7 +6,7 @@ from array import array
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from millrace.errors import Unprocessable
@@ -71,7 +71,7 @@ def by_column(convert: Any, *given_: Any) -> Any:
     return [list(values) for values in zip(*columns.values(), strict=True)], warnings
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=requests())
 @example(rows=[{}])
 @example(rows=[{"n": 1e308}, {"n": 1e308}])
