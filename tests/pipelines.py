@@ -229,6 +229,7 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "uniform": _on(NUMBERS, QuantileTransformer(n_quantiles=50)),
         "normal": _on(NUMBERS, QuantileTransformer(n_quantiles=300, output_distribution="normal")),
         "repeated": _on(["sparse", "flag"], QuantileTransformer(n_quantiles=40)),
+        "dense": _on(CATEGORIES, make_pipeline(_one_hot(CATEGORIES), QuantileTransformer(n_quantiles=9))),
         "repeated-normal": _on(["flag"], QuantileTransformer(n_quantiles=9, output_distribution="normal")),
     },
     "FunctionTransformer": {

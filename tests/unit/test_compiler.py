@@ -17,9 +17,10 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
+    MaxAbsScaler,
     OneHotEncoder,
     OrdinalEncoder,
     QuantileTransformer,
@@ -81,6 +82,15 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "marker": (MissingIndicator(missing_values=0.0), ["small"], r"MissingIndicator\(missing_values=0\.0\)"),
     "no-points": (QuantileTransformer(), ["void"], "QuantileTransformer of a column without values"),
     "one-point": (QuantileTransformer(n_quantiles=1), ["small"], r"QuantileTransformer\(n_quantiles=1\)"),
+    "sparse-quantiles": (
+        make_pipeline(
+            make_union(OneHotEncoder(handle_unknown="ignore"), OneHotEncoder(handle_unknown="ignore")),
+            MaxAbsScaler(),
+            QuantileTransformer(n_quantiles=9),
+        ),
+        ["colour"],
+        "QuantileTransformer of a sparse matrix",
+    ),
     "union-weights": (
         FeatureUnion([("a", RobustScaler())], transformer_weights={"a": 2.0}),
         ["small"],

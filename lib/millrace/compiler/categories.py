@@ -84,11 +84,8 @@ def _without(output: int, drop: int) -> int:
 
 
 def _refuses_unknown(encoder: Any, instead: str) -> BadInput:
-    return BadInput(
-        f"{type(encoder).__name__}(handle_unknown='error') cannot be compiled to a scoring plan",
-        code="estimator-not-covered",
-        remedy=f"Set handle_unknown={instead!r}: a model in service meets values that training never saw.",
-    )
+    remedy = f"Set handle_unknown={instead!r}: a model in service meets values that training never saw."
+    return not_covered(f"{type(encoder).__name__}(handle_unknown='error')", remedy)
 
 
 def _ordinal_encoder(encoder: Any, arrays: Arrays) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from millrace.compiler import categories, numbers, shapes, texts, times
 from millrace.compiler.common import Arrays, Step, expect, name_of, not_covered
 
-__all__ = ["ENCODERS", "compile_steps"]
+__all__ = ["ENCODERS", "compile_chain", "compile_steps"]
 
 
 def compile_steps(transformer: Any, arrays: Arrays) -> list[Step]:
@@ -36,8 +36,45 @@ def compile_steps(transformer: Any, arrays: Arrays) -> list[Step]:
     return ENCODERS[name](transformer, arrays)
 
 
+def compile_chain(parts: Sequence[tuple[str, Any]], arrays: Arrays) -> list[Step]:
+    """Compile fitted transformers that stand one behind the other, as a pipeline's ``steps``.
+
+    Raises
+    ------
+    BadInput
+        As :func:`compile_steps`; and for what treats a sparse matrix differently from the same numbers.
+    """
+    steps: list[Step] = []
+    sparse = False
+    for _, transformer in parts:
+        if sparse and type(transformer).__name__ == "QuantileTransformer":
+            remedy = (
+                "Set sparse_output=False in the step before it: of a sparse matrix it leaves out the zeros."
+            )
+            raise not_covered("QuantileTransformer of a sparse matrix", remedy)
+        sparse = _is_sparse(transformer, sparse)
+        steps += compile_steps(transformer, arrays)
+    return steps
+
+
+def _is_sparse(transformer: Any, before: bool) -> bool:
+    """Return whether what comes out is a sparse matrix: most transformers leave that as it is."""
+    if hasattr(transformer, "sparse_output_"):
+        return bool(transformer.sparse_output_)
+    if hasattr(transformer, "sparse_output"):
+        return bool(transformer.sparse_output)
+    if hasattr(transformer, "transformer_list"):
+        return any(_is_sparse(part, before) for _, part in transformer.transformer_list)
+    if hasattr(transformer, "steps"):
+        for _, part in transformer.steps:
+            before = _is_sparse(part, before)
+        return before
+    of_texts = hasattr(transformer, "analyzer") or hasattr(transformer, "input_type")
+    return before or of_texts or getattr(transformer, "encode", "") == "onehot"
+
+
 def _pipeline(pipeline: Any, arrays: Arrays) -> list[Step]:
-    return [step for _, transformer in pipeline.steps for step in compile_steps(transformer, arrays)]
+    return compile_chain(pipeline.steps, arrays)
 
 
 def _column_transformer(transformer: Any, arrays: Arrays) -> list[Step]:

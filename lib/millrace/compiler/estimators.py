@@ -7,7 +7,7 @@ from typing import Any
 
 from millrace.compiler import bayes, combine, linear, mlp, neighbors, svm, trees
 from millrace.compiler.common import Arrays, Node, name_of, not_covered
-from millrace.compiler.encoders import compile_steps
+from millrace.compiler.encoders import compile_chain
 from millrace.errors import BadInput
 
 __all__ = ["ESTIMATORS", "MARGINS", "compile_estimator", "compile_margin", "without_probabilities"]
@@ -50,7 +50,7 @@ def _compile(estimator: Any, table: Table, arrays: Arrays) -> Node:
     name = name_of(estimator)
     if name == "Pipeline":
         *before, (_, last) = estimator.steps
-        steps = [step for _, part in before for step in compile_steps(part, arrays)]
+        steps = compile_chain(before, arrays)
         node = _compile(last, table, arrays)
         return {**node, "steps": steps + node.get("steps", [])}
     if name == "FrozenEstimator":

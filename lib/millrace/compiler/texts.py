@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from millrace.compiler.common import Arrays, Step, expect, not_covered
-from millrace.errors import BadInput
 from millrace.plan.kinds import MAX_HASHES, MAX_NGRAM, WORD_PATTERN
 
 __all__ = ["ENCODERS"]
@@ -87,11 +86,7 @@ def _hash(hasher: Any, tokens: dict[str, Any], norm: str | None) -> Step:
     width = int(hasher.n_features)
     if width > MAX_HASHES:
         name = type(hasher).__name__
-        raise BadInput(
-            f"{name}(n_features={width}) cannot be compiled to a scoring plan",
-            code="estimator-not-covered",
-            remedy=f"Set n_features to at most {MAX_HASHES}.",
-        )
+        raise not_covered(f"{name}(n_features={width})", f"Set n_features to at most {MAX_HASHES}.")
     return {"kind": "hash", "width": width, "signed": bool(hasher.alternate_sign), "norm": norm, **tokens}
 
 
