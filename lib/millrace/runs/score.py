@@ -393,6 +393,8 @@ def _bytes(texts: pa.StringArray) -> bytes:
     import numpy as np
 
     _, offsets, data = texts.buffers()
+    if data is None:  # none of them has a character
+        return b""
     ends = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
     return memoryview(data)[ends[0] : ends[-1]].tobytes()
 
@@ -402,9 +404,10 @@ def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     special = '"\r\n' + delimiter
-    needed = functools.reduce(pc.or_, (pc.match_substring(column, mark) for mark in special))
-    if not pc.any(needed).as_py():
+    texts = b"".join(_bytes(part) for part in column.chunks)  # a look at all of them at once is cheap
+    if not any(mark.encode() in texts for mark in special):
         return column
+    needed = functools.reduce(pc.or_, (pc.match_substring(column, mark) for mark in special))
     doubled = pc.replace_substring(column, '"', '""')
     quoted = pc.binary_join_element_wise(pa.scalar('"'), doubled, pa.scalar('"'), "")
     return pc.if_else(needed, quoted, column)
