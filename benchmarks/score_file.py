@@ -82,7 +82,10 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=10, help="how often the file holds the table's rows")
     parser.add_argument("--blocks", type=int, default=30, help="blocks of 1,000 rows that are sent each time")
     parser.add_argument("--repeats", type=int, default=3, help="after one of each that is not counted")
+    parser.add_argument("--quick", action="store_true", help="the smallest run that says something")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.copies, arguments.blocks, arguments.repeats = 3, 10, 1
 
     subprocess.run(["make", "--no-print-directory", "build"], cwd=ROOT, check=True, stdout=sys.stderr)
     example = ROOT / "examples" / arguments.example
