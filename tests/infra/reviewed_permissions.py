@@ -29,6 +29,8 @@ _MAPPING = {
     for call in ("DescribeStream", "DescribeStreamSummary", "ListShards")
 }
 
+_TAKEN_OVER = "Goes on with what a worker left that died between two steps of a commit."
+
 REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "IngestFunction": {
         ("s3:ListBucket", "-data-"): _MISSING_KEY,
@@ -46,9 +48,8 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "ScoreFunction": {
         ("s3:ListBucket", "-data-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
-        ("dynamodb:UpdateItem", "table/millrace-Ledger"): (
-            "Takes over what a worker left that died between its claim and its write."
-        ),
+        ("dynamodb:UpdateItem", "table/millrace-Ledger"): _TAKEN_OVER,
+        ("s3:GetObject", "/streamed/*"): _TAKEN_OVER,
         **_MAPPING,
         **_LOST,
     },

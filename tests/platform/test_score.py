@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace import keys
+from millrace.cli.http import post_file
 from millrace.contracts import ScoreSpec
+from millrace.runs.ingest import run_id_of
 from tests.platform.stack import Stack
 from tests.platform.test_accidents import execution, lay_out, open_run
 
@@ -84,6 +86,16 @@ def test_links_lead_to_the_result(stack: Stack, scored: dict[str, Any]) -> None:
         with urllib.request.urlopen(links[name]) as response:
             assert response.read() == stack.fetch(scored[name])
     assert stack.get("/runs/nobody-000000000000/result").status == 404
+
+
+def test_an_offered_upload_is_scored(stack: Stack, penguins: dict[str, Any], penguins_csv: bytes) -> None:
+    asked = {"model": MODEL, "filename": "offered.csv", "score": {"version": 1, "keep": []}}
+    offer = stack.post("/uploads", asked).json
+    version = post_file(offer["url"], offer["fields"], penguins_csv, "offered.csv")
+    assert version is not None
+    run = stack.wait(run_id_of(stack.data_bucket, MODEL, offer["key"], version))
+    assert (run["state"], run["version"], run["rows_scored"]) == ("SUCCEEDED", 1, 344), run["error"]
+    assert next(iter(table(stack.fetch(run["result"]))[0])) == "prediction"
 
 
 def test_a_repeated_event_scores_nothing_again(stack: Stack, scored: dict[str, Any]) -> None:

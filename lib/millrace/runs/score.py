@@ -10,7 +10,7 @@ import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, Run, ScoredChunk, ScoreSpec
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from millrace.features.blocks import RejectedRecord
+    from millrace.scoring.fastest import BlockScorer
 
 __all__ = [
     "Part",
@@ -177,15 +178,7 @@ def score_chunk(run: Run, layout: Layout, chunk: int, text: bytes, artifacts: Ob
     )
 
 
-class Scorer(Protocol):
-    """Scores blocks of converted columns: :class:`millrace.scoring.blocks.BlockScorer`."""
-
-    def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Return predictions, shape (n,), or probabilities, shape (n, classes)."""
-        ...
-
-
-def load_version(model: str, version: int, artifacts: ObjectStore) -> tuple[Plan, Scorer]:
+def load_version(model: str, version: int, artifacts: ObjectStore) -> tuple[Plan, BlockScorer]:
     """Return a version's plan and what scores with it; a worker keeps the last one for its next chunk.
 
     Raises
@@ -207,12 +200,12 @@ def load_version(model: str, version: int, artifacts: ObjectStore) -> tuple[Plan
     return _loaded[sha256]
 
 
-_loaded: dict[str, tuple[Plan, Scorer]] = {}
+_loaded: dict[str, tuple[Plan, BlockScorer]] = {}
 """The plan used last, by its checksum: building what scores takes longer than some chunks."""
 
 
 def score_columns(
-    layout: Layout, chunk: int, text: bytes, plan: Plan, scorer: Scorer, spec: ScoreSpec
+    layout: Layout, chunk: int, text: bytes, plan: Plan, scorer: BlockScorer, spec: ScoreSpec
 ) -> Part:
     """Score the records of a chunk; see :func:`score_chunk`."""
     from millrace import csvfile
@@ -294,7 +287,7 @@ def _unwanted(rows: int, wrong: Mapping[int, Any]) -> NDArray[np.bool_]:
 
 
 def _piece(
-    scorer: Scorer,
+    scorer: BlockScorer,
     plan: Plan,
     names: Sequence[str],
     shown: Sequence[pa.ChunkedArray],
