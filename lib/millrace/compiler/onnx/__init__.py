@@ -50,7 +50,7 @@ ENCODED: dict[str, str] = {
 }
 """Kinds of encoders that standard operators cannot express, and why."""
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(("kernel", "votes", "mlp", "gaussian", "neighbors"), "it is not emitted yet"),
+    "neighbors": "which of several points that are equally far is asked follows from a walk through a tree",
     "onnx": "it came as an ONNX model and is one already",
 }
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""

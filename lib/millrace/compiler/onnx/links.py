@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from millrace.compiler.onnx.graph import Graph
 
-__all__ = ["LINKS"]
+__all__ = ["LINKS", "expit"]
 
 
 def _identity(raw: str, graph: Graph) -> str:
@@ -25,14 +25,15 @@ def _square(raw: str, graph: Graph) -> str:
     return graph.add("Mul", raw, raw)
 
 
-def _expit(raw: str, graph: Graph) -> str:
+def expit(raw: str, graph: Graph) -> str:
+    """Emit 1 / (1 + e^-x), which no x overflows."""
     power = graph.add("Exp", graph.add("Neg", graph.add("Abs", raw)))
     upper = graph.where(graph.do("GreaterOrEqual", raw, 0.0), 1.0, power)
     return graph.add("Div", upper, graph.do("Add", power, 1.0))
 
 
 def _logistic(raw: str, graph: Graph) -> str:
-    return _pair(_expit(raw, graph), graph)
+    return _pair(expit(raw, graph), graph)
 
 
 def _pair(raw: str, graph: Graph) -> str:
@@ -59,7 +60,7 @@ def _normalize(raw: str, graph: Graph) -> str:
 
 
 def _one_vs_rest(raw: str, graph: Graph) -> str:
-    return _normalize(_expit(raw, graph), graph)
+    return _normalize(expit(raw, graph), graph)
 
 
 def _huber_one_vs_rest(raw: str, graph: Graph) -> str:
