@@ -134,3 +134,11 @@ def test_all_encoders_together_may_not_make_too_many_values() -> None:
     header["features"] = [*[wide] * 16, header["features"][1]]
     with pytest.raises(BadInput, match="Dimensions"):
         plan.read(plan.write(header, arrays))
+
+
+def test_branches_may_end_in_branches() -> None:
+    header, arrays = document()
+    inner = {"kind": "columns", "branches": [{"inputs": [1, 0], "steps": []}]}
+    header["features"] = [{"kind": "columns", "branches": [{"inputs": [1, 0], "steps": [inner]}]}]
+    expected = RowScorer(plan.read(plan.write(*document()))).score([2.0, 3.0])
+    assert RowScorer(plan.read(plan.write(header, arrays))).score([2.0, 3.0]) == expected

@@ -135,7 +135,7 @@ class Columns:
     def is_wide(self) -> bool:
         """Whether a branch ends in so many values that leaving out the zeros pays."""
         ends: list[Any] = [steps[-1] for _, steps in self._branches if steps]
-        return any(hasattr(end, "sparse") and end.width > _WIDE for end in ends)
+        return any(getattr(end, "width", 0) > _WIDE for end in ends)
 
     def __call__(self, row: Sequence[Any]) -> list[Any]:
         result: list[Any] = []
@@ -156,7 +156,7 @@ class Columns:
             for step in steps[:-1]:
                 part = step(part)
             last: Any = steps[-1] if steps else list
-            if hasattr(last, "sparse"):
+            if hasattr(last, "width"):  # branches inside of branches have none
                 found, weights = last.sparse(part)
                 outputs += [start + output for output in found]
                 values += weights
