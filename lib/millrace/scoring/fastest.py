@@ -26,14 +26,16 @@ class BlockScorer(Protocol):
 
 
 def block_scorer(plan: Plan) -> BlockScorer:
-    """Return what scores blocks of the plan: the kernel when there is one that knows it, else numpy.
+    """Return what scores blocks of the plan: the kernel when there is one that knows all of it, else numpy.
 
     Why there is none is said in the log, once a process.
     """
-    from millrace.scoring.kernel import NotCovered, Unavailable
+    from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable
 
     try:
-        return _Kernel(plan)
+        scorer = KernelScorer(plan)
+        if scorer.is_native:
+            return _Kernel(scorer, bool(plan.classes))
     except NotCovered:
         pass
     except Unavailable as error:
@@ -48,11 +50,9 @@ def block_scorer(plan: Plan) -> BlockScorer:
 class _Kernel:
     """The kernel with numpy's arrays."""
 
-    def __init__(self, plan: Plan) -> None:
-        from millrace.scoring.kernel import KernelScorer
-
-        self._scorer = KernelScorer(plan)
-        self._classify = bool(plan.classes)
+    def __init__(self, scorer: Any, classify: bool) -> None:
+        self._scorer = scorer
+        self._classify = classify
 
     def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         found = np.frombuffer(self._scorer.score(columns))
