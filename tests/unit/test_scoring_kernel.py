@@ -16,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace import plan
+from millrace.plan.kinds import LINKS, PAIR_LINKS
 from millrace.scoring import fastest
 from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable, library
 from millrace.scoring.kernel.library import _load, address, start
+from millrace.scoring.kernel.links import link as translated
 from millrace.scoring.kernel.program import Program
 from millrace.scoring.kernel.trees import METHODS, _Trees
 from millrace.scoring.rows import RowScorer
+from millrace.scoring.rows import links as row_links
 from tests import plans
 from tests.unit.test_plan_format import FIELDS, document
 
@@ -311,3 +314,16 @@ def test_a_library_of_another_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="undefined symbol"):
         _load(ctypes.util.find_library("m") or "")
     assert address(b"")[0] == 0
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_link_is_the_row_paths(link: str) -> None:
+    pair = link in PAIR_LINKS
+    raw = [[0.3, 1.5, -2.0], [0.0, 0.0, 0.0], [700.0, -700.0, 1.0], [0.2, 0.7, 0.1]]
+    rows = [row[:1] if pair else row for row in raw]
+    program = Program(())
+    flow = [program.field(str(k)) for k in range(len(rows[0]))]
+    program.finish(translated(program, link, flow))
+    columns = {str(k): list(column) for k, column in enumerate(zip(*rows, strict=True))}
+    found = program.run(columns, len(rows)).tolist()
+    assert ulps(found, [value for row in rows for value in row_links.LINKS[link](list(row))]) <= 2.0

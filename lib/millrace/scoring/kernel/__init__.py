@@ -11,7 +11,7 @@ from array import array
 
 from millrace.plan.kinds import ENCODERS, ESTIMATORS, of
 from millrace.scoring.kernel.library import Unavailable, library
-from millrace.scoring.kernel.links import LINKS
+from millrace.scoring.kernel.links import link
 from millrace.scoring.kernel.program import TEXT, NotCovered, Program
 
 TYPE_CHECKING = False
@@ -119,7 +119,7 @@ def node(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
         raise NotCovered(f"texts in an estimator, {kind!r}")
     translate = _known(ESTIMATORS, kind)
     raw = translate(program, spec, flow) if translate else _estimate_rows(program, spec, flow)
-    return LINKS[spec["link"]](program, raw)
+    return link(program, spec["link"], raw)
 
 
 def _known(families: dict[str, str], kind: str) -> Any:

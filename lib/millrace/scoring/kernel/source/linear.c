@@ -83,11 +83,12 @@ void step_constant(const struct step *s, int64_t first, int64_t n)
         for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = s->p[k];
 }
 
-/* One input, one output. */
+/* Dense inputs, as many outputs. */
 void step_exp(const struct step *s, int64_t first, int64_t n)
 {
     (void)first;
-    for (int64_t r = 0; r < n; r++) s->out[r] = exp(s->columns->data[r]);
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = exp(s->columns[k].data[r]);
 }
 
 /* One input, two outputs. */
@@ -108,15 +109,50 @@ void step_softmax(const struct step *s, int64_t first, int64_t n)
 {
     (void)first;
     for (int64_t r = 0; r < n; r++) {
-        double highest = s->columns[0].data[r], total = 0.0, rest = 0.0;
+        double highest = s->columns[0].data[r], total = 0.0;
         for (int64_t k = 1; k < s->count; k++)
             if (s->columns[k].data[r] > highest) highest = s->columns[k].data[r];
         for (int64_t k = 0; k < s->count; k++) {
             double power = exp(s->columns[k].data[r] - highest);
             s->out[k * s->stride + r] = power;
-            add(&total, &rest, power);
+            total += power;
         }
-        total = finished(total, rest);
         for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] /= total;
+    }
+}
+
+INLINE double expit(double x)
+{
+    double power = exp(x >= 0.0 ? -x : x);
+    return x >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
+}
+
+/* One input, two outputs. */
+void step_pair(const struct step *s, int64_t first, int64_t n)
+{
+    const double *in = s->columns->data;
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        s->out[r] = 1.0 - in[r];
+        s->out[s->stride + r] = in[r];
+    }
+}
+
+/* Dense inputs, as many outputs that sum to 1. i: take the logistic function first; j: equal shares where the
+   sum is 0, which else stays. */
+void step_shares(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        double total = 0.0;
+        for (int64_t k = 0; k < s->count; k++) {
+            double value = s->i ? expit(s->columns[k].data[r]) : s->columns[k].data[r];
+            s->out[k * s->stride + r] = value;
+            total += value;
+        }
+        if (total != 0.0)
+            for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] /= total;
+        else if (s->j)
+            for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] = 1.0 / (double)s->count;
     }
 }

@@ -24,7 +24,7 @@ enum {
     LEAF = 0x8000, IN_SET = 0x4000, COLUMN = 0x3fff,
     AT_ONCE = 8,                      /* rows that walk together */
     SMALL_BITS = 12,                  /* of a small node's word: its column times AT_ONCE; above is its step */
-    WALK_BYTES = 96 << 10             /* of inputs that stay in the cache while all trees are walked */
+    WALK_BYTES = 400 << 10            /* of inputs that stay in the cache while all trees are walked */
 };
 
 #define OF_SET (1u << 31)             /* in a large node's column */
