@@ -102,6 +102,7 @@ def main() -> int:
         if model.plan is None:
             print(f"{model.name} is not measured: {model.refused}", file=sys.stderr)
             continue
+        print(f"scoring with {model.name}", file=sys.stderr)
         one = result["blocks"][model.name] = entry(run(model, rows, repeats), rows)
         rates = one["rows_per_cpu_s"]
         line = (float(rates[way]) if way in rates else None for way in ways)

@@ -178,6 +178,7 @@ def blocks(handlers: Handlers, host: Host, served: list[Model], repeats: int, ca
         "blocks of 1,000", "ours", "scikit-learn", "onnxruntime", "ours/best", "spread", "onnx off by"
     )
     for model in served:
+        print(f"blocks of {model.name}", file=sys.stderr)
         peers = [handlers.tutorial(compiled=True)]
         if model.onnx["pipeline.onnx"] is None:
             peers.append(handlers.onnxruntime)
