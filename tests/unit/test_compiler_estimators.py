@@ -6,6 +6,7 @@ A release of scikit-learn that brings a new parameter fails here, until somebody
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -323,3 +324,9 @@ def test_neighbors_that_are_equally_far_are_those_of_scikit_learn() -> None:
             made = Node(node, [memoryview(item) for item in arrays.items])
             found = [made(row)[0] for row in rows.tolist()]
             np.testing.assert_allclose(found, model.predict(rows), rtol=1e-14)
+
+
+def test_the_page_of_estimators_names_every_class() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/estimators.md").read_text("utf-8")
+    missing = [name for name in {**ESTIMATORS, **MARGINS} if f"`{name}`" not in page]
+    assert not missing
