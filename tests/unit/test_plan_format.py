@@ -155,6 +155,17 @@ def test_files_of_every_protocol_score_as_ever(protocol: int) -> None:
     assert [scorer.score(row)[1] for row in ROWS] == [pytest.approx(p) for p in expected]
 
 
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("protocol-*-*.plan")), ids=lambda path: path.stem)
+def test_files_of_every_family_answer_as_they_say(path: Path) -> None:
+    read = plan.read(path.read_bytes())
+    about = read.header["about"]
+    scorer = RowScorer(read)
+    for row, (prediction, shares) in zip(about["rows"], about["answers"], strict=True):
+        answer = scorer.score(read.signature.convert_row(row)[0])
+        expected = prediction if isinstance(prediction, str) else pytest.approx(prediction, rel=1e-12)
+        assert answer == (expected, shares and pytest.approx(shares, rel=1e-12, abs=1e-15))
+
+
 def test_this_release_writes_what_its_protocol_says() -> None:
     # Not the same bytes: another build of zlib deflates otherwise.
     old = (FIXTURES / f"protocol-{plan.PROTOCOL}.plan").read_bytes()
@@ -471,6 +482,9 @@ MISFITS: dict[str, tuple[Change, str]] = {
     "classes-of-regression": (member(task="regression"), "plan-header"),
     "no-classes": (member(classes=[]), "plan-header"),
     "field-type": (member(signature=[{"name": "x", "type": "image"}]), "plan-header"),
+    "field-type-of-list": (member(signature=[{"name": "x", "type": []}]), "plan-header"),
+    "no-field": (member(signature=[]), "plan-header"),
+    "field-twice": (member(signature=[*FIELDS, FIELDS[0]]), "plan-header"),
     "field-name": (member(signature=[{"type": "number"}]), "plan-header"),
     "field-categories": (
         member(signature=[{"name": "x", "type": "category", "categories": [1]}]),

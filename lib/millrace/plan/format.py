@@ -348,7 +348,7 @@ def _check_members(header: dict[str, Any]) -> None:
         "model": isinstance(header.get("model"), str),
         "task": task in ("binary", "multiclass", "regression"),
         "classes": _is_text_list(classes) and bool(classes) == (task != "regression"),
-        "signature": isinstance(fields, list) and all(Signature.is_field(field) for field in fields),
+        "signature": _is_signature(fields),
         "ignored": _is_text_list(ignored),
         "features": isinstance(header.get("features"), list),
         "estimator": isinstance(header.get("estimator"), dict),
@@ -357,6 +357,14 @@ def _check_members(header: dict[str, Any]) -> None:
     for member, holds in expected.items():
         if not holds:
             raise _damaged("A member of the scoring plan's header is malformed", "plan-header", member)
+
+
+def _is_signature(fields: Any) -> bool:
+    return (
+        isinstance(fields, list)
+        and all(Signature.is_field(field) for field in fields)
+        and 0 < len({field["name"] for field in fields}) == len(fields)
+    )
 
 
 def _is_interval(value: Any) -> bool:
