@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from millrace import compiler, plan
 from millrace.contracts import Column, Schema
 from millrace.edge.predict.explained import SCALES
+from millrace.errors import Unprocessable
 from millrace.scoring.explain import _ORIGINS, Explainer, gauss
 from millrace.scoring.kernel.library import library
 from tests import explained
@@ -165,6 +166,18 @@ def test_the_kernel_and_the_walk_in_python_agree(seed: int, row: list[float]) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(explainer._estimator), "_by_kernel", lambda *_: None)
         assert explainer.encoded(row, 0) == (base, pytest.approx(by_kernel, rel=1e-12, abs=1e-13))
+
+
+@pytest.mark.parametrize("cover", [0, None])
+def test_without_the_rows_of_a_branch_there_is_no_explanation(cover: int | None) -> None:
+    forest = Forest(3, trees=1, depth=3)
+    forest.cover[1] = 0
+    found = forest.plan()
+    if cover is None:
+        del found.header["estimator"]["cover"]
+    with pytest.raises(Unprocessable) as refusal:
+        Explainer(found)
+    assert refusal.value.code == "explanation-unavailable"
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 7, 20, 64])

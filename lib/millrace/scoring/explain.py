@@ -152,6 +152,8 @@ class _Trees:
         self._feature = array("i", arrays[spec["feature"]].tolist())
         self._number = array("d", arrays[spec["number"]].tolist())
         self._cover = array("d", arrays[spec["cover"]].tolist())
+        if not all(cover > 0.0 for cover in self._cover):
+            raise _unavailable("The plan has branches that no training row went down")
         self._roots = array("i", arrays[spec["roots"]].tolist())
         self._values = None if spec["values"] is None else arrays[spec["values"]]
         self._masks = None if spec["masks"] is None else bytearray(arrays[spec["masks"]])
