@@ -49,6 +49,21 @@ def numbers(model: str, coef: list[float]) -> bytes:
     return plan.write(header, [array("d", coef), array("d", [0.0])])
 
 
+def trees(model: str = "trees") -> bytes:
+    """Predict 1.5 up to an age of 40, else 4; a missing age is older."""
+    header: dict[str, Any] = {
+        **{"model": model, "task": "regression", "classes": [], "ignored": [], "features": []},
+        "signature": SIGNATURE[:1],
+        "estimator": {
+            **{"kind": "trees", "roots": 0, "feature": 1, "skip": 2, "number": 3, "outputs": 1},
+            **{"values": None, "baseline": None, "masks": None, "mean": False, "single": False},
+            "link": "identity",
+        },
+    }
+    arrays = [array("i", [0]), array("B", [0, 0, 0]), array("B", [2, 0, 0]), array("d", [40.0, 1.5, 4.0])]
+    return plan.write(header, arrays)
+
+
 def logistic(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 

@@ -167,6 +167,18 @@ def test_explanations_add_up_to_the_output_on_their_scale(s3: S3Stub) -> None:
     assert answer["probabilities"][0]["yes"] == pytest.approx(plans.logistic(5.0 - 3.0 + 0.5))
 
 
+def test_rows_are_answered_alike_before_and_after_the_kernel_is_loaded(
+    s3: S3Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.edge.predict.score.SLOW_ROWS", 3)
+    publish(s3, "trees", 1, plans.trees())
+    caller = Caller(s3)
+    body = {"model": "trees", "rows": [{"age": 39.5}, {"age": None}]}
+    answers = [caller.post(body) for _ in range(4)]
+    assert answers[0]["predictions"] == [1.5, 4.0]
+    assert all(answer == answers[0] for answer in answers)
+
+
 def test_a_plan_without_means_explains_nothing_and_says_so(demo: Caller) -> None:
     demo.problem({"rows": [ROW], "explain": True}, 422, "explanation-unavailable")
     assert "explanations" not in demo.post({"rows": [ROW], "explain": False})

@@ -190,7 +190,11 @@ def method_of(scorer: KernelScorer) -> str:
 def test_any_trees_are_the_row_paths_to_the_last_bit(seed: int, rows: int, **shape: Any) -> None:
     with np.errstate(over="ignore"):
         read, thresholds = forest(seed, **shape)
-        same(*scored(read, rows_of(seed, rows, thresholds)))
+        table = rows_of(seed, rows, thresholds)
+        same(*scored(read, table))
+        quick, slow = RowScorer(read), RowScorer(read)
+        quick.quicken(read)
+        assert repr([quick.score(row) for row in table]) == repr([slow.score(row) for row in table])
 
 
 @pytest.mark.parametrize(

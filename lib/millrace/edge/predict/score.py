@@ -25,6 +25,8 @@ MAX_NAME = 500
 """Characters of an unknown field's name that are repeated to the caller."""
 BLOCK_ROWS = 8
 """Rows from which on a request is scored as a block: about where that begins to cost less."""
+SLOW_ROWS = 32
+"""Rows that a sandbox scores before it loads the kernel for single rows."""
 ROWS_A_LOOK = 64
 """Rows between two looks at the clock."""
 
@@ -63,13 +65,15 @@ class Scores:
 class Scorer:
     """Scores rows one by one, and many at once where the kernel knows the plan.
 
+    The first rows are scored without the kernel: it takes as long to load as they do.
+
     Parameters
     ----------
     plan : Plan
         What to score with.
     """
 
-    __slots__ = ("_kernel", "_plan", "score")
+    __slots__ = ("_kernel", "_left", "_plan", "_rows", "score")
 
     score: Callable[[list[float | str | None]], tuple[Any, Any]]
     """One row's prediction and, for classification, probabilities."""
@@ -79,7 +83,21 @@ class Scorer:
 
         self._plan = plan
         self._kernel: Any = None
-        self.score = RowScorer(plan).score
+        self._rows = RowScorer(plan)
+        self._left = SLOW_ROWS
+        self.score = self._slowly
+
+    def _slowly(self, values: list[float | str | None]) -> tuple[Any, Any]:
+        self._left -= 1
+        if self._left == 0:
+            self.score = self._rows.score
+            from millrace.scoring.kernel.library import Unavailable
+
+            try:
+                self._rows.quicken(self._plan)
+            except Unavailable as error:
+                _say(error)
+        return self._rows.score(values)
 
     def kernel(self) -> KernelScorer | None:
         """Return the kernel's scorer, made for the first block; None when rows are as fast."""
@@ -96,11 +114,15 @@ def _kernel(plan: Plan) -> Any:
     except NotCovered:
         return False
     except Unavailable as error:
-        import sys
-
-        sys.stderr.write(f"Blocks are scored row by row, because there is no kernel: {error}\n")
+        _say(error)
         return False
     return scorer if scorer.is_native else False
+
+
+def _say(error: Exception) -> None:
+    import sys
+
+    sys.stderr.write(f"Rows are scored in Python, because there is no kernel: {error}\n")
 
 
 def load(data: bytes) -> tuple[Plan, Scorer]:

@@ -108,6 +108,11 @@ def _load(path: str) -> Any:
     loaded.millrace_trees_method.argtypes = (_pointer,)
     loaded.millrace_trees_scratch.argtypes = (_pointer,)
     loaded.millrace_trees_scratch.restype = _int64
+    loaded.millrace_row_trees.argtypes = (
+        *(_pointer, _pointer, _pointer, _pointer, _int64),
+        *(_pointer, _int32, _pointer, _pointer, _int32, _pointer),
+    )
+    loaded.millrace_row_trees.restype = None
     loaded.millrace_shapley.argtypes = (
         *(_pointer, _pointer, _pointer, _pointer, _pointer, _pointer, _pointer, _int64),
         *(_pointer, _int32, _int32, _pointer, _pointer, _pointer, _pointer),
