@@ -14,6 +14,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -324,6 +325,9 @@ class Host:
         return Cold(cpu, wall, rss, answer)
 
 
+_ANSWERED = re.compile(rb'"statusCode": ?200')
+
+
 class Running:
     """A warm sandbox."""
 
@@ -348,8 +352,10 @@ class Running:
         return json.loads(answer["body"]) if answer["body"] else None
 
     def call(self, event: bytes) -> None:
-        """Invoke it and drop the answer."""
-        self._sandbox.invoke(self._call, event)
+        """Invoke it and drop the answer, unless it is none: that is no time of a request."""
+        outcome = self._sandbox.invoke(self._call, event)
+        if outcome.error or not _ANSWERED.search(outcome.payload):
+            raise SystemExit(f"{self.name}: {outcome.payload[:2000].decode(errors='replace')}\n{outcome.log}")
 
     def cpu_s(self) -> float:
         """CPU that its process has used so far."""
