@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "Column", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 1
-"""Of ``source/kernel.h``: raised with every change of a structure or of what a function takes."""
+ABI = 2
+"""Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 
 _pointer = ctypes.c_void_p
@@ -88,10 +88,16 @@ def _load(path: str) -> Any:
     try:
         loaded = ctypes.CDLL(path)
         found = int(loaded.millrace_abi())
+        if found == ABI:
+            _declare(loaded)
+            return loaded
     except (OSError, AttributeError) as error:
         raise Unavailable(f"{error}; `make setup` builds it in a checkout") from None
-    if found != ABI:
-        raise Unavailable(f"{NAME} has ABI {found} instead of {ABI}; build it again")
+    raise Unavailable(f"{NAME} has ABI {found} instead of {ABI}; build it again")
+
+
+def _declare(loaded: Any) -> None:
+    """Say what the functions take; AttributeError where one is not there."""
     loaded.millrace_run.argtypes = (
         *(_pointer, _int64, _int64, _int64, _pointer),
         *(_pointer, _int64, _int64),
@@ -119,7 +125,6 @@ def _load(path: str) -> Any:
     )
     loaded.millrace_shapley.restype = None
     loaded.millrace_start(1)
-    return loaded
 
 
 def address(buffer: Any) -> tuple[int, Any]:
