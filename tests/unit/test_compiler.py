@@ -197,9 +197,6 @@ def test_the_certificate_stands_in_the_plan() -> None:
     assert (parity.rows, parity.max_difference, parity.limit, parity.passed) == (50, 0.0, 1e-9, True)
     certificate = plan.read(data).header["certificate"]
     assert certificate == dataclasses.asdict(parity)
-    more = plan.read(compiler.with_onnx(data, {"max_difference": 1e-15, "passed": True}))
-    assert more.header["certificate"] == {**certificate, "onnx": {"max_difference": 1e-15, "passed": True}}
-    assert [a.tobytes() for a in more.arrays] == [a.tobytes() for a in plan.read(data).arrays]
     assert compiler.certified(pipeline, schema=schema, model="m", frame=HOLDOUT)[0] == data
 
 

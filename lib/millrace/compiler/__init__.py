@@ -6,6 +6,6 @@ and pipeline row by row; ``certified`` does both and writes the outcome into the
 
 from __future__ import annotations
 
-from millrace.compiler.certificate import LIMIT, Parity, answers, certified, compile, parity, with_onnx
+from millrace.compiler.certificate import LIMIT, Parity, answers, certified, compile, parity
 
-__all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity", "with_onnx"]
+__all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity"]

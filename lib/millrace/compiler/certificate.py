@@ -22,7 +22,7 @@ from millrace.scoring.rows import RowScorer
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity", "with_onnx"]
+__all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity"]
 
 _MEANS_ROWS = 1_000
 LIMIT = 1e-9
@@ -47,8 +47,6 @@ class Parity:
     paths : mapping of str to float
         The largest difference of each path: ``rows``, ``blocks``, and ``kernel`` where this machine has one
         that knows the plan.
-    onnx : mapping or None
-        How far an ONNX model of the plan was from it, when somebody compared them; see :func:`with_onnx`.
     """
 
     rows: int
@@ -56,7 +54,6 @@ class Parity:
     limit: float
     passed: bool
     paths: Mapping[str, float]
-    onnx: Mapping[str, Any] | None = None
 
 
 def compile(
@@ -157,21 +154,6 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.fl
     except (NotCovered, Unavailable):
         return found
     return found
-
-
-def with_onnx(plan_bytes: bytes, difference: Mapping[str, Any]) -> bytes:
-    """Return a certified plan whose certificate says how far an ONNX model of it is from it.
-
-    Parameters
-    ----------
-    plan_bytes : bytes
-        A plan with a certificate.
-    difference : mapping
-        JSON types, for example the members of :class:`millrace.compiler.onnx.Difference`.
-    """
-    read = plan.read(plan_bytes)
-    certificate = {**read.header["certificate"], "onnx": dict(difference)}
-    return plan.write({**read.header, "certificate": certificate}, list(read.arrays))
 
 
 def certified(
