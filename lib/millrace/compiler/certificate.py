@@ -120,9 +120,7 @@ def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: floa
         for path, found in answers(compiled, frame).items()
     }
     worst = max(paths.values())
-    return Parity(
-        rows=len(frame), max_difference=worst, limit=limit, passed=worst <= limit, paths=paths, onnx=None
-    )
+    return Parity(rows=len(frame), max_difference=worst, limit=limit, passed=worst <= limit, paths=paths)
 
 
 def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
