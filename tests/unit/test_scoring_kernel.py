@@ -30,10 +30,12 @@ from millrace.scoring.kernel.links import link as translated
 from millrace.scoring.kernel.mlp import ACTIVATIONS
 from millrace.scoring.kernel.mlp import KINDS as NETWORKS
 from millrace.scoring.kernel.program import Program
+from millrace.scoring.kernel.svm import KINDS as MACHINES
 from millrace.scoring.kernel.trees import METHODS, _Trees
 from millrace.scoring.rows import RowScorer
 from millrace.scoring.rows import links as row_links
 from millrace.scoring.rows.mlp import Network
+from millrace.scoring.rows.svm import Kernel
 from tests import pipelines, plans
 from tests.unit.test_plan_format import FIELDS, document
 
@@ -324,17 +326,40 @@ def test_a_network_takes_words_beside_numbers() -> None:
     np.testing.assert_allclose(program.run(columns, rows), expected, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("counts", [None, [3, 2, 6]])
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "sigmoid"])
+def test_kernel_machines_are_those_of_the_row_path(kernel: str, counts: list[int] | None) -> None:
+    random_ = random.Random(5)
+    outputs = 1 if counts is None else 3
+    sizes = {"vectors": 11 * 4, "coef": 11 * (1 if counts is None else 2), "intercept": outputs}
+    arrays = [memoryview(array("d", [random_.gauss(0, 1) for _ in range(n)])) for n in sizes.values()]
+    spec: dict[str, Any] = {name: k for k, name in enumerate(sizes)}
+    spec |= {"kernel": kernel, "counts": counts, "gamma": 0.3, "coef0": -0.5, "degree": 5}
+    columns = {str(k): [random_.gauss(0, 2) for _ in range(21)] for k in range(4)}
+    columns["2"][3:6] = [math.nan, math.inf, 1e200]
+    program = Program(arrays)
+    program.finish(MACHINES["kernel"](program, spec, [program.field(name) for name in columns]))
+    assert program.is_native
+    machine = Kernel(spec, arrays)
+    expected = [value for row in zip(*columns.values(), strict=True) for value in machine(list(row))]
+    assert len(expected) == 21 * outputs
+    np.testing.assert_allclose(program.run(columns, 21), expected, rtol=1e-13, atol=1e-11)
+
+
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize(
     ("name", "case"),
     [
         (name, case)
         for name in pipelines.ESTIMATORS
-        if name.startswith("MLP")
+        if name.startswith("MLP") or name in ("SVR", "NuSVR")
         for case in pipelines.ESTIMATORS[name]
     ],
 )
-def test_fitted_networks_run_in_the_kernel_as_they_do_in_scikit_learn(name: str, case: str) -> None:
+def test_fitted_networks_and_machines_run_in_the_kernel_as_they_do_in_scikit_learn(
+    name: str, case: str
+) -> None:
     task: Task = "multiclass" if name == "MLPClassifier" else "regression"
     frame = pipelines.table(120, 0)
     features = pipelines.ENCODERS["ColumnTransformer"]["mixed"]
@@ -344,7 +369,8 @@ def test_fitted_networks_run_in_the_kernel_as_they_do_in_scikit_learn(name: str,
     assert KernelScorer(plan.read(data)).is_native
     paths = compiler.parity(pipeline, data, pipelines.held_out()).paths
     assert set(paths) == {"rows", "blocks", "kernel"}
-    assert max(paths.values()) <= 1e-13
+    # The coefficients of a machine are as large as C, and their products cancel.
+    assert max(paths.values()) <= (1e-13 if name.startswith("MLP") else 1e-10)
 
 
 cells = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, 0.0, -0.0, 0.5, 1.0, 254.0, 255.0, 1e39, -1e39])

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define MILLRACE_ABI 2
+#define MILLRACE_ABI 3
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
