@@ -88,7 +88,10 @@ def stage(stack: Stack, penguins: dict[str, Any], started: dict[str, str], score
             copy = keys.run(target, key.removeprefix(keys.run(source)))
             stack.s3.put_object(Bucket=stack.artifact_bucket, Key=copy, Body=data)
         run = stack.runs.get(source)
-        assert stack.runs.open(replace(run, run_id=target, dataset=dataset, progress={}, usage=()))
+        # A result's place follows from the upload's: the copy must not write over the run's own.
+        key = run.key.replace(f"/{run.dataset}/", f"/{dataset}/")
+        copied = replace(run, run_id=target, dataset=dataset, key=key, progress={}, usage=())
+        assert stack.runs.open(copied)
         for name, progress in run.progress.items():
             stack.runs.start_pass(target, name, total=progress.total, token="none")
     event = json.loads(EVENTS["chunk_failed.discarded.json"].read_text("utf-8"))
