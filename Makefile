@@ -28,7 +28,7 @@ KERNEL := lib/millrace/scoring/kernel
 LAYERS := core columnar science plotting onnx
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
-        destroy fuzz bench lock clean
+        destroy fuzz parity bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -103,6 +103,9 @@ destroy: setup ## STACK=… remove the stack and everything in its buckets; asks
 
 fuzz: setup ## FILES=100000 SEED=0: damaged plans are refused or scored; counts by outcome as one JSON object
 	@$(PYTHON) -m tests.fuzz --files $(FILES) --seed $(SEED)
+
+parity: setup ## plan against scikit-learn on 2,000 rows for every case
+	@MILLRACE_PARITY_ROWS=2000 $(PYTHON) -m pytest $(AT_ONCE) tests/unit/test_compiler_parity.py
 
 FILES := 100000
 SEED := 0

@@ -6,7 +6,10 @@ tables; a test holds the two side by side, so that a class without a case here f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+import math
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,11 +97,16 @@ def table(rows: int, seed: int) -> pd.DataFrame:
         "flag": holes((rng.random(rows) < 0.4).astype(float)),
         "when": holes(rng.uniform(-1e9, 2e9, rows)),
         "colour": texts(list(_COLOURS[np.minimum(rng.geometric(0.4, rows) - 1, len(_COLOURS) - 1)])),
-        "shop": texts([None if rng.random() < 0.1 else f"s{int(v)}" for v in rng.exponential(6, rows)]),
+        "shop": texts([None if rng.random() < 0.1 else _shop(int(v)) for v in rng.exponential(6, rows)]),
         "note": texts([None if rng.random() < 0.1 else word for word in words]),
         "void": np.full(rows, np.nan),
     }
     return pd.DataFrame(frame)
+
+
+def _shop(number: int) -> str:
+    """A category; some look like numbers."""
+    return f"{number}" if number and number % 3 == 0 else f"s{number}"
 
 
 def held_out(rows: int = 120, seed: int = 1) -> pd.DataFrame:
@@ -114,6 +122,60 @@ def held_out(rows: int = 120, seed: int = 1) -> pd.DataFrame:
     frame.loc[20, :] = np.nan
     frame.loc[20, ["colour", "shop", "note"]] = None
     return frame
+
+
+def as_json(frame: pd.DataFrame, fields: Any) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Spell a table's rows as JSON might: wrong types that convert, and every way to leave a value out.
+
+    Returns the table as it has to be after conversion, and the rows.
+    """
+    rng = random.Random(0)
+    frame = frame.copy()
+    rows: list[dict[str, Any]] = [{} for _ in range(len(frame))]
+    for field in fields:
+        spell, known = _SPELLINGS[field["type"]], frozenset(field.get("categories", ()))
+        values = []
+        for row, value in zip(rows, frame[field["name"]].tolist(), strict=True):
+            if field["type"] == "time" and value == value:
+                value = float(round(value))
+            if value is None or value != value or value == "":
+                spelling = rng.choice([None, "", "  "])
+                if spelling is not None or rng.random() < 0.5:
+                    row[field["name"]] = spelling
+                value = None if field["type"] in ("category", "text") else math.nan
+            else:
+                row[field["name"]] = rng.choice(spell(value))
+                if row[field["name"]] != value and field["type"] == "category" and value not in known:
+                    row[field["name"]] = value  # a number is taken for a category that training saw
+            values.append(value)
+        kind = object if field["type"] in ("category", "text") else np.float64
+        frame[field["name"]] = pd.Series(values, dtype=kind, index=frame.index)
+    return frame, rows
+
+
+def _as_number(value: float) -> list[Any]:
+    whole = [int(value)] if value.is_integer() and value else []
+    return [value, repr(value), f" {value!r} ", *whole]
+
+
+def _as_category(text: str) -> list[Any]:
+    number = [int(text)] if text.isdecimal() else []
+    return [text, *number]
+
+
+def _as_time(seconds: float) -> list[Any]:
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=seconds)
+    eastern = moment.astimezone(datetime.timezone(datetime.timedelta(hours=5, minutes=30)))
+    return [moment.isoformat(), moment.isoformat().replace("+00:00", "Z"), eastern.isoformat(" ")]
+
+
+_SPELLINGS: dict[str, Callable[[Any], list[Any]]] = {
+    "number": _as_number,
+    "boolean": lambda value: [bool(value), int(value), value, ("no", "YES")[int(value)], str(bool(value))],
+    "category": _as_category,
+    "text": lambda text: [text],
+    "time": _as_time,
+}
 
 
 def target(frame: pd.DataFrame, task: Task) -> Any:
@@ -140,6 +202,10 @@ def schema(task: Task, frame: pd.DataFrame | None = None) -> Schema:
 
 def _on(columns: Any, transformer: Any) -> ColumnTransformer:
     return ColumnTransformer([("part", transformer, columns)], sparse_threshold=0.0)
+
+
+def _numbers(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame if name in NUMBERS]
 
 
 def _text(**settings: Any) -> ColumnTransformer:
@@ -395,7 +461,7 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "slice": _on(slice("small", "sparse"), "passthrough"),
         "positions": _on([0, -8], SimpleImputer()),
         "mask": _on([name in NUMBERS for name in [*table(1, 0).columns, "full"]], SimpleImputer()),
-        "callable": _on(lambda frame: [c for c in frame if c in NUMBERS], "passthrough"),
+        "callable": _on(_numbers, "passthrough"),
         "nested": ColumnTransformer(
             [
                 (
