@@ -148,13 +148,13 @@ class _Trees:
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         if spec.get("cover") is None:
             raise _unavailable("The plan does not tell how many training rows went down each branch")
-        self._skip = array("i", arrays[spec["skip"]].tolist())
-        self._feature = array("i", arrays[spec["feature"]].tolist())
-        self._number = array("d", arrays[spec["number"]].tolist())
-        self._cover = array("d", arrays[spec["cover"]].tolist())
+        self._skip = array("i", arrays[spec["skip"]])
+        self._feature = array("i", arrays[spec["feature"]])
+        self._number = array("d", arrays[spec["number"]])
+        self._cover = array("d", arrays[spec["cover"]])
         if not all(cover > 0.0 for cover in self._cover):
             raise _unavailable("The plan has branches that no training row went down")
-        self._roots = array("i", arrays[spec["roots"]].tolist())
+        self._roots = array("i", arrays[spec["roots"]])
         self._values = None if spec["values"] is None else arrays[spec["values"]]
         self._masks = None if spec["masks"] is None else bytearray(arrays[spec["masks"]])
         self._baseline = None if spec["baseline"] is None else arrays[spec["baseline"]]

@@ -35,8 +35,8 @@ class RowTrees:
 
     def __init__(self, spec: dict[str, Any], arrays: Sequence[memoryview]) -> None:
         self._run = library().millrace_row_trees
-        tables = [array("i", arrays[spec[name]].tolist()) for name in ("feature", "skip")]
-        tables += [array("d", arrays[spec["number"]].tolist()), array("i", arrays[spec["roots"]].tolist())]
+        tables = [array("i", arrays[spec[name]]) for name in ("feature", "skip")]
+        tables += [array("d", arrays[spec["number"]]), array("i", arrays[spec["roots"]])]
         masks = b"" if spec["masks"] is None else bytearray(arrays[spec["masks"]])
         values = array("d", b"" if spec["values"] is None else bytes(arrays[spec["values"]]))
         outputs: int = spec["outputs"]
@@ -44,7 +44,7 @@ class RowTrees:
         self._mean = float(len(tables[3])) if spec["mean"] else 0.0
         self._baseline = array("d", bytes(8 * outputs))
         if spec["baseline"] is not None:
-            self._baseline = array("d", arrays[spec["baseline"]].tolist())
+            self._baseline = array("d", arrays[spec["baseline"]])
         self._out = array("d", bytes(8 * outputs))
         self._row = array("d")
         self._kept = (*tables, masks, values)
