@@ -24,7 +24,7 @@ PEERS_batch := peers
 # What only tests compare with: `make test` installs it.
 TEST_TOOLS := clients shap
 AT_ONCE := --numprocesses auto
-KERNEL := lib/millrace/scoring/kernel
+KERNELS := lib/millrace/scoring/kernel lib/millrace/csvfile/kernel
 LAYERS := core columnar science plotting onnx
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
@@ -33,7 +33,7 @@ LAYERS := core columnar science plotting onnx
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.stamp $(TOOLS:%=.tools/%/.stamp) $(KERNEL)/kernel.so ## environments from the lock files, .venv/bin/millrace
+setup: .venv/.stamp $(TOOLS:%=.tools/%/.stamp) $(KERNELS:%=%/kernel.so) ## environments from the lock files, .venv/bin/millrace
 	@:
 
 $(UV): locks/uv.txt
@@ -55,9 +55,9 @@ $(UV): locks/uv.txt
 	@$(UV) pip install --quiet --python .tools/$*/bin/python --require-hashes -r locks/$*.txt
 	@touch $@
 
-$(KERNEL)/kernel.so: $(wildcard $(KERNEL)/source/*) layers/kernel.py .tools/zig/.stamp | .venv/.stamp
+$(KERNELS:%=%/kernel.so) &: $(wildcard $(KERNELS:%=%/source/*)) layers/kernel.py .tools/zig/.stamp | .venv/.stamp
 	@$(PYTHON) layers/kernel.py
-	@touch $@
+	@touch $(KERNELS:%=%/kernel.so)
 
 demo: setup ## from nothing to a prediction
 	@.venv/bin/millrace demo

@@ -37,10 +37,13 @@ PLATFORM = "x86_64-manylinux_2_28"
 """The template's ``Architectures``, on Amazon Linux 2023's glibc or older."""
 PYTHON = "3.12"
 
-KERNEL = BUILD / "kernel" / "x86_64-linux-gnu.2.28" / "kernel.so"
-"""The scoring kernel for that platform, as ``kernel.py`` builds it."""
-KERNEL_NAME = "scoring/kernel/kernel.so"
-"""Its place in the package."""
+KERNELS = {
+    f"{room}/kernel/kernel.so": BUILD / "kernel" / "x86_64-linux-gnu.2.28" / f"{room}.so"
+    for room in ("scoring", "csvfile")
+}
+"""The kernels for that platform, as ``kernel.py`` builds them, by their place in the package."""
+PREDICT_KERNEL = "scoring/kernel/kernel.so"
+"""The one that ``predict`` carries."""
 
 LAYERS = ("core", "columnar", "science", "plotting", "onnx")
 NOT_IN_CORE = ("local", "cli")
@@ -93,7 +96,7 @@ def build_layer(name: str) -> None:
     """Build ``.build/layers/<name>.zip`` unless its key says that it is there."""
     lock = ROOT / "locks" / f"layer-{name}.txt"
     use = ROOT / "layers" / name / "use.py"
-    sources = [lock, use, Path(__file__)] + ([*sorted(package_files()), KERNEL] if name == "core" else [])
+    sources = [lock, use, Path(__file__)] + ([*sorted(package_files()), *KERNELS.values()] if name == "core" else [])
     archive = BUILD / "layers" / f"{name}.zip"
     if is_built(archive, key_of(sources)):
         return
@@ -120,14 +123,17 @@ def build_predict() -> None:
     home = ROOT / "functions" / "predict"
     rooms = (home / "rooms.txt").read_text("utf-8").split("\n")
     modules = sorted({PACKAGE / line for line in (r.partition("#")[0].strip() for r in rooms) if line})
-    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNEL, *modules]
+    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNELS[PREDICT_KERNEL], *modules]
     archive = BUILD / "functions" / "predict.zip"
     if is_built(archive, key_of(sources)):
         return
     print("function: predict", flush=True)
     folder = BUILD / "work" / "predict"
     shutil.rmtree(folder, ignore_errors=True)
-    own = [(home / "app.py", folder / "app.py"), (KERNEL, folder / "millrace" / KERNEL_NAME)]
+    own = [
+        (home / "app.py", folder / "app.py"),
+        (KERNELS[PREDICT_KERNEL], folder / "millrace" / PREDICT_KERNEL),
+    ]
     for source, target in own + [
         (module, folder / "millrace" / module.relative_to(PACKAGE)) for module in modules
     ]:
@@ -142,21 +148,21 @@ def build_predict() -> None:
 def package_files() -> Iterator[Path]:
     """Yield the files of the package that belong on Lambda."""
     for path in PACKAGE.rglob("*"):
-        parts = path.relative_to(PACKAGE).parts
-        # The kernel beside its module is this machine's, not Lambda's.
+        name = path.relative_to(PACKAGE)
+        # A kernel beside its module is this machine's, not Lambda's.
         if (
             path.is_file()
-            and "__pycache__" not in parts
-            and parts[0] not in NOT_IN_CORE
-            and path != PACKAGE / KERNEL_NAME
+            and "__pycache__" not in name.parts
+            and name.parts[0] not in NOT_IN_CORE
+            and name.as_posix() not in KERNELS
         ):
             yield path
 
 
 def copy_package(target: Path) -> None:
     """Copy the package's files below ``target``."""
-    names = {source: source.relative_to(PACKAGE) for source in package_files()} | {KERNEL: Path(KERNEL_NAME)}
-    for source, name in names.items():
+    sources = {source.relative_to(PACKAGE).as_posix(): source for source in package_files()} | KERNELS
+    for name, source in sources.items():
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)

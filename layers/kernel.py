@@ -1,11 +1,12 @@
-"""Build the scoring kernel, ``lib/millrace/scoring/kernel/source``, with zig's C compiler.
+"""Build the C kernels, ``lib/millrace/<room>/kernel/source``, with zig's C compiler.
 
-One build is for Lambda, ``.build/kernel/<target>/kernel.so``, and ``build.py`` puts it into the zips. The
-other is for this machine and lies beside the module, where a checkout and its wheel find it; on Linux and
-x86-64 the two are the same file. Each is made only when something in it changed.
+There are two: ``scoring``, which ``predict`` carries, and ``csvfile``, which the workers use. One build of
+each is for Lambda, ``.build/kernel/<target>/<room>.so``, and ``build.py`` puts it into the zips. The other is
+for this machine and lies beside the module, where a checkout and its wheel find it; on Linux and x86-64 the
+two are the same file. Each is made only when something in it changed.
 
-The processor's wider vectors are chosen at run time (``source/kernel.h``), so one file serves every x86-64.
-Additions keep their order and are not fused: the kernel's answers are the row path's.
+The processor's wider vectors are chosen at run time, so one file serves every x86-64. Additions keep their
+order and are not fused: the kernels' answers are those of the rules in Python.
 
 Usage: ``kernel.py``; ``make setup`` runs it.
 """
@@ -21,7 +22,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = ROOT / "lib" / "millrace" / "scoring" / "kernel"
+PACKAGE = ROOT / "lib" / "millrace"
+ROOMS = ("scoring", "csvfile")
+"""The rooms with a kernel."""
 ZIG = ROOT / ".tools" / "zig"
 LAMBDA = "x86_64-linux-gnu.2.28"
 """The template's ``Architectures``; Amazon Linux 2023 has a newer glibc."""
@@ -42,14 +45,15 @@ LIBRARIES = {"linux": ("-nostdlib", "-lc", "-lm")}
 
 
 def main() -> int:
-    """Build both; return the exit code."""
-    built(LAMBDA)
-    target = PLACE / "kernel.so"
-    own = built(here())
-    if not target.exists() or target.read_bytes() != own.read_bytes():
-        part = target.with_suffix(f".{os.getpid()}.part")
-        shutil.copyfile(own, part)
-        part.replace(target)
+    """Build all; return the exit code."""
+    for room in ROOMS:
+        built(room, LAMBDA)
+        target = PACKAGE / room / "kernel" / "kernel.so"
+        own = built(room, here())
+        if not target.exists() or target.read_bytes() != own.read_bytes():
+            part = target.with_suffix(f".{os.getpid()}.part")
+            shutil.copyfile(own, part)
+            part.replace(target)
     return 0
 
 
@@ -61,17 +65,17 @@ def here() -> str:
     return LAMBDA if machine == "x86_64" else f"{machine}-linux-gnu.2.28"
 
 
-def built(target: str) -> Path:
-    """Return the library for a target, built unless it is there."""
-    sources = sorted((PLACE / "source").glob("*.[ch]"))
+def built(room: str, target: str) -> Path:
+    """Return a room's library for a target, built unless it is there."""
+    sources = sorted((PACKAGE / room / "kernel" / "source").glob("*.[ch]"))
     digest = hashlib.sha256(target.encode())
     for path in [*sources, Path(__file__), ROOT / "locks" / "zig.txt"]:
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
-    library = ROOT / ".build" / "kernel" / target / "kernel.so"
+    library = ROOT / ".build" / "kernel" / target / f"{room}.so"
     note = library.with_suffix(".key")
     if library.exists() and note.exists() and note.read_text("utf-8") == digest.hexdigest():
         return library
-    print(f"kernel: {target}", flush=True)
+    print(f"kernel: {room}, {target}", flush=True)
     library.parent.mkdir(parents=True, exist_ok=True)
     part = library.with_suffix(f".{os.getpid()}.part")
     command = [
