@@ -96,7 +96,9 @@ def build_layer(name: str) -> None:
     """Build ``.build/layers/<name>.zip`` unless its key says that it is there."""
     lock = ROOT / "locks" / f"layer-{name}.txt"
     use = ROOT / "layers" / name / "use.py"
-    sources = [lock, use, Path(__file__)] + ([*sorted(package_files()), *KERNELS.values()] if name == "core" else [])
+    sources = [lock, use, Path(__file__)]
+    if name == "core":
+        sources += [*sorted(package_files()), *KERNELS.values()]
     archive = BUILD / "layers" / f"{name}.zip"
     if is_built(archive, key_of(sources)):
         return
