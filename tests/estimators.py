@@ -245,9 +245,11 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     "ExtraTreeClassifier": {"plain": lambda: ExtraTreeClassifier(random_state=0)},
     "ExtraTreeRegressor": {"plain": lambda: ExtraTreeRegressor(random_state=0)},
     "AdaBoostClassifier": {
-        "stumps": lambda: AdaBoostClassifier(n_estimators=5, random_state=0),
-        "trees": lambda: AdaBoostClassifier(
-            ExtraTreeClassifier(max_depth=3), n_estimators=4, learning_rate=0.5, random_state=0
+        "stumps": lambda: _numeric(AdaBoostClassifier(n_estimators=5, random_state=0)),
+        "trees": lambda: _numeric(
+            AdaBoostClassifier(
+                ExtraTreeClassifier(max_depth=3), n_estimators=4, learning_rate=0.5, random_state=0
+            )
         ),
     },
     "GradientBoostingClassifier": {
