@@ -188,13 +188,10 @@ class MemoryRunStore:
         return self._progress(run_id, name)
 
     def add_usage(self, run_id: str, usage: Usage) -> None:
-        before = self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0))
-        self._usage[run_id, usage.function] = Usage(
-            usage.function,
-            before.invocations + usage.invocations,
-            before.billed_ms + usage.billed_ms,
-            usage.memory_mb,
-        )
+        before = vars(self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0)))
+        kept = {"function": usage.function, "memory_mb": usage.memory_mb}
+        added = {name: before[name] + value for name, value in vars(usage).items() if name not in kept}
+        self._usage[run_id, usage.function] = Usage(**kept, **added)
 
     def last_success(self, dataset: str) -> Run | None:
         run_id = self._successes.get(dataset)

@@ -240,12 +240,16 @@ class RunError:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one function used on behalf of a run."""
+    """What one function used on behalf of a run; the requests are those to S3 and to DynamoDB."""
 
     function: str
     invocations: int
     billed_ms: int
     memory_mb: int
+    s3_writes: int = 0
+    s3_reads: int = 0
+    table_writes: int = 0
+    table_reads: int = 0
 
 
 @dataclass(frozen=True)

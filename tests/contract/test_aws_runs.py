@@ -119,10 +119,11 @@ def test_a_pass_that_never_began_is_not_found(store: RunStore) -> None:
 
 def test_adds_up_usage_by_function(store: RunStore) -> None:
     store.open(make_run())
-    store.add_usage("cars-1", Usage("train", 1, 100, 2048))
-    store.add_usage("cars-1", Usage("train", 2, 50, 2048))
+    store.add_usage("cars-1", Usage("train", 1, 100, 2048, s3_writes=2, table_reads=1))
+    store.add_usage("cars-1", Usage("train", 2, 50, 2048, s3_writes=3, s3_reads=5))
     store.add_usage("cars-1", Usage("decide", 1, 7, 512))
-    assert store.get("cars-1").usage == (Usage("decide", 1, 7, 512), Usage("train", 3, 150, 2048))
+    trained = Usage("train", 3, 150, 2048, s3_writes=5, s3_reads=5, table_reads=1)
+    assert store.get("cars-1").usage == (Usage("decide", 1, 7, 512), trained)
 
 
 def test_lists_newest_first_by_page(store: RunStore) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.contracts import PassProgress, Run, ScoreSpec, Usage
+from millrace.contracts import PassProgress, Run, Usage
 from millrace.edge.cost import price, prices, run_cost, stream_month
 from tests.fakes import make_run
 
@@ -31,28 +31,29 @@ def test_transitions_are_the_steps_the_choice_and_the_map() -> None:
 
 def test_parts_add_up_and_the_idle_stream_stands_apart() -> None:
     progress = {"profile": PassProgress(3, 3), "convert": PassProgress(3, 3), "train": PassProgress(4, 4)}
-    cost = run_cost(run(usage=(Usage("train", 4, 60_000, 3538),), progress=progress))
+    used = Usage("train", 4, 60_000, 3538, s3_writes=9, table_writes=8)
+    cost = run_cost(run(usage=(used,), progress=progress))
     assert cost["usd"] == pytest.approx(sum(cost["parts"].values()), abs=1e-6)
     assert all(usd > 0 for usd in cost["parts"].values())
     assert cost["stream_shard_month_usd"] == pytest.approx(10.95)
     assert set(cost["estimated"]) <= set(cost["parts"])
 
 
-def test_a_run_that_scores_costs_what_its_chunks_do() -> None:
-    cheap, dear = (
-        run_cost(run(score=ScoreSpec(), progress={"score": PassProgress(n, n)}))["parts"] for n in (1, 10)
+def test_requests_are_priced_by_kind() -> None:
+    usage = (
+        Usage("a", 1, 0, 128, s3_writes=3, table_reads=7),
+        Usage("b", 1, 0, 128, s3_writes=2, s3_reads=4),
     )
-    assert cheap["stream_puts"] == pytest.approx(price("kinesis_put_unit"))
-    assert dear["s3_requests"] > cheap["s3_requests"] > 0
+    cost = run_cost(run(usage=usage))
+    assert cost["requests"] == {"s3_writes": 5, "s3_reads": 0, "table_writes": 0, "table_reads": 7}
+    assert cost["parts"]["s3_requests"] == pytest.approx(5 * price("s3_write"))
+    assert cost["parts"]["table_requests"] == pytest.approx(7 * price("dynamodb_read"))
 
 
-def test_more_chunks_cost_more_requests() -> None:
-    costs = [
-        run_cost(run(progress={"profile": PassProgress(n, n), "convert": PassProgress(n, n)}))["usd"]
-        for n in (1, 8, 64)
-    ]
-    assert costs == sorted(costs)
-    assert costs[0] < costs[1] < costs[2]
+@pytest.mark.parametrize("passes", [("profile", "convert"), ("score",)])
+def test_each_chunk_of_a_pass_is_put_on_the_stream(passes: tuple[str, ...]) -> None:
+    cost = run_cost(run(progress={name: PassProgress(8, 8) for name in passes}))
+    assert cost["parts"]["stream_puts"] == pytest.approx(8 * len(passes) * price("kinesis_put_unit"))
 
 
 def test_a_run_that_used_nothing_costs_next_to_nothing() -> None:

@@ -107,7 +107,8 @@ class DynamoRunStore:
             if kind == "pass":
                 progress[name] = encode(_progress(item))
             elif kind == "usage":
-                usage.append({"function": name} | {part: int(item[part]["N"]) for part in _USAGE})
+                used = {part: int(item[part]["N"]) for part in (*_ADDED, "memory_mb") if part in item}
+                usage.append({"function": name} | used)
         return _run(record, progress, usage)
 
     def list(self, *, limit: int = 50, cursor: str | None = None) -> tuple[tuple[Run, ...], str | None]:
@@ -213,12 +214,9 @@ class DynamoRunStore:
             self._db.update_item(
                 TableName=self._table,
                 Key=_address(run_id, f"usage#{usage.function}"),
-                UpdateExpression="ADD invocations :n, billed_ms :ms SET memory_mb = :mb",
-                ExpressionAttributeValues={
-                    ":n": {"N": str(usage.invocations)},
-                    ":ms": {"N": str(usage.billed_ms)},
-                    ":mb": {"N": str(usage.memory_mb)},
-                },
+                UpdateExpression=f"ADD {', '.join(f'{name} :{name}' for name in _ADDED)} SET memory_mb = :mb",
+                ExpressionAttributeValues={":mb": {"N": str(usage.memory_mb)}}
+                | {f":{name}": {"N": str(getattr(usage, name))} for name in _ADDED},
             )
 
     def last_success(self, dataset: str) -> Run | None:
@@ -267,7 +265,7 @@ class DynamoRunStore:
         return f"run {run_id} in table {self._table}"
 
 
-_USAGE = ("invocations", "billed_ms", "memory_mb")
+_ADDED = ("invocations", "billed_ms", "s3_writes", "s3_reads", "table_writes", "table_reads")
 
 
 def _now() -> str:

@@ -1,9 +1,9 @@
 """What a run cost on AWS, from what its functions used and a price table with dates and sources.
 
-What is measured: invocations, billed milliseconds and memory (``Run.usage``), hence Lambda and the
-state transitions. What is estimated from the way of the data: requests to S3 and DynamoDB. What is not
-here: log ingestion, storage, and the stream's shards, which cost by the hour whether a run uses them or
-not; their price a month is stated beside the total.
+What is measured: invocations, billed milliseconds, memory, and requests to S3 and to the table
+(``Run.usage``), hence Lambda, the state transitions and the requests; a request to the table is taken for
+one unit, as the items are small. What is not here: log ingestion, storage, and the stream's shards, which
+cost by the hour whether a run uses them or not; their price a month is stated beside the total.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ STEPS = frozenset(
 """Functions that the state machine calls: each invocation is one state transition."""
 
 HOURS_A_MONTH = 730
-PART_BYTES = 8 << 20
-"""Of one request when a long file is written."""
+REQUESTS = ("s3_writes", "s3_reads", "table_writes", "table_reads")
 
 
 @functools.cache
@@ -49,15 +48,15 @@ def run_cost(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``usd`` (the total), ``parts`` (US dollars by part), ``gb_seconds``, ``invocations``,
-        ``estimated`` (the names of the parts that are estimates), ``stream_shard_month_usd`` (one shard
-        of the stream, for a month, not in the total) and ``prices`` (region and date of the table).
+        ``usd`` (the total), ``parts`` (US dollars by part), ``gb_seconds``, ``invocations``, ``requests``
+        (by kind), ``estimated`` (the names of the parts that are estimates), ``stream_shard_month_usd`` (one
+        shard of the stream, for a month, not in the total) and ``prices`` (region and date of the table).
     """
     invocations = sum(usage.invocations for usage in run.usage)
     gb_seconds = sum(usage.billed_ms / 1000 * usage.memory_mb / 1024 for usage in run.usage)
     transitions = sum(usage.invocations for usage in run.usage if usage.function in STEPS)
+    requests = {kind: sum(getattr(usage, kind) for usage in run.usage) for kind in REQUESTS}
     chunks = sum(run.progress[name].done for name in ("profile", "convert", "score") if name in run.progress)
-    writes, reads = _requests(run)
     parts = {
         "lambda_compute": gb_seconds * price("lambda_gb_second"),
         "lambda_requests": invocations * price("lambda_request"),
@@ -65,10 +64,9 @@ def run_cost(run: Run) -> dict[str, Any]:
         "state_transitions": (transitions + (transitions > 0) + ("train" in run.progress))
         * price("state_transition"),
         "stream_puts": chunks * price("kinesis_put_unit"),
-        "s3_requests": writes * price("s3_write") + reads * price("s3_read"),
-        # Each invocation reads the run, updates it and adds its usage; each chunk is marked done once.
-        "table_requests": (2 * invocations + chunks) * price("dynamodb_write")
-        + (2 * invocations + chunks) * price("dynamodb_read"),
+        "s3_requests": requests["s3_writes"] * price("s3_write") + requests["s3_reads"] * price("s3_read"),
+        "table_requests": requests["table_writes"] * price("dynamodb_write")
+        + requests["table_reads"] * price("dynamodb_read"),
     }
     table = prices()
     return {
@@ -76,28 +74,8 @@ def run_cost(run: Run) -> dict[str, Any]:
         "parts": {name: round(usd, 9) for name, usd in parts.items()},
         "gb_seconds": round(gb_seconds, 3),
         "invocations": invocations,
-        "estimated": ["s3_requests", "table_requests"],
+        "requests": requests,
+        "estimated": ["table_requests"],
         "stream_shard_month_usd": round(stream_month(1), 2),
         "prices": f"{table['region']}, {table['date']}",
     }
-
-
-def _requests(run: Run) -> tuple[int, int]:
-    """Return the S3 requests that a run's way through the functions makes: writes and reads."""
-
-    def done(name: str) -> int:
-        return run.progress[name].done if name in run.progress else 0
-
-    profile, convert, candidates = done("profile"), done("convert"), done("train")
-    scored = done("score")
-    if scored:  # a part and what is said of it, and rejects; the layout, and the file in three
-        parts_written = 3 * scored + 4 + run.size_bytes // PART_BYTES
-        return parts_written, 7 + 6 * scored
-    if not profile:
-        return 0, 2  # ingest: the object's head and its spec
-    writes = 3 + profile + 4 * convert + 2 * candidates
-    reads = 4 + 3 * profile + 4 * convert + candidates * (convert + 3)
-    if candidates:
-        writes += 7  # plan, evaluation, report; version, its plan and report, alias
-        reads += convert + 10
-    return writes, reads

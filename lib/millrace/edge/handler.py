@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from millrace.aws.clients import requests_sent
 from millrace.contracts import RunState, Usage
 from millrace.edge.record import NAMESPACE
 from millrace.edge.settings import Settings
@@ -170,6 +171,8 @@ class Job(Generic[S]):
         self.context = context
         self._run_ids: list[str] = []
         self._counts: dict[str, int] = {}
+        self._began = time.perf_counter()
+        self._sent = requests_sent()
 
     @property
     def run_id(self) -> str:
@@ -210,13 +213,28 @@ class Job(Generic[S]):
             metrics.add_metric(name, MetricUnit.Count, value)
         metrics.flush_metrics()
 
-    def note_usage(self, seconds: float) -> None:
+    @property
+    def seconds(self) -> float:
+        """How long the invocation has taken so far."""
+        return time.perf_counter() - self._began
+
+    def note_usage(self) -> None:
         """Add the invocation to what its runs used; several runs in one batch share it evenly."""
-        share_ms = math.ceil(seconds * 1000 / max(1, len(self._run_ids)))
-        memory_mb = int(self.context.memory_limit_in_mb)
+        if not self._run_ids:
+            return
+        shares = len(self._run_ids)
+        sent = requests_sent() - self._sent
+        sent["table_writes"] += shares  # those that note this
+        usage = Usage(
+            self.function,
+            invocations=1,
+            billed_ms=math.ceil(self.seconds * 1000 / shares),
+            memory_mb=int(self.context.memory_limit_in_mb),
+            **{kind: math.ceil(count / shares) for kind, count in sent.items()},
+        )
         for run_id in self._run_ids:
             try:
-                self.ports.runs.add_usage(run_id, Usage(self.function, 1, share_ms, memory_mb))
+                self.ports.runs.add_usage(run_id, usage)
             except MillraceError as error:  # a figure of the cost estimate must not fail the work it counts
                 self.logger.warning("usage not recorded", extra={"reason": str(error)})
 
@@ -263,7 +281,6 @@ def stage(
 
         @functools.wraps(use_case)
         def handler(event: dict[str, Any], context: LambdaContext) -> R:
-            began = time.perf_counter()
             log = logger()
             log.clear_state()
             log.append_keys(**_facts(context))
@@ -289,8 +306,8 @@ def stage(
                 raise
             finally:
                 job.write_metrics()
-                job.note_usage(time.perf_counter() - began)
-            log.info("done", extra={"seconds": round(time.perf_counter() - began, 3)})
+                job.note_usage()
+            log.info("done", extra={"seconds": round(job.seconds, 3)})
             return result
 
         return handler
