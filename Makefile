@@ -17,9 +17,11 @@ SAM := .tools/sam/bin/sam
 # Each tool has an environment of its own, because their pins of botocore differ.
 TOOLS := sam ministack runtime zig
 # What the benchmarks compare with: only `make bench` installs it, and only what the named one needs.
-PEERS := peers peer-tutorial peer-onnxruntime peer-mlserver
+SERVERS := peers peer-tutorial peer-onnxruntime peer-mlserver
+PEERS := $(SERVERS) peer-ingest
 PEERS_cold_start := peers peer-tutorial peer-onnxruntime
-PEERS_warm_predict := $(PEERS)
+PEERS_warm_predict := $(SERVERS)
+PEERS_ingest := peer-ingest
 PEERS_batch := peers
 # What only tests compare with: `make test` installs it.
 TEST_TOOLS := clients shap

@@ -17,10 +17,11 @@ OPEN = frozenset({"errors", "contracts", "values", "keys"})
 
 ARROWS: dict[str, frozenset[str]] = {
     "csvfile": frozenset(),
-    "profile": frozenset(),
+    # Profiling and converting read a chunk's cells in columns.
+    "profile": frozenset({"csvfile"}),
     "plan": frozenset(),
     "fanout": frozenset(),
-    "features": frozenset({"profile"}),
+    "features": frozenset({"csvfile", "profile"}),
     "scoring": frozenset({"plan"}),
     "compiler": frozenset({"plan", "features", "scoring"}),
     "training": frozenset({"features", "compiler", "scoring", "plan"}),

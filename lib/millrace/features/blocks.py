@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.contracts import Column, Layout, Schema
+from millrace.csvfile.cells import Spelled
 from millrace.errors import BadInput
 from millrace.values import is_missing, parse_boolean, parse_number, parse_time
 
@@ -58,7 +59,7 @@ class Table:
         Record numbers in the whole file, ascending.
     """
 
-    columns: dict[str, NDArray[Any]]
+    columns: dict[str, Any]
     target: NDArray[Any]
     record: NDArray[np.int64]
 
@@ -97,7 +98,7 @@ class Converted:
     Attributes
     ----------
     table : Table
-        The rows that are kept.
+        The rows that are kept; its category and text columns may be as :func:`write_block` writes them.
     rejects : tuple of RejectedRecord
         The others; ``rows_read == len(table) + len(rejects)``.
     cleared : tuple of ClearedCell
@@ -105,7 +106,7 @@ class Converted:
     cells_cleared : dict of str to int
         How many were, by column.
     rows_read : int
-        Records of the chunk.
+        Records of the chunk; the kept and the rejected.
     rows_unlabelled : int
         Of the rejects, those whose target is missing: they cannot be trained on, but nothing is wrong.
     """
@@ -118,7 +119,7 @@ class Converted:
     rows_unlabelled: int
 
 
-class _NoTarget(ValueError):
+class NoTarget(ValueError):
     """The record's target is missing."""
 
 
@@ -138,7 +139,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
         For the encoding of the records' bytes.
     """
     target = schema.column(schema.target)
-    label = _label_reader(schema, target)
+    label = label_reader(schema, target)
     encoding = layout.dialect.encoding
     parts: list[Table] = []
     rejects: list[RejectedRecord] = []
@@ -160,25 +161,28 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
             try:
                 labels.append(label(record.cells[target.index]))
             except ValueError as error:
-                unlabelled += isinstance(error, _NoTarget)
+                unlabelled += isinstance(error, NoTarget)
                 raw = record.raw.decode(encoding, _RAW_ERRORS)
                 rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
             else:
                 kept.append(record)
         columns: dict[str, NDArray[Any]] = {}
+        found: list[tuple[int, ClearedCell]] = []
         for column in schema.features:
             texts = [record.cells[column.index] for record in kept]
             columns[column.name], misfits = _convert(texts, column)
             if misfits:
                 counts[column.name] = counts.get(column.name, 0) + len(misfits)
-                room = MAX_CLEARED_LISTED - len(cleared)
-                cleared += [ClearedCell(kept[row].line, column.name, texts[row]) for row in misfits[:room]]
+                found += [(row, ClearedCell(kept[row].line, column.name, texts[row])) for row in misfits]
+        found.sort(key=lambda place: place[0])
+        cleared += [cell for _, cell in found[: MAX_CLEARED_LISTED - len(cleared)]]
         numbers = np.array([record.number for record in kept], dtype=np.int64)
-        parts.append(Table(columns, np.array(labels, dtype=_target_type(schema)), numbers))
+        parts.append(Table(columns, np.array(labels, dtype=target_type(schema)), numbers))
     return Converted(_joined(parts, schema), tuple(rejects), tuple(cleared), counts, rows_read, unlabelled)
 
 
-def _target_type(schema: Schema) -> type[np.int32] | type[np.float64]:
+def target_type(schema: Schema) -> type[np.int32] | type[np.float64]:
+    """Return the type of the target's values."""
     return np.int32 if schema.classes else np.float64
 
 
@@ -192,13 +196,13 @@ def _joined(parts: Sequence[Table], schema: Schema) -> Table:
     )
 
 
-def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]:
+def label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]:
     """Return the function from a target's text to its code or number; it raises ValueError with a reason."""
 
     def number(text: str) -> float:
         value = parse_number(text, target.format)
         if value != value:
-            raise _NoTarget("the target is missing")
+            raise NoTarget("the target is missing")
         return value
 
     if not schema.classes:
@@ -217,7 +221,7 @@ def _label_reader(schema: Schema, target: Column) -> Callable[[str], float | int
 
     def of_word(text: str) -> int:
         if is_missing(text):
-            raise _NoTarget("the target is missing")
+            raise NoTarget("the target is missing")
         if text not in by_name:
             raise ValueError(f"the target {text[:40]!r} is none of the classes")
         return by_name[text]
@@ -242,7 +246,7 @@ def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[i
                 misfits.append(row)
         return words, misfits
     values = np.full(len(texts), np.nan)
-    read = _reader(column)
+    read = reader(column)
     for row, text in enumerate(texts):
         try:
             values[row] = read(text)
@@ -251,7 +255,8 @@ def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[i
     return values, misfits
 
 
-def _reader(column: Column) -> Callable[[str], float]:
+def reader(column: Column) -> Callable[[str], float]:
+    """Return the rule by which a cell of a number, time or boolean column is read; it raises ValueError."""
     if column.type == "number":
         return lambda text: parse_number(text, column.format)
     if column.type == "time":
@@ -260,9 +265,20 @@ def _reader(column: Column) -> Callable[[str], float]:
 
 
 def write_block(
-    schema: Schema, columns: Mapping[str, NDArray[Any]], target: NDArray[Any], record: NDArray[np.int64]
+    schema: Schema,
+    columns: Mapping[str, Any],
+    target: NDArray[Any],
+    record: NDArray[np.int64],
 ) -> bytes:
-    """Return a training block; see :class:`Table` for the arrays.
+    """Return a training block.
+
+    Parameters
+    ----------
+    columns : mapping of str to NDArray or Spelled
+        As in :class:`Table`, or as they are written: a category column as int32 codes, -1 where missing, a
+        text column as :class:`millrace.csvfile.cells.Spelled`.
+    target, record : NDArray
+        As in :class:`Table`.
 
     Raises
     ------
@@ -272,17 +288,15 @@ def write_block(
     arrays: dict[str, NDArray[Any]] = {"target": target, "record": record}
     for column in schema.features:
         values = columns[column.name]
-        if len(values) != len(record) or len(target) != len(record):
-            raise ValueError(f"column {column.name!r} has {len(values)} rows, records {len(record)}")
+        rows = len(values.ends if isinstance(values, Spelled) else values)
+        if rows != len(record) or len(target) != len(record):
+            raise ValueError(f"column {column.name!r} has {rows} rows, records {len(record)}")
         key = f"c{column.index}"
-        if column.type == "category":
+        if column.type == "text":
+            texts = values if isinstance(values, Spelled) else _spelled(values)
+            arrays |= {key: texts.data, f"{key}.ends": texts.ends, f"{key}.missing": texts.missing}
+        elif column.type == "category":
             arrays[key] = _encode(values, column)
-        elif column.type == "text":
-            parts = [b"" if value is None else value.encode() for value in values]
-            arrays[key] = np.frombuffer(b"".join(parts), dtype=np.uint8)
-            ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
-            arrays[f"{key}.ends"] = ends
-            arrays[f"{key}.missing"] = np.array([value is None for value in values], dtype=np.bool_)
         else:
             arrays[key] = np.asarray(values, dtype=np.float64)
     out = io.BytesIO()
@@ -290,8 +304,19 @@ def write_block(
     return out.getvalue()
 
 
-def _encode(values: NDArray[Any], column: Column) -> NDArray[np.int32]:
+def _spelled(values: NDArray[Any]) -> Spelled:
+    parts = [b"" if value is None else value.encode() for value in values]
+    return Spelled(
+        np.frombuffer(b"".join(parts), dtype=np.uint8),
+        np.cumsum([len(part) for part in parts], dtype=np.int64),
+        np.array([value is None for value in values], dtype=np.bool_),
+    )
+
+
+def _encode(values: Any, column: Column) -> NDArray[np.int32]:
     """Return the codes of a category column; -1 where missing."""
+    if values.dtype != object:
+        return np.asarray(values, dtype=np.int32)
     codes: dict[str | None, int] = {name: code for code, name in enumerate(column.categories)}
     codes[None] = -1
     return np.fromiter((codes[value] for value in values), dtype=np.int32, count=len(values))
@@ -322,7 +347,7 @@ def _empty(schema: Schema) -> Table:
         c.name: np.empty(0, dtype=object if c.type in ("category", "text") else np.float64)
         for c in schema.features
     }
-    return Table(columns, np.empty(0, dtype=_target_type(schema)), np.empty(0, dtype=np.int64))
+    return Table(columns, np.empty(0, dtype=target_type(schema)), np.empty(0, dtype=np.int64))
 
 
 def _read_block(block: bytes, schema: Schema) -> Table:
@@ -369,6 +394,7 @@ def to_parquet(converted: Converted, schema: Schema) -> bytes:
 
     table = converted.table
     arrays: dict[str, Any] = {}
+    repeated = [schema.target] if schema.classes else []
     for column in schema.columns:
         if column.name == schema.target:
             if schema.classes:
@@ -378,18 +404,26 @@ def to_parquet(converted: Converted, schema: Schema) -> bytes:
                 arrays[column.name] = pa.array(table.target)
         elif column.role == "feature":
             arrays[column.name] = _arrow(table.columns[column.name], column)
+            if column.type in ("category", "text"):
+                repeated.append(column.name)
     out = io.BytesIO()
-    pq.write_table(pa.table(arrays), out, compression="zstd")
+    # Numbers and times hardly repeat: a dictionary of them costs more time than it saves room.
+    pq.write_table(pa.table(arrays), out, compression="zstd", use_dictionary=repeated)
     return out.getvalue()
 
 
-def _arrow(values: NDArray[Any], column: Column) -> Any:
+def _arrow(values: Any, column: Column) -> Any:
     import pyarrow as pa
 
     if column.type == "category":
         codes = _encode(values, column)
         names = pa.array(column.categories, type=pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
+    if isinstance(values, Spelled):
+        offsets = np.concatenate(([0], values.ends)).astype(np.int32)
+        present = pa.array(~values.missing).buffers()[1]
+        texts = pa.py_buffer(values.data)
+        return pa.StringArray.from_buffers(len(values.ends), pa.py_buffer(offsets), texts, present)
     if column.type == "text":
         return pa.array(values, type=pa.string())
     missing = np.isnan(values)

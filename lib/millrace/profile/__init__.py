@@ -1,6 +1,6 @@
 """Profiles of columns that add up, and the schema decided from them; the standard library alone."""
 
-from millrace.profile.build import TIME_FORMATS, profile_chunk
+from millrace.profile.build import TIME_FORMATS, profile_bytes, profile_chunk
 from millrace.profile.decide import FIT_SHARE, FOLDS, MIN_ROWS, decide_schema
 from millrace.profile.statistics import (
     MAX_DISTINCT,
@@ -23,5 +23,6 @@ __all__ = [
     "TimeEvidence",
     "decide_schema",
     "merge",
+    "profile_bytes",
     "profile_chunk",
 ]

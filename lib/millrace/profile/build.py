@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from millrace.contracts import Chunk, Layout
 from millrace.profile.statistics import (
     MAX_DISTINCT,
     SKETCH_SIZE,
@@ -21,7 +22,11 @@ from millrace.profile.statistics import (
 )
 from millrace.values import MISSING_WORDS, parse_boolean, read_number, read_time
 
-__all__ = ["TIME_FORMATS", "profile_chunk"]
+if TYPE_CHECKING:
+    from millrace.csvfile import Reject
+    from millrace.csvfile.cells import Measured, Sums
+
+__all__ = ["TIME_FORMATS", "profile_bytes", "profile_chunk"]
 
 _BATCH_ROWS = 4096
 _EXAMPLE_CHARACTERS = 80
@@ -102,6 +107,43 @@ def profile_chunk(records: Iterable[Any], names: Sequence[str]) -> Profile:
     return Profile(rows, rejects, tuple(builder.build() for builder in builders))
 
 
+def profile_bytes(data: bytes, layout: Layout, chunk: Chunk) -> tuple[Profile, list[Reject]]:
+    """Profile a chunk: :func:`profile_chunk` of its records, but column by column where that is possible.
+
+    Parameters
+    ----------
+    data : bytes
+        Exactly the bytes ``[chunk.start, chunk.end)``.
+    layout : Layout
+        How they are to be read.
+    chunk : Chunk
+        Where they lie.
+    """
+    from millrace.csvfile import Reject, read_records
+    from millrace.csvfile.cells import Wanted, read_cells
+
+    names = layout.names
+    wanted = [
+        Wanted(index, "profile", limit=MAX_DISTINCT, sketch_size=SKETCH_SIZE) for index in range(len(names))
+    ]
+    cells = read_cells(data, layout.dialect, chunk, len(names), wanted)
+    if cells is not None:
+        columns = [_ColumnBuilder(name) for name in names]
+        for builder, measured in zip(columns, cells.columns, strict=True):
+            builder.take(measured)
+        rejects = cells.rejects
+        return Profile(cells.rows, len(rejects), tuple(builder.build() for builder in columns)), rejects
+    rejects = []
+
+    def noting() -> Iterator[Any]:
+        for record in read_records(data, layout.dialect, chunk, len(names)):
+            if isinstance(record, Reject):
+                rejects.append(record)
+            yield record
+
+    return profile_chunk(noting(), names), rejects
+
+
 class _Numbers:
     """Mutable :class:`NumberEvidence`."""
 
@@ -128,11 +170,21 @@ class _Numbers:
         if value - value != 0.0:
             self.too_large += times
             return
+        value += 0.0  # no negative zero: which of the two is the least would depend on their order
         self.total += scaled(value) * times
         if self.minimum is None or value < self.minimum:
             self.minimum = value
         if self.maximum is None or value > self.maximum:
             self.maximum = value
+
+    def take(self, sums: Sums) -> None:
+        """Take numbers into account that were summed already."""
+        self.count += sums.count
+        self.too_large += sums.too_large
+        self.total += sums.total
+        if sums.minimum is not None and sums.maximum is not None:
+            self.minimum = sums.minimum if self.minimum is None else min(self.minimum, sums.minimum)
+            self.maximum = sums.maximum if self.maximum is None else max(self.maximum, sums.maximum)
 
     def build(self) -> NumberEvidence:
         return NumberEvidence(
@@ -172,13 +224,32 @@ class _ColumnBuilder:
         for blank in [text for text in counts if not text or text.isspace()]:
             self.missing += counts.pop(blank)
         self._count_distinct(counts)
+        self._weigh_all(counts)
+
+    def take(self, cells: Measured) -> None:
+        """Take the cells of a chunk into account that were measured in columns."""
+        self.missing, self.count, self.booleans = cells.missing, cells.count, cells.booleans
+        self.multiword, self.tokens, self.longest = cells.multiword, cells.tokens, cells.longest
+        self.sequence, self.sequential = cells.sequence, cells.sequential
+        self.distinct, self.hashes = cells.distinct, set(cells.sketch)
+        self.example = cells.example
+        self.plain.integers, self.plain.codes = cells.integers, cells.codes
+        self.plain.take(cells.dotted)
+        for numbers in (self.plain, self.comma):
+            numbers.take(cells.undotted)
+        count, first, last = cells.times
+        if count:
+            self.times["iso8601"] = TimeEvidence(count, first, last)
+        self._weigh_all(cells.others)
+
+    def _weigh_all(self, counts: Mapping[str, int]) -> None:
         for text, times in counts.items():
             self.count += times
             self._weigh(text, times)
 
     def _follow(self, cells: Sequence[str], numbers: Sequence[int]) -> None:
         for text, number in zip(cells, numbers, strict=True):
-            step = int(text) - number if text.isdecimal() and len(text) < 16 else None
+            step = int(text) - number if text.isascii() and text.isdecimal() and len(text) < 16 else None
             if self.sequence is None:
                 self.sequence = step
             if step is None or step != self.sequence:

@@ -8,10 +8,10 @@ estimated from a sketch that is a function of the set of values alone, and no fi
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from hashlib import blake2b
 from typing import TypeVar
 
 from millrace.errors import BadInput
@@ -37,6 +37,9 @@ SKETCH_SIZE = 1024
 """Hashes in a sketch: the standard error of the estimate is 1/sqrt(SKETCH_SIZE - 2), about 3 %."""
 
 _HASH_BYTES = 6
+_ASCII_BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
+_WORD = 0xFFFFFFFFFFFFFFFF
+_FRACTION = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SUM_SHIFT = 1074
 """Every finite float64 is a whole multiple of 2**-1074."""
 
@@ -208,8 +211,21 @@ def merge(parts: Iterable[Profile]) -> Profile:
 
 
 def value_hash(text: str) -> int:
-    """Return the hash of a value, uniform over 48 bits, the same on every machine."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=_HASH_BYTES).digest(), "big")
+    """Return the hash of a value, uniform over 48 bits, the same on every machine.
+
+    It is ``csv_hash`` of ``csvfile/kernel/source/cells.c`` without its lowest bits: multiplied and folded
+    word by word, then the finaliser of MurmurHash3 (A. Appleby, public domain).
+    """
+    data = text.encode()
+    value = len(data) * 0x9E3779B97F4A7C15 & _WORD
+    whole = len(data) & ~7
+    for at in range(0, whole, 8):
+        value = (value ^ int.from_bytes(data[at : at + 8], "little")) * 0xD6E8FEB86659FD93 & _WORD
+        value ^= value >> 32
+    value = (value ^ int.from_bytes(data[whole:], "little")) * 0xD6E8FEB86659FD93 & _WORD
+    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & _WORD
+    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & _WORD
+    return (value ^ value >> 33) >> (64 - 8 * _HASH_BYTES)
 
 
 def smallest(hashes: Iterable[int]) -> tuple[int, ...]:
@@ -224,13 +240,7 @@ def sketch_hashes(values: Iterable[str]) -> set[int]:
 
 def _has_fraction(text: str) -> bool:
     """Return whether a value is a number with a fraction: unique by nature, so no sign of an identifier."""
-    if "." not in text:
-        return False
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return "." in text and _FRACTION.fullmatch(text.strip(_ASCII_BLANKS)) is not None
 
 
 def scaled(value: float) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from millrace import csvfile, keys
+from millrace import keys
 from millrace.contracts import (
     ChunkOutcome,
     Descriptor,
@@ -114,30 +114,19 @@ def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore, run
         scored = score_chunk(runs.get(descriptor.run_id), layout, descriptor.chunk, text, artifacts)
         write_json(artifacts, result, scored, only_if_absent=True)
         return
-    records = csvfile.read_records(text, layout.dialect, chunk, len(layout.names))
     if descriptor.pass_name == "profile":
-        from millrace.profile import profile_chunk
+        from millrace.profile import profile_bytes
 
-        rejects: list[csvfile.Reject] = []
-        part = profile_chunk(_noting(records, rejects), layout.names)
+        part, rejects = profile_bytes(text, layout, chunk)
         if rejects:  # kept from now on, should the file be refused before it is converted
             from millrace.features.blocks import RejectedRecord
 
             _keep(descriptor, (RejectedRecord(*reject[1:]) for reject in rejects), artifacts)
         write_json(artifacts, result, part, only_if_absent=True)
     else:
-        outcome = _convert(descriptor, records, layout, artifacts)
+        outcome = _convert(descriptor, text, layout, artifacts)
         # Last, because it says that everything else of the chunk is there.
         write_json(artifacts, result, outcome, only_if_absent=True)
-
-
-def _noting(
-    records: Iterator[csvfile.Record | csvfile.Reject], rejects: list[csvfile.Reject]
-) -> Iterator[csvfile.Record | csvfile.Reject]:
-    for record in records:
-        if isinstance(record, csvfile.Reject):
-            rejects.append(record)
-        yield record
 
 
 def _keep(descriptor: Descriptor, rejects: Iterable[RejectedRecord], artifacts: ObjectStore) -> None:
@@ -149,15 +138,16 @@ def _keep(descriptor: Descriptor, rejects: Iterable[RejectedRecord], artifacts: 
 
 def _convert(
     descriptor: Descriptor,
-    records: Iterator[csvfile.Record | csvfile.Reject],
+    text: bytes,
     layout: Layout,
     artifacts: ObjectStore,
 ) -> ChunkOutcome:
     from millrace.features import blocks
+    from millrace.features.columnar import convert_bytes
 
     run_id, chunk = descriptor.run_id, descriptor.chunk
     schema = read_schema(run_id, artifacts)
-    converted = blocks.convert_chunk(records, schema, layout)
+    converted = convert_bytes(text, schema, layout, layout.chunks[chunk])
     table = converted.table
     artifacts.put(
         keys.block(run_id, chunk), blocks.write_block(schema, table.columns, table.target, table.record)
