@@ -94,6 +94,18 @@ class Dialect:
     header: bool = True
     skip_bytes: int = 0
     """Bytes before the header: a byte-order mark or a preamble."""
+    skip_lines: int = 0
+    """Physical lines among them."""
+    skip_space: bool = False
+    """Whether blanks behind a delimiter are part of it."""
+    trailing: int = 0
+    """Delimiters at the end of every line, behind which nothing stands."""
+    comment: str = ""
+    """What a line begins with that is a comment: a record that is rejected as one."""
+    blank_lines: bool = False
+    """Whether a blank line is a record: in a table of one column it is the missing value."""
+    footer: int = 0
+    """Byte offset of the first record behind the table: totals, which are rejected; 0 when there are none."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from millrace.csvfile import sniff
-from millrace.csvfile.dialect import unique_names
+from millrace.csvfile.header import unique_names
 from millrace.errors import BadInput, MillraceError, TooLarge
 from tests.tables import CsvTable
 
@@ -172,3 +175,165 @@ def test_duplicate_and_empty_names_are_numbered_and_said() -> None:
     assert names == ("a", "column_2_", "a_3", "a_2", "a_4", "column_6", "column_2")
     assert len(set(names)) == len(names)
     assert len(notes) == 4
+
+
+HEADER = ("DATE", "QTY", "PRODUCT", "COMMENT")
+ROWS = [
+    [f"2018-01-{day:02}", str(3 * day % 17), f"item {day % 4}", "fine, thanks" if day % 3 else ""]
+    for day in range(1, 25)
+]
+
+
+def written(
+    delimiter: str = ",", quote: str = '"', escape: str | None = None, end: str = "\r\n", header: bool = True
+) -> str:
+    out = io.StringIO()
+    writer = csv.writer(
+        out,
+        delimiter=delimiter,
+        quotechar=quote or None,
+        escapechar=escape,
+        doublequote=escape is None,
+        lineterminator=end,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+    )
+    writer.writerows([HEADER, *ROWS] if header else ROWS)
+    return out.getvalue()
+
+
+CLEAN = written()
+LINES = CLEAN.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    {
+        "clean": CLEAN,
+        "semicolon": written(";"),
+        "tab": written("\t"),
+        "pipe": written("|"),
+        "blank": written(" "),
+        "colon": written(":"),
+        "tilde": written("~"),
+        "hive": written("\x01"),
+        "comma-and-blank": "\r\n".join(
+            ", ".join(f'"{cell}"' if "," in cell else cell for cell in row) for row in [HEADER, *ROWS]
+        ),
+        "single-quotes": written(quote="'"),
+        "escaped-delimiters": written(quote="", escape="\\"),
+        "lf": written(end="\n"),
+        "cr": written(end="\r"),
+        "no-final-line-end": CLEAN.rstrip(),
+        "two-final-line-ends": CLEAN + "\r\n\r\n",
+        "blank-lines": CLEAN.replace("\r\n", "\r\n\r\n"),
+        "mixed-line-ends": "".join(
+            line.rstrip() + ("\n", "\r", "\r\n")[n % 3] for n, line in enumerate(LINES)
+        ),
+        "preamble": "Sales of the year\r\nmade on 2018-02-01, at noon\r\n\r\n" + CLEAN,
+        "preamble-filled-up": "Sales of the year,,,\r\n,,,\r\n" + CLEAN,
+        "comments": "# sales\r\n#\r\n" + CLEAN,
+        "comments-as-wide": "# sales, of, the, year\r\n" + CLEAN,
+        "separator-line": "sep=;\r\n" + written(";"),
+        "byte-order-mark": "\ufeff" + CLEAN,
+        "trailing-delimiters": CLEAN.replace("\r\n", ",\r\n"),
+        "trailing-delimiters-below-the-header": LINES[0] + "".join(LINES[1:]).replace("\r\n", ",\r\n"),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_table_is_found_however_it_is_written(text: tuple[str, str]) -> None:
+    table = CsvTable.of(text[1].encode(), target_bytes=200)
+    assert table.layout.names == HEADER
+    assert table.cells == ROWS
+    assert table.rejects == []
+    first = table.records[0]
+    assert first.raw.lstrip(b"'").startswith(b"2018-01-01")
+    assert text[1].encode()[first.offset :].startswith(first.raw)
+    assert first.line == 1 + len(text[1].encode()[: first.offset].splitlines())
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("2018-01-30,4,item", "too few fields: 3 instead of 4"),
+        ("2018-01-30,4,item,a,b", "too many fields: 5 instead of 4"),
+        ("2018-01-30;4;item;a", "too few fields: 1 instead of 4"),
+        ('2018-01-30,4,item,"a', 'a " is opened and never closed'),
+        ("Total of all: 200", "too few fields: 1 instead of 4"),
+    ],
+    ids=["short", "long", "delimiter", "quote", "footer"],
+)
+def test_a_record_that_is_unlike_the_others_is_rejected_alone(line: str, reason: str) -> None:
+    table = CsvTable.of((CLEAN + line + "\r\n").encode())
+    assert table.cells == ROWS
+    (reject,) = table.rejects
+    assert (reject.line, reject.reason, reject.raw) == (26, reason, line + "\r\n")
+
+
+def test_the_lines_above_a_table_are_told_of() -> None:
+    table = CsvTable.of(("Sales\r\nof the year\r\n" + CLEAN).encode())
+    assert table.layout.notes == (
+        "The table begins in line 3: what stands above is left out ('Sales', 'of the year').",
+    )
+    assert table.records[0].line == 4
+
+
+def test_a_table_without_a_header_keeps_every_record() -> None:
+    table = CsvTable.of(b"".join(b"2018-01-%02d,%d,x\n" % (day, day) for day in range(1, 20)))
+    assert (len(table.cells), table.layout.names) == (19, ("column_1", "column_2", "column_3"))
+
+
+def test_names_in_two_lines_are_put_together() -> None:
+    table = CsvTable.of(
+        b"name,weight,size\n,kg,cm\n" + b"".join(b"n%d,%d,%d\n" % (i, i, i) for i in range(9))
+    )
+    assert table.layout.names == ("name", "weight kg", "size cm")
+    assert (len(table.cells), table.records[0].line) == (9, 3)
+
+
+def test_a_header_that_does_not_name_the_rows_names_the_others() -> None:
+    table = CsvTable.of(b"mpg,cyl\n" + b"".join(b"car %d,%d,%d\n" % (i, 20 + i, i % 8) for i in range(9)))
+    assert table.layout.names == ("column_1", "mpg", "cyl")
+    assert len(table.cells) == 9
+
+
+def test_a_line_of_totals_as_wide_as_the_table_is_rejected_not_learned_from() -> None:
+    table = CsvTable.of((CLEAN + "Total,194,,\r\n").encode())
+    assert table.cells == ROWS
+    assert [reject.line for reject in table.rejects] == [26]
+    assert "From line 26 on" in table.layout.notes[0]
+    # A category called so is none.
+    assert not CsvTable.of(b"size,kind\n1,Total\n2,part\n3,Total\n4,part\n5,Total\n").rejects
+
+
+def test_comments_among_the_records_are_rejected_as_such() -> None:
+    data = "".join([*LINES[:5], "# checked so far\r\n", "#2018-01-05,1,x,y\r\n", *LINES[5:]])
+    table = CsvTable.of(data.encode())
+    assert table.cells == ROWS
+    assert [reject.reason for reject in table.rejects] == ["a comment: it begins with #"] * 2
+
+
+def test_quotes_escaped_by_a_backslash_are_part_of_the_value() -> None:
+    data = b"".join(b'%d,"a \\"good\\" one, no %d"\n' % (i, i) for i in range(20))
+    table = CsvTable.of(b"number,text\n" + data)
+    assert table.layout.dialect.escape == "\\"
+    assert table.cells[3] == ["3", 'a "good" one, no 3']
+
+
+def test_a_folder_of_windows_is_no_escape() -> None:
+    table = CsvTable.of(b'path,size\n"C:\\data\\",1\n"D:\\",2\n')
+    assert table.cells == [["C:\\data\\", "1"], ["D:\\", "2"]]
+
+
+def test_quotes_that_mean_inches_are_text() -> None:
+    table = CsvTable.of(b"part,size\n" + b'"5 inch pipe,1\n"6 inch pipe,2\n' * 20)
+    assert table.cells[:2] == [['"5 inch pipe', "1"], ['"6 inch pipe', "2"]]
+    assert len(table.cells) == 40
+
+
+def test_a_blank_line_of_a_single_column_is_its_missing_value() -> None:
+    assert CsvTable.of(b"size\n1\n\n3\n").cells == [["1"], [""], ["3"]]
+    assert CsvTable.of(b"size,name\n1,a\n\n3,b\n").cells == [["1", "a"], ["3", "b"]]
+
+
+def test_numbers_with_commas_do_not_make_a_table() -> None:
+    assert CsvTable.of(b"price\n12,5\n145,00\n5\n").cells == [["12,5"], ["145,00"], ["5"]]

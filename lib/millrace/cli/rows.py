@@ -8,6 +8,7 @@ from pathlib import Path
 from millrace.csvfile.dialect import HEAD_BYTES, decode_cell, sniff
 from millrace.csvfile.encoding import Evidence
 from millrace.csvfile.inflate import needs_rewrite, rewrite
+from millrace.csvfile.reader import fault_of
 from millrace.csvfile.records import physical_lines, split_records
 from millrace.errors import BadInput
 
@@ -46,26 +47,22 @@ def read_rows(
     def rows() -> Iterator[tuple[int, list[str]]]:
         header = dialect.header
         lines = physical_lines(_blocks(file), skip_bytes=dialect.skip_bytes)
-        for record in split_records(lines, dialect, offset=dialect.skip_bytes):
+        for record in split_records(lines, dialect, line=1 + dialect.skip_lines, offset=dialect.skip_bytes):
             if record.cells == []:
                 continue
             if header:
                 header = False
                 continue
-            if record.cells is None or len(record.cells) != len(names):
-                fault = (
-                    "a quote that is never closed"
-                    if record.cells is None
-                    else f"{len(record.cells)} fields, the header {len(names)}"
-                )
+            fault = fault_of(record, dialect, len(names))
+            if record.cells is None or fault:
                 raise BadInput(
-                    f"A record has {fault}",
+                    f"A record is no row of the table: {fault}",
                     code="record-ragged",
                     where=f"{file.name}, line {record.line}",
                     remedy="Correct the record: no row may be left out of the predictions.",
                 )
             try:
-                cells = [decode_cell(cell, encoding) for cell in record.cells]
+                cells = [decode_cell(cell, encoding) for cell in record.cells[: len(names)]]
             except UnicodeDecodeError as error:
                 raise BadInput(
                     f"A record is not valid {encoding}: {error}",

@@ -66,11 +66,11 @@ def find_chunks(blocks: Iterable[bytes], dialect: Dialect, target_bytes: int) ->
         evidence.add(b"", final=True)
 
     watched = watch()
-    end, line = dialect.skip_bytes, 1
+    end, line = dialect.skip_bytes, 1 + dialect.skip_lines
     plain_header = True
     if dialect.header:
         lines = physical_lines(watched, skip_bytes=dialect.skip_bytes)
-        for record in split_records(lines, dialect, offset=dialect.skip_bytes):
+        for record in split_records(lines, dialect, line=line, offset=end):
             end, line = record.end, record.next_line
             if record.cells != []:
                 plain_header = record.raw.isascii()

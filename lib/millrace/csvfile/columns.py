@@ -60,7 +60,8 @@ def read_columns(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Tex
         kept = (item for item in read_records(data, dialect, chunk, width) if isinstance(item, Record))
         return (record for row, record in enumerate(kept) if row in rows)
 
-    plain = _read_plain(data, dialect, width)
+    tail = dialect.footer and chunk.end > dialect.footer
+    plain = None if tail else _read_plain(data, dialect, width)
     if plain is not None:
         return TextColumns(plain, [], again)
     columns, rejects = _read_each(read_records(data, dialect, chunk, width), width)
@@ -97,9 +98,10 @@ def _read_plain(data: bytes, dialect: Dialect, width: int) -> list[pa.ChunkedArr
     if not _is_plain(data, dialect):
         return None
     import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
     from pyarrow import csv
 
-    names = [str(index) for index in range(width)]
+    names = [str(index) for index in range(width + dialect.trailing)]
     quoted = b'"' in data
     try:
         table = csv.read_csv(
@@ -111,6 +113,7 @@ def _read_plain(data: bytes, dialect: Dialect, width: int) -> list[pa.ChunkedArr
                 double_quote=quoted,
                 escape_char=False,
                 newlines_in_values=quoted,
+                ignore_empty_lines=not dialect.blank_lines,
             ),
             csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
@@ -121,6 +124,9 @@ def _read_plain(data: bytes, dialect: Dialect, width: int) -> list[pa.ChunkedArr
     except pa.ArrowInvalid:  # too few or too many fields, or bytes that are no UTF-8
         return None
     columns = [table.column(name) for name in names]
+    if any(column.filter(pc.not_equal(column, "")) for column in columns[width:]):
+        return None
+    columns = columns[:width]
     if len(data) > MAX_RECORD_BYTES and _longest(columns) > MAX_RECORD_BYTES // 2:
         return None
     return columns
@@ -134,6 +140,9 @@ def _is_plain(data: bytes, dialect: Dialect) -> bool:
     # A byte-order mark at its beginning would be taken off a chunk.
     if b"\0" in data or data.startswith(b"\xef\xbb\xbf"):
         return False
+    comment = dialect.comment.encode()
+    if dialect.skip_space or (comment and comment in data):
+        return False
     return b'"' not in data or _well_quoted(dialect.delimiter).fullmatch(data) is not None
 
 
@@ -146,6 +155,6 @@ def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
 
 def _longest(columns: list[pa.ChunkedArray]) -> int:
     """Return a bound of the longest record, in bytes of text."""
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.compute as pc
 
     return sum(pc.max(pc.binary_length(column)).as_py() or 0 for column in columns)

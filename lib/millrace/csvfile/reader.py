@@ -9,7 +9,7 @@ from millrace.contracts import Chunk, Dialect
 from millrace.csvfile.dialect import decode_cell
 from millrace.csvfile.records import RawRecord, physical_lines, split_records
 
-__all__ = ["Record", "Reject", "decode_raw", "read_records"]
+__all__ = ["Record", "Reject", "decode_raw", "fault_of", "read_records"]
 
 
 _BLOCK_BYTES = 1 << 20
@@ -79,12 +79,11 @@ def read_records(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Ite
         cells = raw.cells
         if cells == []:
             continue
-        if cells is None:
-            yield _reject(raw, number, encoding, f"a {dialect.quote} is opened and never closed")
-        elif len(cells) != width:
-            few = "too few" if len(cells) < width else "too many"
-            yield _reject(raw, number, encoding, f"{few} fields: {len(cells)} instead of {width}")
+        reason = fault_of(raw, dialect, width)
+        if cells is None or reason:
+            yield _reject(raw, number, encoding, reason)
         else:
+            del cells[width:]  # delimiters at the end, with nothing behind them
             try:
                 if not plain:
                     cells = [decode_cell(cell, encoding) for cell in cells]
@@ -93,6 +92,24 @@ def read_records(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Ite
                 bad = error.object[error.start : error.end].hex(" ")
                 yield _reject(raw, number, encoding, f"the bytes {bad} are not valid in {encoding}")
         number += 1
+
+
+def fault_of(raw: RawRecord, dialect: Dialect, width: int) -> str:
+    """Return why a record is none of the table's, as a sentence without its full stop; empty if it is one.
+
+    Fields beyond the last column with nothing in them are no fault.
+    """
+    cells = raw.cells
+    if cells is None:
+        return f"a {dialect.quote} is opened and never closed"
+    if dialect.comment and raw.raw.startswith(dialect.comment.encode()):
+        return f"a comment: it begins with {dialect.comment}"
+    if dialect.footer and raw.offset >= dialect.footer:
+        return "it stands behind the table, where totals begin"
+    if len(cells) == width or (len(cells) > width and not any(cells[width:])):
+        return ""
+    few = "too few" if len(cells) < width else "too many"
+    return f"{few} fields: {len(cells)} instead of {width}"
 
 
 def decode_raw(raw: bytes, encoding: str) -> str:

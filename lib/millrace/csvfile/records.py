@@ -133,12 +133,15 @@ def split_records(
             delimiter=dialect.delimiter,
             quotechar=dialect.quote or None,
             escapechar=dialect.escape or None,
+            skipinitialspace=dialect.skip_space,
             quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
         )
         try:
             for cells in reader:
                 if ended:
                     break
+                if not cells and dialect.blank_lines:
+                    cells = [""]
                 if len(pending) == 1:
                     raw = pending[0]
                     lines_read = 1
