@@ -246,3 +246,19 @@ def test_times_are_those_of_datetime(moments: list[Any], format: str) -> None:
 def test_a_value_has_the_same_hash_in_both(text: str) -> None:
     data = text.encode()
     assert kernel.library().csv_hash(data, len(data)) >> 16 == value_hash(text)
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        Dialect(skip_space=True),
+        Dialect(trailing=1),
+        Dialect(blank_lines=True),
+        Dialect(comment="#"),
+        Dialect(footer=110),
+    ],
+    ids=["blanks", "trailing", "blank-lines", "comment", "footer"],
+)
+def test_what_the_kernel_does_not_know_of_is_left_to_the_reader(dialect: Dialect) -> None:
+    data = b"a,b\n#c,d\ne,f\n"
+    assert read_cells(data, dialect, chunk_of(data), 2, [Wanted(0, "text")]) is None

@@ -208,6 +208,8 @@ def read_cells(
     seen = None
     if library is None or len(data) >= 1 << 31 or (dialect.escape and dialect.escape == dialect.quote):
         return None
+    if _needs_care(data, dialect, chunk):
+        return None
     if not ascii_only and dialect.encoding != "utf-8":
         try:
             seen = data.decode(dialect.encoding).encode()
@@ -225,6 +227,15 @@ def read_cells(
     source = _Source(data, seen, dialect, chunk, width)
     with _Run(library, buffer, source, ascii_only, room, wanted) as run:
         return run.cells() if run.finished else None
+
+
+def _needs_care(data: bytes, dialect: Dialect, chunk: Chunk) -> bool:
+    """Return whether the chunk may hold what the kernel does not know of; see :class:`Dialect`."""
+    if dialect.skip_space or dialect.trailing or dialect.blank_lines:
+        return True
+    if dialect.footer and chunk.end > dialect.footer:
+        return True
+    return bool(dialect.comment) and dialect.comment.encode() in data
 
 
 class _Run:
