@@ -136,7 +136,7 @@ MODELS: dict[str, Recipe] = {
         "cut", "boosted", HistGradientBoostingClassifier(max_iter=60, random_state=0)
     ),
     "svm_rbf": _plain("price", "linear", SVR(C=1000.0), FEW),
-    "knn": _plain("price", "linear", KNeighborsRegressor(10), FEW),
+    "knn": _plain("price", "linear", KNeighborsRegressor(10, algorithm="kd_tree"), FEW),
     "mlp": _plain("price", "linear", MLPRegressor(hidden_layer_sizes=(64, 32), max_iter=10, random_state=0)),
 }
 """Every estimator that training or the compiler knows belongs here."""

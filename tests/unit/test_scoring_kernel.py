@@ -8,6 +8,7 @@ import math
 import random
 from array import array
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 
 from millrace import compiler, plan
+from millrace.compiler.common import Arrays
+from millrace.compiler.neighbors import ESTIMATORS
 from millrace.contracts import Task
-from millrace.plan.kinds import LINKS, PAIR_LINKS
+from millrace.plan.kinds import FUNCTIONS, LINKS, PAIR_LINKS
 from millrace.scoring import fastest
 from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable, library
@@ -324,6 +328,115 @@ def test_a_network_takes_words_beside_numbers() -> None:
             dense[index[at]] = values[at]
         expected += network([columns["a"][row], *dense, columns["b"][row]])
     np.testing.assert_allclose(program.run(columns, rows), expected, rtol=1e-13, atol=1e-14)
+
+
+def family(name: str, kind: str) -> tuple[Any, Any]:
+    """Return a kind's translation and its class in the row path."""
+    kernel, rows = (import_module(f"millrace.scoring.{path}.{name}") for path in ("kernel", "rows"))
+    return kernel.KINDS[kind], rows.KINDS[kind]
+
+
+def beside_rows(
+    name: str, spec: dict[str, Any], arrays: list[Any], columns: list[list[float]]
+) -> tuple[list[float], list[float]]:
+    """Return what the kernel and the row path say of columns, row by row."""
+    views = [memoryview(each) for each in arrays]
+    translate, by_row = family(name, spec["kind"])
+    program = Program(views)
+    program.finish(translate(program, spec, [program.field(str(k)) for k in range(len(columns))]))
+    assert program.is_native
+    found = program.run({str(k): column for k, column in enumerate(columns)}, len(columns[0])).tolist()
+    step = by_row(spec, views)
+    return found, [value for row in zip(*columns, strict=True) for value in step(list(row))]
+
+
+def columns_in(seed: int, width: int, rows: int) -> list[list[float]]:
+    """Return columns of a few numbers, so that many are equal, and of some that are none or endless."""
+    random_ = random.Random(seed)
+    ends = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0]
+
+    def number() -> float:
+        chosen = random_.random()
+        return random_.choice(ends) if chosen < 0.1 else round(random_.gauss(0, 2), 0 if chosen < 0.5 else 3)
+
+    return [[number() for _ in range(rows)] for _ in range(width)]
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("width", [1, 3, 8, 29, 300])
+def test_naive_bayes_is_the_row_paths_to_the_last_bit(width: int) -> None:
+    random_ = random.Random(width)
+    sizes = {"prior": 3, "norm": 3, "mean": 3 * width, "variance": 3 * width}
+    arrays = [array("d", [random_.expovariate(1.0) + 1e-9 for _ in range(n)]) for n in sizes.values()]
+    spec = {"kind": "gaussian", **{name: k for k, name in enumerate(sizes)}}
+    same(*beside_rows("bayes", spec, arrays, columns_in(width, width, 19)))
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+@pytest.mark.parametrize(("classes", "neighbors", "leaf"), [(0, 1, 40), (0, 7, 5), (3, 20, 17), (2, 60, 3)])
+def test_neighbours_are_those_of_the_row_path(
+    classes: int, neighbors: int, leaf: int, metric: str, weights: str
+) -> None:
+    random_ = random.Random(neighbors)
+    # On a grid, many points are equally far: the walk through the tree decides between them.
+    points = np.asarray([[random_.randrange(4) for _ in range(3)] for _ in range(90)], dtype=np.float64)
+    target = [random_.randrange(classes) if classes else random_.gauss(0, 1) for _ in points]
+    kind = KNeighborsClassifier if classes else KNeighborsRegressor
+    chosen = {"metric": metric, "algorithm": "kd_tree", "leaf_size": leaf, "weights": weights}
+    fitted = kind(neighbors, **chosen).fit(points, target)
+    arrays = Arrays()
+    spec = ESTIMATORS["KNeighborsClassifier"](fitted, arrays)
+    columns = columns_in(neighbors, 3, 60)
+    found, expected = beside_rows("neighbors", spec, arrays.items, columns)
+    same(found, expected)
+
+
+POINTS = array("d", [-1.0, 0.0, 0.0, 0.5, 2.0])
+LEVELS = array("d", [0.0, 0.25, 0.5, 0.75, 1.0])
+COMBINED: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
+    "platt": ("combine", {"a": 0, "b": 1}, [array("d", [-1.5, 0.3, 2.0]), array("d", [0.1, 0.0, -1.0])]),
+    "isotonic": (
+        "combine",
+        {"x": 0, "y": 1, "sizes": [1, 2, 3]},
+        [array("d", [0.0, -1.0, 1.0, 0.0, 1.0, 3.0]), array("d", [0.4, 0.1, 0.9, 0.2, 0.3, 0.7])],
+    ),
+    "temperature": ("combine", {"beta": 1.7, "log": False}, []),
+    "temperature of probabilities": ("combine", {"beta": 0.3, "log": True}, []),
+    "votes": ("svm", {"classes": 3}, []),
+    "products": ("shapes", {"terms": [[], [0], [1, 1], [2, 0, 1]]}, []),
+    **{
+        f"interpolate {output}": (
+            "shapes",
+            {"points": 0, "values": 1, "output": output},
+            [POINTS * 3, LEVELS],
+        )
+        for output in ("uniform", "normal")
+    },
+    **{f"normalize {norm}": ("shapes", {"norm": norm}, []) for norm in ("l1", "l2", "max")},
+    **{
+        f"power {method} {power}": (
+            "shapes",
+            {"method": method, "lambdas": 0},
+            [array("d", [power, 0.7, -1.3])],
+        )
+        for method in ("box-cox", "yeo-johnson")
+        for power in (0.0, 2.0)
+    },
+    **{f"function {name}": ("shapes", {"name": name}, []) for name in FUNCTIONS},
+}
+
+
+@pytest.mark.parametrize("case", COMBINED)
+def test_what_combines_and_bends_is_the_row_paths_to_the_last_bit(case: str) -> None:
+    name, spec, arrays = COMBINED[case]
+    same(*beside_rows(name, {"kind": case.split()[0], **spec}, arrays, columns_in(7, 3, 200)))
+
+
+def test_one_score_has_a_temperature_for_each_of_two_classes() -> None:
+    spec = {"kind": "temperature", "beta": 1.7, "log": False}
+    same(*beside_rows("combine", spec, [], columns_in(7, 1, 30)))
 
 
 @pytest.mark.usefixtures("vectors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from millrace.scoring.kernel import node
+from millrace.scoring.rows.combine import EPSILON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,4 +45,41 @@ def _mean(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     return program.step("step_mean", program.dense(flow), outputs, j=outputs, a=total, **members)
 
 
-KINDS = {"predictions": _predictions, "inputs": _inputs, "mean": _mean}
+def _platt(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Lines whose logistic function calibrates."""
+    result: Flow = []
+    lines = zip(program.dense(flow), program.arrays[spec["a"]], program.arrays[spec["b"]], strict=True)
+    for element, a, b in lines:
+        result += program.step("step_affine", [element], a=-a, b=-b)
+    return result
+
+
+def _isotonic(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Lines through points."""
+    x, y = program.arrays[spec["x"]], program.arrays[spec["y"]]
+    result: Flow = []
+    first = 0
+    for element, size in zip(program.dense(flow), spec["sizes"], strict=True):
+        points = slice(first, first + size)
+        result += program.step("step_isotonic", [element], p=x[points], q=y[points], i=size)
+        first += size
+    return result
+
+
+def _temperature(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """Scores, all made smaller or larger."""
+    flow = program.dense(flow)
+    if len(flow) == 1:
+        flow = program.step("step_affine", flow, a=-1.0, b=0.0) + flow
+    beta, log = float(spec["beta"]), int(spec["log"])
+    return program.step("step_temperature", flow, len(flow), a=beta, i=log, b=EPSILON)
+
+
+KINDS = {
+    "predictions": _predictions,
+    "inputs": _inputs,
+    "mean": _mean,
+    "platt": _platt,
+    "isotonic": _isotonic,
+    "temperature": _temperature,
+}

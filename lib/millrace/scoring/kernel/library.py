@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "Column", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 3
+ABI = 4
 """Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 
@@ -119,6 +119,13 @@ def _declare(loaded: Any) -> None:
         *(_pointer, _int32, _pointer, _pointer, _int32, _pointer),
     )
     loaded.millrace_row_trees.restype = None
+    loaded.millrace_neighbors.argtypes = (
+        *(_pointer, _pointer, char, _int64, _int32, _pointer, char, _pointer, char),
+        *(_pointer, _pointer, _int32, _int32, _int32, _int32, _int32),
+    )
+    loaded.millrace_neighbors.restype = _pointer
+    loaded.millrace_neighbors_free.argtypes = (_pointer,)
+    loaded.millrace_neighbors_free.restype = None
     loaded.millrace_shapley.argtypes = (
         *(_pointer, _pointer, _pointer, _pointer, _pointer, _pointer, _pointer, _int64),
         *(_pointer, _int32, _int32, _pointer, _pointer, _pointer, _pointer),

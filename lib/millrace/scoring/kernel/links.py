@@ -5,7 +5,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from millrace.scoring.kernel.program import Flow, Program
 
@@ -44,26 +43,48 @@ def _one_vs_rest(program: Program, raw: Flow) -> Flow:
     return program.step("step_shares", raw, len(raw), i=1, j=1)
 
 
-def link(program: Program, name: str, raw: Flow) -> Flow:
-    """Translate a link; one that the kernel does not know runs row by row in Python."""
-    raw = program.dense(raw)
-    if name in LINKS:
-        return LINKS[name](program, raw)
-    from millrace.plan.kinds import PAIR_LINKS
-    from millrace.scoring.rows.links import LINKS as IN_PYTHON
+def _expm1(program: Program, raw: Flow) -> Flow:
+    return program.step("step_expm1", raw, len(raw))
 
-    python: Any = IN_PYTHON[name]
-    return program.python(python, raw, 2 if name in PAIR_LINKS else len(raw))
+
+def _square(program: Program, raw: Flow) -> Flow:
+    return program.step("step_square", raw, len(raw))
+
+
+def _half(program: Program, raw: Flow) -> Flow:
+    return program.step("step_half", raw, len(raw))
+
+
+def _huber(program: Program, raw: Flow) -> Flow:
+    return _pair(program, _half(program, raw))
+
+
+def _huber_one_vs_rest(program: Program, raw: Flow) -> Flow:
+    return _normalize(program, _half(program, raw))
+
+
+def _posterior(program: Program, raw: Flow) -> Flow:
+    return program.step("step_posterior", raw, len(raw))
+
+
+def link(program: Program, name: str, raw: Flow) -> Flow:
+    """Translate a link."""
+    return LINKS[name](program, program.dense(raw))
 
 
 LINKS: dict[str, Callable[[Program, Flow], Flow]] = {
     "identity": _same,
     "exp": _exp,
+    "expm1": _expm1,
+    "square": _square,
     "logistic": _logistic,
     "softmax": _softmax,
+    "posterior": _posterior,
     "probabilities": _same,
     "pair": _pair,
     "shares": _shares,
     "normalize": _normalize,
     "one-vs-rest": _one_vs_rest,
+    "huber": _huber,
+    "huber-one-vs-rest": _huber_one_vs_rest,
 }

@@ -44,4 +44,10 @@ def _kernel(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     )
 
 
-KINDS = {"kernel": _kernel}
+def _votes(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
+    """One score a class, from decisions between each two."""
+    classes = spec["classes"]
+    return program.step("step_votes", program.dense(flow), classes, i=classes)
+
+
+KINDS = {"kernel": _kernel, "votes": _votes}

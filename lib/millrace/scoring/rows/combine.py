@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["KINDS"]
+__all__ = ["EPSILON", "KINDS"]
 
-_EPSILON = 1e-12
+EPSILON = 1e-12
+"""What is added to a probability before its logarithm is taken."""
 _NAN = float("nan")
 
 
@@ -131,7 +132,7 @@ class Temperature:
             row = [-row[0], row[0]]
         beta = self._beta
         if self._log:
-            return [beta * (log(value + _EPSILON) if value > -_EPSILON else _NAN) for value in row]
+            return [beta * (log(value + EPSILON) if value > -EPSILON else _NAN) for value in row]
         return [beta * value for value in row]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import exp, expm1, log, log1p
 
-__all__ = ["LINKS"]
+__all__ = ["LINKS", "exp_of", "expm1_of"]
 
 _INFINITY = float("inf")
 _NAN = float("nan")
@@ -14,7 +14,8 @@ def _identity(raw: list[float]) -> list[float]:
     return raw
 
 
-def _exp(value: float) -> float:
+def exp_of(value: float) -> float:
+    """Return e to the power of the value; infinity where Python raises."""
     try:
         return exp(value)
     except OverflowError:
@@ -22,10 +23,11 @@ def _exp(value: float) -> float:
 
 
 def _exponential(raw: list[float]) -> list[float]:
-    return [_exp(value) for value in raw]
+    return [exp_of(value) for value in raw]
 
 
-def _expm1(value: float) -> float:
+def expm1_of(value: float) -> float:
+    """Return the same less 1, exactly near 0."""
     try:
         return expm1(value)
     except OverflowError:
@@ -33,7 +35,7 @@ def _expm1(value: float) -> float:
 
 
 def _exponential_less_one(raw: list[float]) -> list[float]:
-    return [_expm1(value) for value in raw]
+    return [expm1_of(value) for value in raw]
 
 
 def _square(raw: list[float]) -> list[float]:

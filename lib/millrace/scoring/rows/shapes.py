@@ -7,18 +7,20 @@ from bisect import bisect_left, bisect_right
 from operator import neg
 
 from millrace.plan.kinds import SMALLEST_NORM
+from millrace.scoring.rows.links import exp_of, expm1_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["FUNCTIONS", "KINDS", "normal_quantile"]
+__all__ = ["BOUND", "CENTRE", "FUNCTIONS", "KINDS", "MIDDLE", "TAIL", "normal_quantile"]
 
 _INFINITY = float("inf")
 _NAN = float("nan")
 _EPSILON = 2.0**-52
-_BOUND = 1e-7
+BOUND = 1e-7
+"""How near to the ends of the points a value counts as being there, for a normal output."""
 
 
 def _log(value: float) -> float:
@@ -27,20 +29,6 @@ def _log(value: float) -> float:
 
 def _no_logarithm(value: float) -> float:
     return -_INFINITY if value == 0.0 else _NAN
-
-
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return _INFINITY
-
-
-def _expm1(value: float) -> float:
-    try:
-        return math.expm1(value)
-    except OverflowError:
-        return _INFINITY
 
 
 def _whole(round_: Callable[[float], int]) -> Callable[[float], float]:
@@ -62,8 +50,8 @@ FUNCTIONS: dict[str, Callable[[float], float]] = {
     "floor": _whole(math.floor),
     "ceil": _whole(math.ceil),
     "rint": _whole(round),
-    "exp": _exp,
-    "expm1": _expm1,
+    "exp": exp_of,
+    "expm1": expm1_of,
     "log": _log,
     "log2": lambda value: math.log2(value) if value > 0.0 else _no_logarithm(value),
     "log10": lambda value: math.log10(value) if value > 0.0 else _no_logarithm(value),
@@ -77,9 +65,9 @@ def _yeo_johnson(value: float, power: float) -> float:
     if value >= 0.0:
         if abs(power) < _EPSILON:
             return math.log1p(value)
-        return _expm1(power * math.log1p(value)) / power
+        return expm1_of(power * math.log1p(value)) / power
     if abs(power - 2.0) > _EPSILON:
-        return -_expm1((2.0 - power) * math.log1p(-value)) / (2.0 - power)
+        return -expm1_of((2.0 - power) * math.log1p(-value)) / (2.0 - power)
     return -math.log1p(-value)
 
 
@@ -87,7 +75,7 @@ def _box_cox(value: float, power: float) -> float:
     """Transform one value (G. E. P. Box and D. R. Cox, J. R. Stat. Soc. B 26 (1964) 211-252)."""
     if abs(power) < 1e-19:
         return _log(value)
-    return _expm1(power * _log(value)) / power
+    return expm1_of(power * _log(value)) / power
 
 
 class Power:
@@ -117,7 +105,7 @@ class Interpolate:
     def __call__(self, row: Sequence[Any]) -> list[Any]:
         if self._normal:
             return [
-                normal_quantile(self._place(value, points, _BOUND))
+                normal_quantile(self._place(value, points, BOUND))
                 for value, points in zip(row, self._points, strict=True)
             ]
         return [self._place(value, points, 0.0) for value, points in zip(row, self._points, strict=True)]

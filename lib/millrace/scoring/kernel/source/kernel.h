@@ -9,9 +9,10 @@
 #ifndef MILLRACE_KERNEL_H
 #define MILLRACE_KERNEL_H
 
+#include <math.h>
 #include <stdint.h>
 
-#define MILLRACE_ABI 3
+#define MILLRACE_ABI 4
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
@@ -47,6 +48,19 @@ INLINE int32_t all_bits(int condition)
 #endif
 
 extern int millrace_wide;
+
+/* Neumaier's compensated sum, as Python's sum() has added floats since 3.12: the row path's sums. */
+INLINE void compensated(double *total, double *rest, double x)
+{
+    double sum = *total + x;
+    *rest += fabs(*total) >= fabs(x) ? (*total - sum) + x : (x - sum) + *total;
+    *total = sum;
+}
+
+INLINE double compensated_end(double total, double rest)
+{
+    return rest - rest == 0.0 ? total + rest : total;
+}
 
 enum { DENSE = 0, ONE_HOT = 1, SPARSE = 2 };
 

@@ -1,24 +1,7 @@
 /* Weighted sums, constants, and what becomes of raw outputs. */
 
 #include "kernel.h"
-
-#include <math.h>
-#include <string.h>
-
 enum { LANES = 64 };
-
-/* Neumaier's compensated sum, as Python's sum() has added floats since 3.12: the row path's sums. */
-INLINE void add(double *total, double *rest, double x)
-{
-    double sum = *total + x;
-    *rest += fabs(*total) >= fabs(x) ? (*total - sum) + x : (x - sum) + *total;
-    *total = sum;
-}
-
-INLINE double finished(double total, double rest)
-{
-    return rest - rest == 0.0 ? total + rest : total;
-}
 
 INLINE void weighted_body(const struct step *s, int64_t first, int64_t n, int64_t output, int64_t from)
 {
@@ -42,12 +25,12 @@ INLINE void weighted_body(const struct step *s, int64_t first, int64_t n, int64_
         } else if (in->kind == DENSE) {
             for (int64_t r = 0; r < lanes; r++) {
                 double x = in->data[from + r];
-                if (x != 0.0) add(&total[r], &rest[r], x * *w);
+                if (x != 0.0) compensated(&total[r], &rest[r], x * *w);
             }
         } else if (in->kind == ONE_HOT) {
             for (int64_t r = 0; r < lanes; r++) {
                 int64_t k = (int64_t)in->data[from + r] - in->first;
-                if (k >= 0 && k < in->width) add(&total[r], &rest[r], w[k]);
+                if (k >= 0 && k < in->width) compensated(&total[r], &rest[r], w[k]);
             }
         } else {
             for (int64_t r = 0; r < lanes; r++) {
@@ -55,14 +38,14 @@ INLINE void weighted_body(const struct step *s, int64_t first, int64_t n, int64_
                 for (int64_t i = start[0]; i < start[1]; i++) {
                     int32_t k = in->index[i] - in->first;
                     if (k >= 0 && k < in->width && in->values[i] != 0.0)
-                        add(&total[r], &rest[r], w[k] * in->values[i]);
+                        compensated(&total[r], &rest[r], w[k] * in->values[i]);
                 }
             }
         }
         w += in->width;
     }
     double *out = s->out + output * s->stride + from;
-    for (int64_t r = 0; r < lanes; r++) out[r] = finished(total[r], rest[r]) + s->q[output];
+    for (int64_t r = 0; r < lanes; r++) out[r] = compensated_end(total[r], rest[r]) + s->q[output];
 }
 
 WIDE(weighted, (const struct step *s, int64_t first, int64_t n, int64_t output, int64_t from),
@@ -155,4 +138,64 @@ void step_shares(const struct step *s, int64_t first, int64_t n)
         else if (s->j)
             for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] = 1.0 / (double)s->count;
     }
+}
+
+/* Dense inputs, as many outputs. */
+void step_expm1(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = expm1(s->columns[k].data[r]);
+}
+
+/* Dense inputs, as many outputs. */
+void step_square(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = s->columns[k].data[r] * s->columns[k].data[r];
+}
+
+/* Dense inputs, as many outputs: from -1 .. 1 to 0 .. 1, and level outside. */
+void step_half(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) {
+            double x = s->columns[k].data[r];
+            s->out[k * s->stride + r] = x < -1.0 ? 0.0 : x > 1.0 ? 1.0 : (x + 1.0) / 2.0;
+        }
+}
+
+/* Dense inputs, as many outputs: what logarithms of joint likelihoods say. */
+void step_posterior(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t r = 0; r < n; r++) {
+        double highest = s->columns[0].data[r], total = 0.0;
+        for (int64_t k = 1; k < s->count; k++)
+            if (s->columns[k].data[r] > highest) highest = s->columns[k].data[r];
+        int64_t highs = 0;
+        for (int64_t k = 0; k < s->count; k++) {
+            double x = s->columns[k].data[r];
+            if (x == highest) highs++;
+            else total += exp(x - highest);
+        }
+        double norm = log1p(total / (double)highs) + log((double)highs) + highest;
+        /* Of no number, or of one without bounds, nothing follows. */
+        for (int64_t k = 0; k < s->count; k++)
+            s->out[k * s->stride + r] = highest - highest == 0.0 ? exp(s->columns[k].data[r] - norm) : NAN;
+    }
+}
+
+/* Dense inputs, as many outputs. a: what multiplies; i: the logarithm of a probability, not the number itself,
+   is multiplied; b: what is added to the probability. */
+void step_temperature(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) {
+            double x = s->columns[k].data[r];
+            s->out[k * s->stride + r] = s->a * (s->i ? x > -s->b ? log(x + s->b) : NAN : x);
+        }
 }

@@ -95,3 +95,21 @@ void step_sigmoid(const struct step *s, int64_t first, int64_t n)
     (void)first;
     sigmoid(s, n);
 }
+
+/* Dense inputs, decisions between each two of i classes; i outputs. */
+void step_votes(const struct step *s, int64_t first, int64_t n)
+{
+    (void)first;
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t k = 0; k < s->i; k++) {
+            double votes = 0.0, sum = 0.0;
+            const struct column *in = s->columns;
+            for (int64_t i = 0; i < s->i; i++)
+                for (int64_t j = i + 1; j < s->i; j++, in++) {
+                    double decision = in->data[r];
+                    if (i == k) sum += decision, votes += decision < 0.0 ? 0.0 : 1.0;
+                    else if (j == k) sum -= decision, votes += decision < 0.0 ? 1.0 : 0.0;
+                }
+            s->out[k * s->stride + r] = votes + sum / (3.0 * (fabs(sum) + 1.0));
+        }
+}

@@ -7,7 +7,9 @@
    depends on a row.
 
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
-   whose inputs are float32) or 16 bytes. A leaf's threshold is NaN and its step 0: walking on stays there. */
+   whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
+   addition and no branch. A leaf compares an input that is always 0 with its own number, and its step is 0:
+   walking on stays there. */
 
 #include "kernel.h"
 
@@ -24,6 +26,7 @@ enum {
     LEAF = 0x8000, IN_SET = 0x4000, COLUMN = 0x3fff,
     AT_ONCE = 8,                      /* rows that walk together */
     SMALL_BITS = 12,                  /* of a small node's word: its column times AT_ONCE; above is its step */
+    MOST_LEAVES = 1 << 24,            /* of a tree that is walked: their numbers are float32 */
     WALK_BYTES = 400 << 10            /* of inputs that stay in the cache while all trees are walked */
 };
 
@@ -33,6 +36,7 @@ enum method { BYTE_RANKS, WORD_RANKS, SMALL_NODES, LARGE_NODES };
 
 struct used { int32_t input, section; int64_t start, count; int16_t zero, one; };
 struct item { uint16_t column; int16_t code; }; /* in a leaf its number, in a set its mask's, of 16 bits */
+/* The step leads from a node to its left child; the right one is behind that. */
 struct small { float threshold; uint32_t word; };
 struct large { double threshold; uint32_t column, step; };
 
@@ -54,7 +58,8 @@ struct trees {
     int64_t *first_item, *first_leaf, *roots; /* trees + 1 of them */
     void *nodes;                      /* small or large */
     int32_t walk_rows;
-    void *inputs;
+    void *inputs;                     /* used_count + 1 columns of the rows that walk; the last is 0 */
+    double *sums;                     /* of these rows, row by row */
 };
 
 struct table {
@@ -79,7 +84,7 @@ void millrace_trees_free(struct trees *t)
     if (!t) return;
     free(t->used); free(t->used_from); free(t->thresholds); free(t->mask_bytes); free(t->items);
     free(t->leaves); free(t->first_item); free(t->first_leaf); free(t->roots); free(t->nodes);
-    free(t->inputs);
+    free(t->inputs); free(t->sums);
     free(t);
 }
 
@@ -274,37 +279,65 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes,
     return 1;
 }
 
-static int make_nodes(struct trees *t, const struct table *table, int64_t nodes)
+/* Lay out a tree: the table's nodes are in preorder, these in pairs of children. */
+static void make_tree(struct trees *t, const struct table *table, int32_t tree, double *leaves, int64_t *waiting)
+{
+    int small = t->method == SMALL_NODES;
+    int64_t root = t->roots[2 * tree], at = 0, behind = 1, depth = 0, leaf = 0;
+    uint32_t nothing = (uint32_t)t->used_count * AT_ONCE;
+    for (int64_t i = root;; i++) {
+        int64_t step = whole(table->skip, table->skip_code, i);
+        double number = real(table->number, table->number_code == 'f', i);
+        uint32_t column = nothing, on = 0;
+        if (step) {
+            int32_t used = used_by(t, table, i);
+            column = (uint32_t)used * AT_ONCE;
+            if (t->used[used].section == SET) column |= OF_SET;
+            on = (uint32_t)(behind - at);
+            waiting[depth++] = behind + 1;
+        } else {
+            leaves[leaf] = number;
+            number = (double)leaf++;
+        }
+        if (small) {
+            float rounded = (float)number;
+            /* The greatest float32 that is at most the threshold: float32 inputs compare alike. */
+            if ((double)rounded > number) rounded = nextafterf(rounded, -INFINITY);
+            ((struct small *)t->nodes)[root + at].threshold = rounded;
+            ((struct small *)t->nodes)[root + at].word = column | on << SMALL_BITS;
+        } else {
+            ((struct large *)t->nodes)[root + at] = (struct large){number, column, on};
+        }
+        if (step) {
+            at = behind;
+            behind += 2;
+        } else if (depth) {
+            at = waiting[--depth];
+        } else {
+            return;
+        }
+    }
+}
+
+static int make_nodes(struct trees *t, const struct table *table, int64_t nodes, int64_t leaves, int64_t *waiting)
 {
     int small = t->method == SMALL_NODES;
     size_t size = small ? sizeof(struct small) : sizeof(struct large);
-    /* Views: a leaf's number is read from the plan's own table, at the same place. */
-    t->nodes = calloc((size_t)nodes + 1, size);
-    int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8);
+    int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8), leaf = 0;
     t->walk_rows = (int32_t)(WALK_BYTES / row_bytes / AT_ONCE * AT_ONCE);
     if (t->walk_rows < AT_ONCE) t->walk_rows = AT_ONCE;
+    t->nodes = calloc((size_t)nodes + 1, size);
     t->inputs = calloc((size_t)t->walk_rows, (size_t)row_bytes);
-    if (!t->nodes || !t->inputs) return 0;
-    for (int32_t tree = 0; tree < t->trees; tree++)
-        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++) {
-            int64_t step = whole(table->skip, table->skip_code, i);
-            double number = step ? real(table->number, t->number_single, i) : NAN;
-            uint32_t column = 0;
-            if (step) {
-                int32_t at = used_by(t, table, i);
-                column = (uint32_t)at * AT_ONCE;
-                if (t->used[at].section == SET) column |= OF_SET;
-            }
-            if (small) {
-                float rounded = (float)number;
-                /* The greatest float32 that is at most the threshold: float32 inputs compare alike. */
-                if ((double)rounded > number) rounded = nextafterf(rounded, -INFINITY);
-                ((struct small *)t->nodes)[i].threshold = rounded;
-                ((struct small *)t->nodes)[i].word = column | (uint32_t)step << SMALL_BITS;
-            } else {
-                ((struct large *)t->nodes)[i] = (struct large){number, column, (uint32_t)step};
-            }
-        }
+    t->sums = calloc((size_t)t->walk_rows, (size_t)t->outputs * sizeof *t->sums);
+    t->leaves = malloc(((size_t)leaves + 1) * sizeof *t->leaves);
+    t->first_leaf = malloc(((size_t)t->trees + 1) * sizeof *t->first_leaf);
+    if (!t->nodes || !t->inputs || !t->sums || !t->leaves || !t->first_leaf) return 0;
+    for (int32_t tree = 0; tree < t->trees; tree++) {
+        t->first_leaf[tree] = leaf;
+        make_tree(t, table, tree, t->leaves + leaf, waiting);
+        /* A tree has one leaf more than inner nodes. */
+        leaf += (t->roots[2 * tree + 1] - t->roots[2 * tree] + 1) / 2;
+    }
     return 1;
 }
 
@@ -352,13 +385,13 @@ struct trees *millrace_trees(const void *feature, char feature_code, const void 
         if (most < 255) t->method = BYTE_RANKS;
         else if (most < 0xffff && most_leaves <= WORD_LEAVES) t->method = WORD_RANKS;
     }
-    if (t->method == LARGE_NODES && single && !t->sets && t->used_count * AT_ONCE <= 1 << SMALL_BITS
-        && longest < 1 << (32 - SMALL_BITS))
+    if (t->method == LARGE_NODES && single && !t->sets && most_leaves <= MOST_LEAVES
+        && (t->used_count + 1) * AT_ONCE <= 1 << SMALL_BITS && longest < 1 << (32 - SMALL_BITS))
         t->method = SMALL_NODES;
     if (t->method == BYTE_RANKS || t->method == WORD_RANKS)
         done = make_items(t, &table, all_nodes, all_leaves, mask_count);
     else
-        done = make_nodes(t, &table, nodes);
+        done = make_nodes(t, &table, nodes, all_leaves, waiting);
 end:
     free(waiting);
     if (done) return t;
@@ -498,7 +531,7 @@ EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
     static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes) \
     {                                                                                                         \
         type *inputs = t->inputs;                                                                             \
-        int64_t size = t->used_count;                                                                         \
+        int64_t size = t->used_count + 1;                                                                       \
         int32_t input = 0, at = 0;                                                                            \
         for (int64_t c = 0; c < s->count; c++) {                                                              \
             const struct column *in = &s->columns[c];                                                         \
@@ -535,11 +568,10 @@ EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
 INPUTS(small_inputs, float)
 INPUTS(large_inputs, double)
 
-/* Walk a tree for the group of AT_ONCE rows that starts at `row`. */
-static void small_walk(const struct trees *t, int64_t root, int64_t row, int64_t *at)
+/* Walk a tree for AT_ONCE rows; `leaf` becomes the numbers of theirs. NaN is at most nothing and goes right. */
+INLINE void small_walk(const struct trees *t, int64_t root, const float *x, uint32_t *leaf)
 {
     const struct small *nodes = (const struct small *)t->nodes + root;
-    const float *x = (const float *)t->inputs + row * t->used_count;
     uint32_t here[AT_ONCE] = {0}, going;
     do {
         going = 0;
@@ -547,63 +579,90 @@ static void small_walk(const struct trees *t, int64_t root, int64_t row, int64_t
             const struct small *node = &nodes[here[l]];
             uint32_t step = node->word >> SMALL_BITS;
             float value = x[(node->word & ((1u << SMALL_BITS) - 1)) + (uint32_t)l];
-            uint32_t left = (uint32_t)all_bits(value <= node->threshold);
-            here[l] += (1u & left) | (step & ~left);
+            here[l] += step + !(value <= node->threshold);
             going |= step;
         }
     } while (going);
-    for (int32_t l = 0; l < AT_ONCE; l++) at[l] = root + here[l];
+    for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
 }
 
-static void large_walk(const struct trees *t, int64_t root, int64_t row, int64_t *at)
+INLINE void large_walk(const struct trees *t, int64_t root, const double *x, uint32_t *leaf)
 {
     const struct large *nodes = (const struct large *)t->nodes + root;
-    const double *x = (const double *)t->inputs + row * t->used_count;
     uint32_t here[AT_ONCE] = {0}, going;
     do {
         going = 0;
         for (int32_t l = 0; l < AT_ONCE; l++) {
             const struct large *node = &nodes[here[l]];
             double value = x[(node->column & ~OF_SET) + (uint32_t)l];
-            uint32_t left;
+            uint32_t right = !(value <= node->threshold);
             if (t->sets && node->column & OF_SET) {
                 const uint8_t *mask = t->masks + (int64_t)node->threshold * MASK_BYTES;
                 int64_t code = (int64_t)value;
-                left = (uint32_t)all_bits(mask[code >> 3] >> (code & 7) & 1);
-            } else {
-                left = (uint32_t)all_bits(value <= node->threshold);
+                right = !(mask[code >> 3] >> (code & 7) & 1);
             }
-            here[l] += (1u & left) | (node->step & ~left);
+            here[l] += node->step + right;
             going |= node->step;
         }
     } while (going);
-    for (int32_t l = 0; l < AT_ONCE; l++) at[l] = root + here[l];
+    for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
+}
+
+/* Add the leaves of all trees to the sums of rows that lie row by row, `outputs` of them each. */
+INLINE void walk_all(const struct trees *t, int64_t lanes, int small, int outputs)
+{
+    int64_t size = t->used_count + 1;
+    uint32_t leaf[AT_ONCE];
+    for (int32_t tree = 0; tree < t->trees; tree++) {
+        const double *leaves = t->leaves + t->first_leaf[tree];
+        int64_t root = t->roots[2 * tree];
+        for (int64_t row = 0; row < lanes; row += AT_ONCE) {
+            if (small) small_walk(t, root, (const float *)t->inputs + row * size, leaf);
+            else large_walk(t, root, (const double *)t->inputs + row * size, leaf);
+            double *sum = t->sums + row * outputs;
+            if (t->values) {
+                for (int32_t l = 0; l < AT_ONCE; l++, sum += outputs) {
+                    const double *values = t->values + (int64_t)leaves[leaf[l]] * outputs;
+                    for (int k = 0; k < outputs; k++) sum[k] += values[k];
+                }
+            } else {
+                sum += tree % outputs;
+                for (int32_t l = 0; l < AT_ONCE; l++, sum += outputs) *sum += leaves[leaf[l]];
+            }
+        }
+    }
+}
+
+/* Loops over few outputs are unrolled. */
+INLINE void walk_outputs(const struct trees *t, int64_t lanes, int small)
+{
+    switch (t->outputs) {
+    case 1: walk_all(t, lanes, small, 1); break;
+    case 2: walk_all(t, lanes, small, 2); break;
+    case 3: walk_all(t, lanes, small, 3); break;
+    case 4: walk_all(t, lanes, small, 4); break;
+    case 5: walk_all(t, lanes, small, 5); break;
+    default: walk_all(t, lanes, small, t->outputs);
+    }
 }
 
 static void walked_trees(const struct trees *t, const struct step *s, int64_t first, int64_t n)
 {
-    int64_t at[AT_ONCE];
+    int32_t outputs = t->outputs;
     for (int64_t from = 0; from < n; from += t->walk_rows) {
         int64_t lanes = n - from < t->walk_rows ? n - from : t->walk_rows;
-        if (t->method == SMALL_NODES) small_inputs(t, s, first, from, lanes);
-        else large_inputs(t, s, first, from, lanes);
-        for (int32_t tree = 0; tree < t->trees; tree++)
-            for (int64_t row = 0; row < lanes; row += AT_ONCE) {
-                int64_t here = lanes - row < AT_ONCE ? lanes - row : AT_ONCE;
-                if (t->method == SMALL_NODES) small_walk(t, t->roots[2 * tree], row, at);
-                else large_walk(t, t->roots[2 * tree], row, at);
-                double *out = s->out + from + row;
-                if (!t->values) out += tree % t->outputs * s->stride;
-                for (int64_t l = 0; l < here; l++) {
-                    double number = real(t->number, t->number_single, at[l]);
-                    if (t->values) {
-                        const double *values = t->values + (int64_t)number * t->outputs;
-                        for (int32_t k = 0; k < t->outputs; k++) out[k * s->stride + l] += values[k];
-                    } else {
-                        out[l] += number;
-                    }
-                }
-            }
+        for (int64_t r = 0; r < (lanes + AT_ONCE - 1) / AT_ONCE * AT_ONCE; r++)
+            for (int32_t k = 0; k < outputs; k++)
+                t->sums[r * outputs + k] = t->baseline ? t->baseline[k] : 0.0;
+        if (t->method == SMALL_NODES) {
+            small_inputs(t, s, first, from, lanes);
+            walk_outputs(t, lanes, 1);
+        } else {
+            large_inputs(t, s, first, from, lanes);
+            walk_outputs(t, lanes, 0);
+        }
+        for (int32_t k = 0; k < outputs; k++)
+            for (int64_t r = 0; r < lanes; r++) s->out[k * s->stride + from + r] = t->sums[r * outputs + k];
     }
 }
 
