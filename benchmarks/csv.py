@@ -137,7 +137,7 @@ def _read(data: bytes, outcome: Outcome) -> None:
     sniffed = csvfile.sniff(data[: csvfile.HEAD_BYTES], complete=len(data) <= csvfile.HEAD_BYTES)
     outcome.names = sniffed.names
     outcome.columns = max(len(sniffed.names), _fields_of_first(data, sniffed.dialect))
-    found = csvfile.find_chunks(blocks_of(data), sniffed.dialect, _CHUNK_BYTES)
+    found = csvfile.find_chunks(lambda a, b: data[a:b], len(data), sniffed.dialect, _CHUNK_BYTES)
     notes = sniffed.notes + found.notes
     layout = Layout("", "", "", len(data), found.dialect, sniffed.names, found.chunks, notes)
 

@@ -39,7 +39,7 @@ class CsvTable:
         if needs_rewrite(data[:HEAD_BYTES]):
             data = b"".join(rewrite(blocks_of(data, block_bytes), max_bytes=256 << 20))
         sniffed = sniff(data[:HEAD_BYTES], complete=len(data) <= HEAD_BYTES)
-        found = find_chunks(blocks_of(data, block_bytes), sniffed.dialect, target_bytes)
+        found = find_chunks(lambda a, b: data[a:b], len(data), sniffed.dialect, target_bytes)
         layout = Layout(
             bucket="bucket",
             key="datasets/table/table.csv",

@@ -22,7 +22,7 @@ ColumnType = Literal["number", "boolean", "category", "text", "time"]
 Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty"]
 Task = Literal["binary", "multiclass", "regression"]
 Budget = Literal["quick", "standard", "thorough"]
-PassName = Literal["profile", "convert", "score"]
+PassName = Literal["scan", "profile", "convert", "score"]
 ScoreFormat = Literal["csv", "parquet"]
 RunState = Literal[
     "QUEUED",

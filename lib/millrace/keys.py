@@ -116,8 +116,13 @@ def layout(run_id: str) -> str:
     return run(run_id, "layout.json")
 
 
+def ranges(run_id: str) -> str:
+    """Return the key of the byte ranges that a large file is looked through in, a ``Layout`` of them."""
+    return run(run_id, "ranges.json")
+
+
 def part(run_id: str, pass_name: str, chunk: int) -> str:
-    """Return the key of one chunk's result in a pass (``profile``, ``convert`` or ``score``)."""
+    """Return the key of one chunk's result in a pass (``scan``, ``profile``, ``convert`` or ``score``)."""
     return run(run_id, f"{pass_name}/{chunk:05d}.json")
 
 

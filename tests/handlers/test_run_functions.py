@@ -160,7 +160,8 @@ def test_each_event_twice_walks_up_to_the_candidates(cloud: Cloud) -> None:
     event = cloud.upload(CARS)
     (run_id,) = cloud.call("ingest", event)["runs"]
     assert cloud.call("ingest", event) == {"runs": {run_id: "QUEUED"}}
-    assert cloud.executions.started == {f"{run_id}-1": {"run_id": run_id, "kind": "train"}}
+    (started,) = cloud.executions.started.items()
+    assert started == (f"{run_id}-1", {"run_id": run_id, "kind": "train", "size_bytes": len(CARS)})
     for name in ("profile", "convert"):
         start = {"run_id": run_id, "pass_name": name, "token": f"token-{name}"}
         assert cloud.call("fan_out", start) == {"chunks": 3}
@@ -187,7 +188,8 @@ def test_a_file_to_score_walks_to_its_result(cloud: Cloud) -> None:
     World(data=cloud.data, artifacts=cloud.artifacts).register(plans.binary())
     event = cloud.upload(b"id,age,city\n1,10,Bern\n2,old,Bern\n3,30,Bern\n", "score/demo/new rows.csv")
     (run_id,) = cloud.call("ingest", event)["runs"]
-    assert cloud.executions.started == {f"{run_id}-1": {"run_id": run_id, "kind": "score"}}
+    (started,) = cloud.executions.started.items()
+    assert started == (f"{run_id}-1", {"run_id": run_id, "kind": "score", "size_bytes": 43})
     start = {"run_id": run_id, "pass_name": "score", "token": "token"}
     chunks = cloud.call("fan_out", start)["chunks"]
     batch = cloud.take()

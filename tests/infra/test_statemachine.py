@@ -41,12 +41,19 @@ def substitutions() -> dict[str, Any]:
     return result
 
 
-def test_a_run_begins_with_what_it_does_with_its_file() -> None:
+def test_a_large_file_is_looked_through_in_parallel_first() -> None:
     start = STATES[DEFINITION["StartAt"]]
-    (scores,) = start["Choices"]
+    (large,) = start["Choices"]
+    assert large["And"][-1]["Variable"] == "$.size_bytes"
+    assert large["Next"] == "FanOutScan"
+    assert start["Default"] == STATES["FanOutScan"]["Next"] == "Kind"
+
+
+def test_a_run_goes_on_with_what_it_does_with_its_file() -> None:
+    (scores,) = STATES["Kind"]["Choices"]
     assert scores["And"][-1] == {"Variable": "$.kind", "StringEquals": "score"}
     assert scores["Next"] == "FanOutScore"
-    assert start["Default"] == "FanOutProfile"
+    assert STATES["Kind"]["Default"] == "FanOutProfile"
 
 
 def test_a_run_that_scores_walks_through_its_stages() -> None:
@@ -110,11 +117,12 @@ def test_only_tasks_with_a_token_have_heartbeats(name: str) -> None:
 def test_silence_is_longer_than_a_few_heartbeats() -> None:
     workers = template()["Resources"]["PreprocessFunction"]["Properties"]["Environment"]["Variables"]
     every_s = int(workers["MILLRACE_HEARTBEAT_S"])
-    for name in ("FanOutProfile", "FanOutConvert", "FanOutScore"):
+    for name in ("FanOutScan", "FanOutProfile", "FanOutConvert", "FanOutScore"):
         assert STATES[name]["HeartbeatSeconds"] >= 3 * every_s
 
 
 def test_the_fan_outs_name_their_pass() -> None:
+    assert STATES["FanOutScan"]["Parameters"]["Payload"]["pass_name"] == "scan"
     assert STATES["FanOutProfile"]["Parameters"]["Payload"]["pass_name"] == "profile"
     assert STATES["FanOutConvert"]["Parameters"]["Payload"]["pass_name"] == "convert"
     assert STATES["FanOutScore"]["Parameters"]["Payload"]["pass_name"] == "score"
@@ -133,7 +141,7 @@ def test_a_failed_candidate_does_not_sink_the_run() -> None:
 
 def test_only_the_candidates_names_travel() -> None:
     kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
-    assert kept - {"Collect"} == {"Kind", "Failed", "CandidateFailed"}
+    assert kept - {"Collect"} == {"Size", "Kind", "Failed", "CandidateFailed"}
     assert STATES["Collect"]["ResultSelector"] == {"candidates.$": "$.Payload.candidates"}
     assert STATES["Train"]["ItemsPath"] == "$.collected.candidates"
     payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]

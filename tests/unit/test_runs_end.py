@@ -343,7 +343,8 @@ def test_a_lost_execution_is_started_again_as_the_next_attempt(status: str | Non
     assert lost.reconcile() == "restarted"
     assert lost.started[-1] == "-2"
     assert lost.runs.get(lost.run_id).attempt == 2
-    assert lost.executions.started[f"{lost.run_id}-2"] == {"run_id": lost.run_id, "kind": "train"}
+    started = lost.executions.started[f"{lost.run_id}-2"]
+    assert (started["run_id"], started["kind"]) == (lost.run_id, "train")
 
 
 def test_a_reconciler_that_died_after_the_start_notes_it_the_next_time() -> None:

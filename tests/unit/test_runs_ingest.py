@@ -29,7 +29,8 @@ def test_an_upload_starts_one_run(world: World) -> None:
     assert run.dataset == "cars"
     assert run.size_bytes == len(CARS)
     assert run.spec == Spec()
-    assert world.executions.started == {f"{run.run_id}-1": {"run_id": run.run_id, "kind": "train"}}
+    started = {"run_id": run.run_id, "kind": "train", "size_bytes": run.size_bytes}
+    assert world.executions.started == {f"{run.run_id}-1": started}
     assert len(f"{run.run_id}-1") <= 80
 
 

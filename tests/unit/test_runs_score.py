@@ -60,7 +60,8 @@ def lines(data: bytes) -> list[dict[str, Any]]:
 def test_a_file_comes_back_with_predictions_in_its_order(world: World) -> None:
     run = put(world, ROWS)
     assert (run.state, run.kind, run.model, run.version) == ("QUEUED", "score", "demo", 1)
-    assert world.executions.started == {f"{run.run_id}-1": {"run_id": run.run_id, "kind": "score"}}
+    started = {"run_id": run.run_id, "kind": "score", "size_bytes": run.size_bytes}
+    assert world.executions.started == {f"{run.run_id}-1": started}
     result = world.score(run.run_id)
     assert result == "s3://data/scored/demo/new rows.csv"
     head, *body = table(read(world, result))

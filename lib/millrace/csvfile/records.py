@@ -13,9 +13,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from millrace.contracts import Dialect
+from millrace.csvfile import kernel
 from millrace.errors import BadInput, TooLarge
 
-__all__ = ["MAX_RECORD_BYTES", "RawRecord", "physical_lines", "split_records"]
+__all__ = ["MAX_RECORD_BYTES", "RawRecord", "count_lines", "physical_lines", "split_records"]
 
 MAX_RECORD_BYTES = 32 << 20
 """Longest record and longest physical line, line breaks included."""
@@ -64,18 +65,30 @@ def physical_lines(blocks: Iterable[bytes], *, skip_bytes: int = 0, line: int = 
             block, skip_bytes = block[skipped:], skip_bytes - skipped
         lines = (rest + block).splitlines(keepends=True)
         # A line end CR may be the first half of CRLF.
-        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        held = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if len(rest) + len(block) > MAX_RECORD_BYTES:
+            for number, one in enumerate((*lines, held), start=count + line):
+                if len(one) > MAX_RECORD_BYTES:
+                    raise TooLarge(
+                        f"A line is longer than {MAX_RECORD_BYTES >> 20} MiB",
+                        code="record-too-long",
+                        where=f"line {number}",
+                        remedy="Check that the file is a CSV file with a line for each record.",
+                    )
+        rest = held
         count += len(lines)
         yield from lines
-        if len(rest) > MAX_RECORD_BYTES:
-            raise TooLarge(
-                f"A line is longer than {MAX_RECORD_BYTES >> 20} MiB",
-                code="record-too-long",
-                where=f"line {count + line}",
-                remedy="Check that the file is a CSV file with a line for each record.",
-            )
     if rest:
         yield rest
+
+
+def count_lines(data: bytes, start: int, end: int) -> int:
+    """Return how many lines end in ``data[start:end]``, by LF, CRLF or CR."""
+    library = kernel.library()
+    if library is not None:
+        return int(library.csv_lines(data, len(data), start, end))
+    lone = data.count(b"\r", start, end) - data.count(b"\r\n", start, end + 1)
+    return data.count(b"\n", start, end) + lone
 
 
 class _OpenQuote(Exception):
@@ -106,7 +119,7 @@ def split_records(
         More than ``MAX_OPEN_QUOTES`` quotes are never closed.
     """
     # A limit of the process, in characters; records are bounded by their bytes below.
-    csv.field_size_limit(MAX_RECORD_BYTES)
+    csv.field_size_limit(MAX_RECORD_BYTES + len(_END) + 1)
     source = iter(lines)
     pending: list[bytes] = []
     open_quotes = 0

@@ -1,18 +1,37 @@
-"""Cut the file at record boundaries, once, and put one descriptor for each chunk on the stream."""
+"""Cut the file at record boundaries, once, and put one descriptor for each chunk on the stream.
+
+A large file is first looked through in parallel: its byte ranges are the parts of the pass ``scan``, and what
+the workers found is composed here. A compressed one is unpacked here, once, and cut as it goes. Nothing
+here holds more than a few megabytes of a file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from millrace import keys
-from millrace.contracts import Layout, ObjectStore, PassName, Run, RunState, RunStore
+from millrace import csvfile, keys
+from millrace.contracts import (
+    Chunk,
+    Dialect,
+    Layout,
+    ObjectStore,
+    PassName,
+    Run,
+    RunState,
+    RunStore,
+    decode,
+)
 from millrace.errors import BadInput, NotFound
 from millrace.fanout import begin_pass, heartbeats
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.registry.registry import Registry
-from millrace.runs.progress import read_layout, write_json
+from millrace.runs.progress import read_layout, read_parts, read_ranges, write_json
 from millrace.runs.score import columns_kept, match_names
 
 __all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out", "pass_named"]
@@ -21,6 +40,7 @@ HEARTBEAT_S = 20.0
 """Cutting a large or compressed file takes longer than the task's heartbeat interval."""
 
 _STATES: dict[PassName, RunState] = {"profile": "PROFILING", "convert": "CONVERTING", "score": "SCORING"}
+_PASSES: tuple[PassName, ...] = ("scan", *_STATES)
 
 
 def fan_out(
@@ -65,28 +85,34 @@ def fan_out(
     TransientError
         A service refuses for the moment; the call may be repeated as it is.
     """
-    runs.update(run_id, state=_STATES[pass_name])
+    run = runs.get(run_id)
+    runs.update(run_id, state=_state(run, pass_name))
+    size = functools.partial(chunk_bytes, width=width, minimum=min_chunk_bytes, maximum=max_chunk_bytes)
     with heartbeats(token, every_s=HEARTBEAT_S, tasks=tasks):
-        try:
-            layout = read_layout(run_id, artifacts)
-        except NotFound:
-            size = functools.partial(
-                chunk_bytes, width=width, minimum=min_chunk_bytes, maximum=max_chunk_bytes
-            )
-            layout = _lay_out(runs.get(run_id), data, artifacts, size, max_file_bytes)
-            if not write_json(artifacts, keys.layout(run_id), layout, only_if_absent=True):
-                layout = read_layout(run_id, artifacts)
+        cutting = _Cutting(run, data, artifacts, size, min_chunk_bytes, max_file_bytes)
+        layout = cutting.ranges() if pass_name == "scan" else None
+        if layout is None:
+            layout = cutting.layout()
+            if pass_name == "scan":  # there was nothing to do in parallel
+                tasks.succeed(token, {"run_id": run_id, "pass_name": pass_name, "chunks": 0})
+                return layout
         begin_pass(run_id, pass_name, chunks=len(layout.chunks), token=token, runs=runs, stream=stream)
     return layout
 
 
+def _state(run: Run, pass_name: PassName) -> RunState:
+    if pass_name == "scan":  # a part of what follows
+        pass_name = "profile" if run.kind == "train" else "score"
+    return _STATES[pass_name]
+
+
 def pass_named(name: str) -> PassName:
     """Return the pass called ``name``; ``BadInput`` if there is none."""
-    for known in _STATES:
+    for known in _PASSES:
         if known == name:
             return known
     raise BadInput(
-        f"There is no pass {name!r}", code="event-invalid", where="pass_name", remedy=f"{', '.join(_STATES)}."
+        f"There is no pass {name!r}", code="event-invalid", where="pass_name", remedy=f"{', '.join(_PASSES)}."
     )
 
 
@@ -99,44 +125,158 @@ def chunk_bytes(size_bytes: int, width: int, minimum: int, maximum: int) -> int:
     return min(maximum, max(minimum, -(-size_bytes // (width * rounds))))
 
 
-def _lay_out(
-    run: Run,
-    data: ObjectStore,
-    artifacts: ObjectStore,
-    target_bytes: Callable[[int], int],
-    max_file_bytes: int,
-) -> Layout:
-    from millrace import csvfile
+@dataclass(frozen=True)
+class _Source:
+    """The text that is cut: the upload, or what came of unpacking it."""
 
-    store, key, version_id, size_bytes = data, run.key, run.version_id, run.size_bytes
-    head = store.get(key, version_id=version_id, end=csvfile.HEAD_BYTES)
-    if csvfile.needs_rewrite(head):
-        blocks = csvfile.rewrite(store.stream(key, version_id=version_id), max_bytes=max_file_bytes)
-        store, key = artifacts, keys.source(run.run_id)
-        size_bytes = store.put_stream(key, blocks)
-        version_id = ""  # our own file: written again, it would hold the same bytes
-        head = store.get(key, end=csvfile.HEAD_BYTES)
-    fields = _signature(run, artifacts)
-    sniffed = csvfile.sniff(head, complete=len(head) == size_bytes, expected=_expected(run, fields))
-    names = sniffed.names
-    if run.score is not None:  # refused now, before the chunks are looked for
+    store: ObjectStore
+    key: str
+    version_id: str
+    size_bytes: int
+    head: bytes
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes ``[start, end)``, fewer where the file ends."""
+        end = min(end, self.size_bytes)
+        if end <= len(self.head):
+            return self.head[start:end]
+        if start >= end:
+            return b""
+        return self.store.get(self.key, version_id=self.version_id or None, start=start, end=end)
+
+
+@dataclass(frozen=True)
+class _Cutting:
+    """How a run's file becomes its layout; what was written before is kept."""
+
+    run: Run
+    data: ObjectStore
+    artifacts: ObjectStore
+    target_bytes: Callable[[int], int]
+    min_chunk_bytes: int
+    max_file_bytes: int
+
+    def ranges(self) -> Layout | None:
+        """Return the byte ranges to read in parallel; None when the layout is there or needs none."""
+        with contextlib.suppress(NotFound):
+            read_layout(self.run.run_id, self.artifacts)
+            return None
+        source, sniffed = self._upload()
+        if sniffed is None:
+            return None
+        body = csvfile.body_of(source.head, sniffed.dialect)
+        ranges = csvfile.ranges_of(body, source.size_bytes, self.target_bytes(source.size_bytes))
+        if len(ranges) < 2:
+            return None
+        parts = tuple(Chunk(number, start, end, 0, 0) for number, (start, end) in enumerate(ranges))
+        layout = _layout(source, sniffed, sniffed.dialect, parts, sniffed.notes)
+        return self._keep(keys.ranges(self.run.run_id), layout)
+
+    def layout(self) -> Layout:
+        """Return where the run's chunks lie."""
+        try:
+            return read_layout(self.run.run_id, self.artifacts)
+        except NotFound:
+            return self._keep(keys.layout(self.run.run_id), self._cut())
+
+    def _keep(self, key: str, layout: Layout) -> Layout:
+        if write_json(self.artifacts, key, layout, only_if_absent=True):
+            return layout
+        return decode(Layout, json.loads(self.artifacts.get(key)))
+
+    def _cut(self) -> Layout:
+        scans: dict[int, csvfile.RangeScan] = {}
+        source, sniffed = self._upload()
+        if sniffed is None:
+            source, sniffed, found = self._unpack()
+            ranges = tuple((scan.start, scan.end) for scan in found)
+            scans = dict(enumerate(found))
+        else:
+            ranges = self._scanned(scans)
+        body = csvfile.body_of(source.head, sniffed.dialect)
+        target = self.target_bytes(source.size_bytes)
+        if not scans:
+            cut = csvfile.find_chunks(source.read, source.size_bytes, sniffed.dialect, target)
+        else:
+            cut = csvfile.compose(ranges, scans, source.head, body, sniffed.dialect, target, source.read)
+        notes = tuple(dict.fromkeys((*sniffed.notes, *cut.notes)))
+        return _layout(source, sniffed, cut.dialect, cut.chunks, notes)
+
+    def _scanned(self, scans: dict[int, csvfile.RangeScan]) -> tuple[tuple[int, int], ...]:
+        """Return the ranges that workers have read, and put what they found into ``scans``."""
+        run_id = self.run.run_id
+        try:
+            parts = read_ranges(run_id, self.artifacts).chunks
+        except NotFound:
+            return ()
+        found = read_parts(self.artifacts, [keys.part(run_id, "scan", part.number) for part in parts])
+        for number, text in enumerate(found):
+            scans[number] = decode(csvfile.RangeScan, json.loads(text))
+        return tuple((part.start, part.end) for part in parts)
+
+    def _upload(self) -> tuple[_Source, csvfile.Sniffed | None]:
+        """Return the upload, and what its head says; None when it must be unpacked first."""
+        run = self.run
+        head = self.data.get(run.key, version_id=run.version_id, end=csvfile.HEAD_BYTES)
+        source = _Source(self.data, run.key, run.version_id, run.size_bytes, head)
+        if csvfile.needs_rewrite(head):
+            return source, None
+        return source, self._sniff(head, complete=len(head) == run.size_bytes)
+
+    def _unpack(self) -> tuple[_Source, csvfile.Sniffed, list[csvfile.RangeScan]]:
+        """Unpack the upload into a file of its own, in one go, and read it for records meanwhile."""
+        run = self.run
+        upload = self.data.stream(run.key, version_id=run.version_id)
+        blocks = csvfile.rewrite(upload, max_bytes=self.max_file_bytes)
+        head = b""
+        for block in blocks:
+            head += block
+            if len(head) > csvfile.HEAD_BYTES:
+                break
+        sniffed = self._sniff(head[: csvfile.HEAD_BYTES], complete=len(head) <= csvfile.HEAD_BYTES)
+        body = csvfile.body_of(head, sniffed.dialect)
+        scan = csvfile.StreamScan(sniffed.dialect, body, self.min_chunk_bytes)
+
+        def read() -> Iterator[bytes]:
+            for block in itertools.chain((head,), blocks):
+                scan.feed(block)
+                yield block
+
+        key = keys.source(run.run_id)
+        # Our own file has no version: written again, it would hold the same bytes.
+        source = _Source(self.artifacts, key, "", self.artifacts.put_stream(key, read()), head)
+        scan.finish()
+        return source, sniffed, scan.scans
+
+    def _sniff(self, head: bytes, *, complete: bool) -> csvfile.Sniffed:
+        run = self.run
+        fields = _signature(run, self.artifacts)
+        sniffed = csvfile.sniff(head, complete=complete, expected=_expected(run, fields))
+        if run.score is None:
+            return sniffed
+        # Refused now, before the chunks are looked for.
         where = f"s3://{run.bucket}/{run.key}"
-        names = match_names(names, sniffed.dialect.header, fields, where)
+        names = match_names(sniffed.names, sniffed.dialect.header, fields, where)
         columns_kept(names, run.score, where)
-    found = csvfile.find_chunks(
-        store.stream(key, version_id=version_id or None),
-        sniffed.dialect,
-        target_bytes(size_bytes),
-    )
+        return replace(sniffed, names=names)
+
+
+def _layout(
+    source: _Source,
+    sniffed: csvfile.Sniffed,
+    dialect: Dialect,
+    chunks: tuple[Chunk, ...],
+    notes: tuple[str, ...],
+) -> Layout:
     return Layout(
-        bucket=store.bucket,
-        key=key,
-        version_id=version_id,
-        size_bytes=size_bytes,
-        dialect=found.dialect,
-        names=names,
-        chunks=found.chunks,
-        notes=tuple(dict.fromkeys((*sniffed.notes, *found.notes))),
+        bucket=source.store.bucket,
+        key=source.key,
+        version_id=source.version_id,
+        size_bytes=source.size_bytes,
+        dialect=dialect,
+        names=sniffed.names,
+        chunks=chunks,
+        notes=notes,
     )
 
 

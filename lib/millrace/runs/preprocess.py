@@ -18,7 +18,7 @@ from millrace.errors import MillraceError, NotFound
 from millrace.fanout import complete_chunk, fail_pass, heartbeats
 from millrace.fanout.ports import TaskTokens
 from millrace.runs.failure import run_error
-from millrace.runs.progress import read_layout, read_schema, write_json
+from millrace.runs.progress import read_layout, read_ranges, read_schema, write_json
 
 if TYPE_CHECKING:
     from millrace.features.blocks import RejectedRecord
@@ -103,6 +103,9 @@ def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore
 
 
 def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore, runs: RunStore) -> None:
+    if descriptor.pass_name == "scan":
+        _scan(descriptor, data, artifacts)
+        return
     layout = read_layout(descriptor.run_id, artifacts)
     chunk = layout.chunks[descriptor.chunk]
     source = artifacts if layout.bucket == artifacts.bucket else data
@@ -127,6 +130,21 @@ def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore, run
         outcome = _convert(descriptor, text, layout, artifacts)
         # Last, because it says that everything else of the chunk is there.
         write_json(artifacts, result, outcome, only_if_absent=True)
+
+
+def _scan(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore) -> None:
+    """Read one byte range of the file from every state in which the parser may enter it."""
+    from millrace import csvfile
+
+    layout = read_ranges(descriptor.run_id, artifacts)
+    part = layout.chunks[descriptor.chunk]
+    offset = max(part.start - csvfile.CONTEXT_BYTES, 0)
+    end = min(part.end + csvfile.CONTEXT_BYTES, layout.size_bytes)
+    text = data.get(layout.key, version_id=layout.version_id or None, start=offset, end=end)
+    states = csvfile.entries(layout.dialect)
+    found = csvfile.scan_range(text, offset, part.start, part.end, layout.dialect, states)
+    result = keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    write_json(artifacts, result, found, only_if_absent=True)
 
 
 def _keep(descriptor: Descriptor, rejects: Iterable[RejectedRecord], artifacts: ObjectStore) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "execution_name",
     "read_layout",
     "read_parts",
+    "read_ranges",
     "read_schema",
     "start_execution",
     "told",
@@ -43,12 +44,18 @@ def execution_name(run: Run) -> str:
 
 def start_execution(run: Run, executions: Executions) -> bool:
     """Start the run's state machine; ``False`` when that attempt was started before."""
-    return executions.start(execution_name(run), {"run_id": run.run_id, "kind": run.kind})
+    data = {"run_id": run.run_id, "kind": run.kind, "size_bytes": run.size_bytes}
+    return executions.start(execution_name(run), data)
 
 
 def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
     """Return where the run's records lie; ``NotFound`` before ``fan_out`` has written it."""
     return decode(Layout, json.loads(artifacts.get(keys.layout(run_id))))
+
+
+def read_ranges(run_id: str, artifacts: ObjectStore) -> Layout:
+    """Return the byte ranges of a large file; ``NotFound`` unless it was looked through in parallel."""
+    return decode(Layout, json.loads(artifacts.get(keys.ranges(run_id))))
 
 
 def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:

@@ -110,6 +110,30 @@ class ChunkCells(ctypes.Structure):
     )
 
 
+class Dialect(ctypes.Structure):
+    """``csv_dialect``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("delimiter", "quote", "escape", "skip_space", "blank_lines")),
+        ("limit", ctypes.c_int64),
+    )
+
+
+class Way(ctypes.Structure):
+    """``csv_way``."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("state", "records", "first", "last", "overlong"))
+
+
+class Tally(ctypes.Structure):
+    """``csv_tally``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int64)
+        for name in ("valid", "invalid", "first_invalid", "high", "in_runs", "rare", "damage")
+    )
+
+
 @functools.cache
 def library() -> Any:
     """Return the library, loaded once; None where there is none for this machine and version."""
@@ -136,3 +160,10 @@ def _declare(loaded: Any) -> None:
     loaded.csv_done.restype = None
     loaded.csv_hash.argtypes = (ctypes.c_char_p, _int64)
     loaded.csv_hash.restype = _uint64
+    inside = (ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    loaded.csv_scan.argtypes = (*inside, ctypes.POINTER(Dialect), ctypes.POINTER(Way), ctypes.c_int32)
+    loaded.csv_scan.restype = None
+    loaded.csv_lines.argtypes = inside
+    loaded.csv_lines.restype = ctypes.c_int64
+    loaded.csv_weigh.argtypes = (*inside, ctypes.c_char_p, ctypes.POINTER(Tally))
+    loaded.csv_weigh.restype = None

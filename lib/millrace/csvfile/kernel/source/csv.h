@@ -123,4 +123,38 @@ int32_t csv_finish(struct job *job);
 int32_t csv_append(struct list *list, int64_t item);
 int32_t csv_is_utf8(const uint8_t *text, int64_t size);
 
+/* How a file is read; what there is none of is -1. `limit` is the longest record, in bytes. */
+typedef struct {
+    int32_t delimiter, quote, escape, skip_space, blank_lines;
+    int64_t limit;
+} csv_dialect;
+
+/* The way through a range from one state: in `state` the one at its begin, then the one at its end. */
+typedef struct {
+    int64_t state;
+    int64_t records;  /* that begin in the range, blank lines only with blank_lines */
+    int64_t first;    /* first place in the range where a record begins, or its end; -1 */
+    int64_t last;     /* last such place; -1 */
+    int64_t overlong; /* where the first record begins that ends in the range and is over the limit; -1 */
+} csv_way;
+
+enum { CSV_STATES = 8 };
+
+/* What the bytes of a range say about the encoding; see csvfile/encoding.py. */
+typedef struct {
+    int64_t valid, invalid, first_invalid, high, in_runs, rare, damage;
+} csv_tally;
+
+/* Take every way through data[from, to). What surrounds the range is there to be looked at. */
+void csv_scan(const uint8_t *data, int64_t size, int64_t from, int64_t to, const csv_dialect *dialect,
+              csv_way *ways, int32_t count);
+
+/* How many lines end in data[from, to), by LF, CR, or both; the end of the data is none. */
+int64_t csv_lines(const uint8_t *data, int64_t size, int64_t from, int64_t to);
+
+/* Count the bytes and characters of data[from, to); a character belongs where it begins. `kinds` says of each
+   byte whether it is rare (1) and whether it is a sign of damage (2). */
+void csv_weigh(const uint8_t *data, int64_t size, int64_t from, int64_t to, const uint8_t *kinds,
+               csv_tally *tally);
+
 #endif
