@@ -67,6 +67,10 @@ class Spec:
     exclude: tuple[str, ...] = ()
     budget: Budget = "standard"
     seed: int = 0
+    fit_share: float | None = None
+    """A column has the narrowest type that this share of its values fits."""
+    max_reject_share: float | None = None
+    """Share of rejected records above which the run stops before it trains."""
 
 
 @dataclass(frozen=True)

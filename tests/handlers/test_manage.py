@@ -529,6 +529,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("get", "/runs"),
         ("get", "/runs/{run_id}"),
         ("get", "/runs/{run_id}/result"),
+        ("get", "/runs/{run_id}/rejects"),
         ("post", "/uploads"),
     }
     schemas = document["components"]["schemas"]

@@ -45,6 +45,9 @@ def test_rejected_records_are_kept_with_their_lines(stack: Stack, started: dict[
     ]
     assert [reject["line"] for reject in kept] == [12, 72]
     assert all(reject["reason"] for reject in kept)
+    page = stack.get(f"/runs/{run['run']}/rejects").json
+    assert page["rejects"] == kept
+    assert page["next"] is None
 
 
 def test_a_rare_class_stays_a_class(stack: Stack, started: dict[str, str]) -> None:

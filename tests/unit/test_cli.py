@@ -74,6 +74,13 @@ class Millrace:
             if "score" in body:
                 fields["x-amz-meta-score"] = json.dumps(body["score"])
             return 200, {"url": f"{self.url}/bucket/", "fields": fields, "bucket": "data", "key": key}
+        if path.startswith("/runs/") and "/rejects" in path:
+            second = {"line": 9, "offset": 99, "column": "size", "reason": "the target is missing"}
+            page = {"header": "size;name\n", "encoding": "utf-8", "rejects": [], "next": None}
+            if "cursor=" in path:
+                return 200, {**page, "rejects": [{**second, "record": ";b\udce9"}]}
+            first = {"line": 3, "offset": 20, "column": "", "reason": "too few fields: 1 instead of 2"}
+            return 200, {**page, "rejects": [{**first, "record": "one\n"}], "next": "0:10"}
         if path.startswith("/runs/") and path.endswith("/result"):
             return 200, {name: f"{self.url}/links/{name}" for name in ("result", "rejects", "report")}
         if path.startswith("/links/"):
@@ -552,3 +559,16 @@ def test_following_outlives_short_trouble_but_not_long() -> None:
     assert run["state"] == "SUCCEEDED"
     with pytest.raises(TransientError):
         follow(Flaky(1000), ["birds-1"], display, sleep=sleep, clock=lambda: now)
+
+
+def test_rejects_are_written_as_they_came(
+    millrace: Millrace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "fix.csv"
+    assert main(["rejects", "birds-1", "--endpoint", millrace.url, "--json", "--output", str(output)]) == 0
+    assert answer(capsys)["rejects"] == 2
+    assert output.read_bytes() == b"size;name\none\n;b\xe9\n"
+    reasons = (tmp_path / "fix.csv.reasons.csv").read_text("utf-8").splitlines()
+    assert reasons[1:] == ["3,20,,too few fields: 1 instead of 2", "9,99,size,the target is missing"]
+    assert main(["rejects", "birds-1", "--endpoint", millrace.url]) == 0
+    assert "too few fields: 1 instead of 2" in capsys.readouterr().out

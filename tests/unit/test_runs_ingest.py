@@ -149,6 +149,8 @@ def test_a_later_spec_holds_from_the_next_run_on(world: World) -> None:
         ('{"seed": 1.5}', "field seed"),
         ('{"seed": -1}', "field seed"),
         ('{"seed": true}', "field seed"),
+        ('{"fit_share": 0.5}', "field fit_share"),
+        ('{"max_reject_share": 1.5}', "field max_reject_share"),
         ('{"metric": "happiness"}', "field metric"),
         ('{"task": "regression", "metric": "roc_auc"}', "rmse"),
         ('{"target": "a", "exclude": ["a"]}', "field exclude"),
@@ -184,8 +186,10 @@ def test_every_field_of_a_spec_is_read() -> None:
         "exclude": ["id"],
         "budget": "quick",
         "seed": 4,
+        "fit_share": 0.9,
+        "max_reject_share": 0.25,
     }
-    expected = Spec("y", "binary", "f1_macro", "yes", "day", ("id",), "quick", 4)
+    expected = Spec("y", "binary", "f1_macro", "yes", "day", ("id",), "quick", 4, 0.9, 0.25)
     assert parse_spec(json.dumps(text).encode(), "spec") == expected
 
 

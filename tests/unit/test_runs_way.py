@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from millrace.features.blocks import read_blocks
 from millrace.runs.collect import add_up
 from millrace.runs.fan_out import chunk_bytes
 from millrace.runs.progress import read_schema
+from millrace.runs.rejects import read_rejects
 from tests.fakes import MemoryObjectStore, MemoryRunStore, MemoryStream
 from tests.world import CARS, World
 
@@ -519,3 +521,62 @@ def test_a_real_table_keeps_every_row(shared_data: Path, name: str) -> None:
     plain = gzip.decompress(data) if path.suffix == ".gz" else data
     assert run.rows_read == len(plain.splitlines()) - 1
     assert (run.rows_kept or 0) + (run.rows_rejected or 0) == run.rows_read
+
+
+def test_the_spec_says_how_many_rejects_are_let_through(world: World) -> None:
+    world.max_reject_share = 0.02
+    world.data.put("datasets/cars/spec.json", b'{"max_reject_share": 0.1}')
+    run_id = world.prepare(RAGGED)
+    assert world.runs.get(run_id).rows_rejected == 3
+
+
+def test_the_spec_says_what_share_of_values_makes_a_type(world: World) -> None:
+    lines = b"".join(b"%d.5,%d\n" % (number % 40, number % 2) for number in range(95)) + b"heavy,1\n" * 5
+    run_id = world.prepare(b"weight,label\n" + lines, "datasets/a/a.csv")
+    assert read_schema(run_id, world.artifacts).column("weight").type != "number"
+    world = World()
+    world.data.put("datasets/b/spec.json", b'{"fit_share": 0.9}')
+    run_id = world.prepare(b"weight,label\n" + lines, "datasets/b/b.csv")
+    assert read_schema(run_id, world.artifacts).column("weight").type == "number"
+    assert sum(outcome.cells_cleared for outcome in world.outcomes(run_id)) == 5
+
+
+def test_records_that_were_not_profiled_are_a_fault(world: World) -> None:
+    world.width = 2
+    run_id = begun(world)
+    world.work_all()
+    key = keys.part(run_id, "profile", 0)
+    part = json.loads(artifacts(world).get(key))
+    artifacts(world).put(key, json.dumps({**part, "rows": part["rows"] - 1}).encode())
+    with pytest.raises(RuntimeError, match="Chunk 0 has"):
+        world.decide(run_id)
+
+
+def test_rejects_come_back_as_a_file_that_can_be_corrected(world: World) -> None:
+    lines = [f"{number};{number % 2};caf\u00e9\n".encode("cp1252") for number in range(60)]
+    odd = [b"7;1\n", b"8;x;y;z\n", b";1;caf\xe9\n"]
+    for place, line in zip((10, 30, 50), odd, strict=True):
+        lines.insert(place, line)
+    world.data.put("datasets/cars/spec.json", b'{"target": "size"}')
+    world.width, world.max_reject_share = 4, 1.0
+    run_id = world.prepare(b"size;kind;name\n" + b"".join(lines))
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = read_rejects(run_id, world.artifacts, cursor)
+        found += page.rejects
+        cursor = page.next
+        if cursor is None:
+            break
+    run = world.runs.get(run_id)
+    assert (run.rows_read, run.rows_kept, run.rows_rejected) == (63, 60, 3)
+    assert [reject["line"] for reject in found] == [12, 32, 52]
+    assert [reject["column"] for reject in found] == ["", "", "size"]
+    text = page.header + "".join(reject["record"] for reject in found)
+    assert text.encode(page.encoding, "surrogateescape") == b"size;kind;name\n" + b"".join(odd)
+    source = b"size;kind;name\n" + b"".join(lines)
+    assert [source[r["offset"] :].split(b"\n")[0] + b"\n" for r in found] == odd
+    with pytest.raises(BadInput, match="no cursor"):
+        read_rejects(run_id, world.artifacts, "x")
+    with pytest.raises(NotFound):
+        read_rejects("nobody", world.artifacts)

@@ -118,6 +118,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = _remote(commands, "runs", "list runs, or show one", _runs)
     add.add_argument("id", nargs="?", metavar="ID", help="a run")
+    add = _remote(commands, "rejects", "show the records that a run rejected, and why", _rejects)
+    add.add_argument("id", metavar="RUN", help="a run")
+    add.add_argument(
+        "--output", type=Path, metavar="FILE", help="write them there as CSV, to correct and upload again"
+    )
     add = _remote(commands, "models", "list models, or show one", _models)
     add.add_argument("model", nargs="?", metavar="MODEL", help="the model's name")
     add = _remote(commands, "promote", "let a version of a model answer", _promote)
@@ -237,6 +242,12 @@ def _score(arguments: argparse.Namespace, console: Console) -> int:
         output=arguments.output,
         wait=arguments.wait,
     )
+
+
+def _rejects(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.rejects import rejects
+
+    return rejects(_connect(arguments), console, arguments.id, output=arguments.output)
 
 
 def _runs(arguments: argparse.Namespace, console: Console) -> int:

@@ -25,6 +25,7 @@ from millrace.edge.openapi import (
     MoveView,
     Problem,
     PromoteRequest,
+    RejectsView,
     ResultView,
     RollbackRequest,
     RunList,
@@ -41,6 +42,7 @@ from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, Unproce
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Alias
 from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES, SCORE_METADATA, parse_score_spec
+from millrace.runs.rejects import read_rejects
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -150,6 +152,18 @@ class Manage:
             rejects=self._uploads.link(keys.scored_rejects(key), expires_s=UPLOAD_S),
             report=self._uploads.link(keys.scored_report(key), expires_s=UPLOAD_S),
             expires_s=UPLOAD_S,
+        )
+
+    def get_rejects(
+        self,
+        run_id: Annotated[str, Path()],
+        cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    ) -> RejectsView:
+        """List a run's rejected records as they came, with line, byte offset, column and reason."""
+        self._runs.get(run_id)
+        page = read_rejects(run_id, self._artifacts, cursor)
+        return RejectsView(
+            header=page.header, encoding=page.encoding, rejects=list(page.rejects), next=page.next
         )
 
     # --- models --------------------------------------------------------------------------------
@@ -307,6 +321,7 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         ("GET", "/runs", manage.list_runs, "runs", problems(400, 422, 503)),
         ("GET", "/runs/<run_id>", manage.get_run, "runs", problems(404, 503)),
         ("GET", "/runs/<run_id>/result", manage.get_result, "runs", problems(404, 503)),
+        ("GET", "/runs/<run_id>/rejects", manage.get_rejects, "runs", problems(400, 404, 413, 503)),
         ("POST", "/uploads", manage.offer_upload, "uploads", problems(400, 413, 422)),
     ]
     allowed: dict[str, list[str]] = {}

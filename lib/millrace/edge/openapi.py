@@ -316,6 +316,22 @@ class ResultView(BaseModel):
     expires_s: int
 
 
+class RejectsView(BaseModel):
+    """Rejected records of a run, in file order; ``next`` is the cursor of the next page.
+
+    ``header`` and the records, one below the other in ``encoding``, are a file that can be corrected and
+    uploaded.
+    """
+
+    header: str
+    encoding: str
+    rejects: list[dict[str, Any]] = Field(
+        description="`line`, `offset` (bytes), `column` (empty when the record's structure is at fault), "
+        "`reason` and `record`, as it came; bytes that are not valid in `encoding` are lone surrogates."
+    )
+    next: str | None
+
+
 class PredictRequest(_Request):
     """Rows to score."""
 

@@ -19,7 +19,7 @@ from millrace.values import is_missing_word, parse_number
 __all__ = ["FIT_SHARE", "FOLDS", "MIN_ROWS", "column_type", "decide_schema"]
 
 FIT_SHARE = 0.995
-"""A column has the narrowest type that this share of its values fits."""
+"""A column has the narrowest type that this share of its values fits, unless the spec says another."""
 
 MIN_ROWS = 10
 """Fewest rows with a usable target from which anything can be learned and tested."""
@@ -81,7 +81,8 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
     warnings = list(layout.notes)
     target_name = _target_name(profile, spec, warnings)
     _check_names(profile, spec, target_name)
-    types = {column.name: column_type(column, profile.rows) for column in profile.columns}
+    fit_share = FIT_SHARE if spec.fit_share is None else spec.fit_share
+    types = {column.name: column_type(column, profile.rows, fit_share) for column in profile.columns}
     roles = {c.name: _role(c, types[c.name], profile.rows, target_name, spec) for c in profile.columns}
     if not any(role == "feature" for role, _ in roles.values()):
         # Better a feature that only counts than none: in a table of two columns it is what there is.
@@ -121,22 +122,22 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
     )
 
 
-def column_type(column: ColumnProfile, rows: int) -> _Decided:
-    """Return the narrowest type that ``FIT_SHARE`` of the column's values fit.
+def column_type(column: ColumnProfile, rows: int, fit_share: float = FIT_SHARE) -> _Decided:
+    """Return the narrowest type that ``fit_share`` of the column's values fit.
 
     In the order number, number with decimal comma, boolean, time, then category or text. Digits that a
     number would not preserve, as leading zeros, are no numbers; ``1,234`` alone is no proof of a decimal
     comma. Words for missing count as missing for numbers and times only.
     """
     filled = column.count - column.word_count
-    enough = FIT_SHARE * filled
+    enough = fit_share * filled
     plain, comma = column.plain, column.comma
     if filled and plain.codes <= filled - enough:
         if plain.count >= enough:
             return _Decided("number")
         if comma.count >= enough and comma.commas > comma.grouped:
             return _Decided("number", "decimal-comma")
-    if column.count and column.booleans >= FIT_SHARE * column.count:
+    if column.count and column.booleans >= fit_share * column.count:
         return _Decided("boolean")
     best = max(TIME_FORMATS, key=lambda name: column.times[name].count if name in column.times else 0)
     if filled and best in column.times and column.times[best].count >= enough:
@@ -166,7 +167,8 @@ def _role(column: ColumnProfile, decided: _Decided, rows: int, target: str, spec
         return _number_role(column, decided)
     if decided.type == "text" and not _is_text(column, rows):
         if _mostly_numbers(column):
-            share = f"{FIT_SHARE:.1%}".replace("%", " %")
+            fit_share = FIT_SHARE if spec.fit_share is None else spec.fit_share
+            share = f"{fit_share:.1%}".replace("%", " %")
             return (
                 "identifier",
                 f"fewer than {share} of its values are numbers, yet nearly every row has its own",

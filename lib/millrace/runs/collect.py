@@ -41,12 +41,15 @@ def collect(
     artifacts, runs
         The artifact bucket and the run records.
     max_reject_share : float
-        Share of rejected records, 0 to 1, above which the run stops; those without a target do not count.
+        Share of rejected records, 0 to 1, above which the run stops unless its spec says another; those
+        without a target do not count.
 
     Raises
     ------
     BadInput
         Too many records are rejected, or all of them.
+    RuntimeError
+        The passes did not read the same records. That is a fault of ours, never of the file.
     """
     run = runs.get(run_id)
     schema = read_schema(run_id, artifacts)
@@ -54,6 +57,8 @@ def collect(
     parts = read_parts(artifacts, [keys.part(run_id, "convert", chunk) for chunk in range(chunks)])
     totals = add_up([decode(ChunkOutcome, json.loads(data)) for data in parts])
     rejects = rejects_uri(run_id, artifacts, totals.rows_rejected)
+    if run.rows_read is not None and totals.rows_read != run.rows_read:
+        raise RuntimeError(f"{run.rows_read} records were profiled, and {totals.rows_read} converted")
     runs.update(
         run_id,
         rows_read=totals.rows_read,
@@ -62,7 +67,8 @@ def collect(
         rejects=rejects,
         warnings=told(schema) + _warnings(totals, rejects),
     )
-    _check(totals, max_reject_share, rejects)
+    asked = run.spec.max_reject_share
+    _check(totals, max_reject_share if asked is None else asked, rejects)
     names = candidate_names(schema, run.spec.budget)
     runs.start_pass(run_id, "train", total=len(names))
     return names
@@ -109,6 +115,6 @@ def _check(totals: Totals, max_reject_share: float, rejects: str | None) -> None
             f"{rejected} of {totals.rows_read} records are rejected{allowed if totals.rows_kept else ''}",
             code="too-many-rejects",
             where=rejects or "",
-            remedy="Each reject there says its line and its reason; correct the file, or raise the stack's "
-            "parameter MaxRejectShare.",
+            remedy="Each reject there says its line and its reason; correct the file, or let more "
+            "through: max_reject_share in spec.json, or the stack's parameter MaxRejectShare.",
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from millrace import keys
-from millrace.contracts import ObjectStore, RunStore, Schema, decode
+from millrace.contracts import Layout, ObjectStore, RunStore, Schema, decode
 from millrace.profile import Profile, decide_schema, merge
 from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
 
@@ -20,10 +21,12 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     ------
     BadInput
         The spec asks for what the file does not have, or nothing can be learned from the file.
+    RuntimeError
+        A record was lost. That is a fault of ours, never of the file.
     """
     run = runs.get(run_id)
     layout = read_layout(run_id, artifacts)
-    profile = merge(_profiles(run_id, len(layout.chunks), artifacts))
+    profile = merge(_profiles(run_id, layout, artifacts))
     write_json(artifacts, keys.profile(run_id), profile)
     runs.update(  # first, for a file that is refused has been read too
         run_id,
@@ -38,6 +41,14 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     return schema
 
 
-def _profiles(run_id: str, chunks: int, artifacts: ObjectStore) -> Iterator[Profile]:
-    for data in read_parts(artifacts, [keys.part(run_id, "profile", chunk) for chunk in range(chunks)]):
-        yield decode(Profile, json.loads(data))
+def _profiles(run_id: str, layout: Layout, artifacts: ObjectStore) -> Iterator[Profile]:
+    """Yield the chunks' profiles; each must have read the records that were found in its chunk."""
+    parts = read_parts(artifacts, [keys.part(run_id, "profile", chunk.number) for chunk in layout.chunks])
+    for chunk, following, data in zip_longest(layout.chunks, layout.chunks[1:], parts):
+        part = decode(Profile, json.loads(data))
+        if following is not None and part.rows_read != following.first_record - chunk.first_record:
+            raise RuntimeError(
+                f"Chunk {chunk.number} has {following.first_record - chunk.first_record} records, and "
+                f"{part.rows_read} were profiled"
+            )
+        yield part

@@ -263,6 +263,20 @@ def _check(spec: Spec) -> None:
             where="seed",
             remedy="Use an integer from 0 to 4294967295.",
         )
+    if spec.fit_share is not None and not 0.5 < spec.fit_share <= 1.0:
+        raise BadInput(
+            f"The share {spec.fit_share} of values that must fit a type is out of range",
+            code="spec-invalid",
+            where="fit_share",
+            remedy="Use a number above 0.5, up to 1; without one it is 0.995.",
+        )
+    if spec.max_reject_share is not None and not 0.0 <= spec.max_reject_share <= 1.0:
+        raise BadInput(
+            f"The share {spec.max_reject_share} of records that may be rejected is out of range",
+            code="spec-invalid",
+            where="max_reject_share",
+            remedy="Use a number from 0 to 1.",
+        )
     if spec.target is not None and spec.target in spec.exclude:
         raise BadInput(
             f"The target {spec.target!r} is also excluded",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import keys
-from millrace.contracts import ObjectStore, RunStore, Schema, decode, encode
+from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode
 from millrace.errors import BadInput, MillraceError, NotFound
 from millrace.features.blocks import Table, read_blocks
 from millrace.features.candidates import candidate_names
@@ -45,7 +45,8 @@ def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -
     BadInput
         The run has no such candidate, or see :func:`millrace.training.train.train_candidate`.
     """
-    spec = runs.get(run_id).spec
+    run = runs.get(run_id)
+    spec = run.spec
     schema = _schema(run_id, artifacts)
     names = candidate_names(schema, spec.budget)
     if candidate not in names:
@@ -56,7 +57,7 @@ def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -
         )
     key = keys.candidate(run_id, candidate)
     try:
-        table = _table(run_id, schema, artifacts)
+        table = _table(run, schema, artifacts)
         result, predictions = train_candidate(table, schema, candidate, budget=spec.budget, seed=spec.seed)
     except Exception as error:
         if not (isinstance(error, MillraceError) and error.retry):
@@ -91,7 +92,7 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     names = candidate_names(schema, run.spec.budget)
     results = [_result(run_id, name, artifacts) for name in names]
     selection = select(
-        _table(run_id, schema, artifacts),
+        _table(run, schema, artifacts),
         schema,
         results,
         model=run.dataset,
@@ -124,9 +125,12 @@ def _schema(run_id: str, artifacts: ObjectStore) -> Schema:
     return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
 
 
-def _table(run_id: str, schema: Schema, artifacts: ObjectStore) -> Table:
+def _table(run: Run, schema: Schema, artifacts: ObjectStore) -> Table:
     """Return the run's rows; blocks are read one after the other, so that no second copy is held."""
-    return read_blocks((artifacts.get(key) for key in artifacts.list(keys.blocks(run_id))), schema)
+    table = read_blocks((artifacts.get(key) for key in artifacts.list(keys.blocks(run.run_id))), schema)
+    if run.rows_kept is not None and len(table) != run.rows_kept:
+        raise RuntimeError(f"{run.rows_kept} rows were kept, and the training blocks hold {len(table)}")
+    return table
 
 
 def _result(run_id: str, name: str, artifacts: ObjectStore) -> CandidateResult:
