@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
+import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,3 +93,84 @@ def test_half_a_character_at_the_end_of_utf16_is_refused() -> None:
 
 def test_a_gzip_file_by_any_name_is_read() -> None:
     assert len(CsvTable.of(gzip.compress(TEXT)).cells) == 5000
+
+
+def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED, streamed: bool = False) -> bytes:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return not streamed
+
+        def seek(self, *place: int) -> int:
+            if streamed:
+                raise io.UnsupportedOperation
+            return super().seek(*place)
+
+        def tell(self) -> int:
+            if streamed:
+                raise io.UnsupportedOperation
+            return super().tell()
+
+    out = Pipe()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+PACKED = {
+    "zstd": zstd.compress(TEXT),
+    "zstd-frames": zstd.compress(TEXT[:999]) + zstd.compress(TEXT[999:]),
+    "zip": zipped(("folder/", b""), ("folder/a.csv", TEXT), ("__MACOSX/folder/._a.csv", b"\0\1")),
+    "zip-stored": zipped(("a.csv", TEXT), method=zipfile.ZIP_STORED),
+    "zip-streamed": zipped(("a.csv", TEXT), streamed=True),
+}
+
+
+@pytest.mark.parametrize("block_bytes", [1, 977, 1 << 20])
+@pytest.mark.parametrize("kind", PACKED)
+def test_zstd_and_a_zip_of_one_file_are_unpacked(kind: str, block_bytes: int) -> None:
+    packed = PACKED[kind]
+    assert needs_rewrite(packed)
+    assert b"".join(rewrite(blocks_of(packed, block_bytes), max_bytes=1 << 24)) == TEXT
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_what_is_cut_off_or_damaged_is_refused(kind: str) -> None:
+    packed = PACKED[kind]
+    name = kind.partition("-")[0]
+    for kept in (45, len(packed) // 2):
+        with pytest.raises(BadInput) as caught:
+            list(rewrite(blocks_of(packed[:kept], 100), max_bytes=1 << 24))
+        assert caught.value.code == f"{name}-truncated"
+    half = len(packed) // 2
+    with pytest.raises(BadInput) as caught:
+        list(rewrite([packed[:half], bytes(20), packed[half + 20 :]], max_bytes=1 << 24))
+    assert caught.value.code in (f"{name}-damaged", f"{name}-truncated")
+
+
+@pytest.mark.parametrize("pack", [zstd.compress, gzip.compress, lambda data: zipped(("a.csv", data))])
+def test_a_bomb_stops_early_with_its_own_error(pack: Any) -> None:
+    bomb = pack(b"a,b\n" * (8 << 20))
+    taken = 0
+    with pytest.raises(TooLarge) as caught:
+        for block in rewrite(blocks_of(bomb, 1 << 12), max_bytes=2 << 20):
+            taken += len(block)
+    assert caught.value.code == "inflated-too-large"
+    assert taken <= 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [
+        (zipped(("a.csv", TEXT), ("b.csv", TEXT)), "zip-several"),
+        (zipped(("[Content_Types].xml", b"<x/>"), ("xl/workbook.xml", b"<x/>")), "file-binary"),
+        (zipped(("folder/", b"")), "zip-empty"),
+        (zipped(("a.csv", TEXT), method=zipfile.ZIP_BZIP2), "zip-method"),
+    ],
+    ids=["several", "workbook", "empty", "method"],
+)
+def test_other_zip_archives_are_refused_with_their_reason(packed: bytes, code: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        list(rewrite([packed], max_bytes=1 << 24))
+    assert caught.value.code == code
+    assert caught.value.remedy

@@ -86,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     add.set_defaults(command=_demo)
 
     add = _remote(commands, "train", "upload a CSV file and train a model on it", _train)
-    add.add_argument("file", type=_existing, metavar="FILE", help="a CSV file, plain or gzip")
+    add.add_argument(
+        "file", type=_existing, metavar="FILE", help="a CSV file, plain or packed (gzip, zstd, zip)"
+    )
     add.add_argument("--dataset", help="the dataset, and the model's name (default: the file's name)")
     add.add_argument(
         "--target", metavar="COLUMN", help="the column to predict (default: `target`, else the last)"
@@ -102,7 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = _remote(commands, "score", "score a whole CSV file, however long", _score)
     add.add_argument("model", metavar="MODEL", help="the model's name")
-    add.add_argument("file", type=_existing, metavar="FILE", help="a CSV file, plain or gzip")
+    add.add_argument(
+        "file", type=_existing, metavar="FILE", help="a CSV file, plain or packed (gzip, zstd, zip)"
+    )
     which = add.add_mutually_exclusive_group()
     which.add_argument(
         "--version", type=int, metavar="N", help="the version that scores (default: the live one)"

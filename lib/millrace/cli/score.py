@@ -33,7 +33,7 @@ def score(
     model : str
         The model.
     file : Path
-        A CSV file, plain or gzip.
+        A CSV file, plain or packed (gzip, zstd, zip).
     options : dict
         Fields of :class:`millrace.contracts.ScoreSpec`; they go before those of the ``score.json`` there.
     output : Path, optional
