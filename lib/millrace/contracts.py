@@ -425,13 +425,25 @@ class RunStore(Protocol):
         ...
 
 
+_SCALARS = frozenset((bool, float, int, str, type(None)))
+_EXACT = frozenset((bool, int, str))
+"""Types of which a JSON value is one or is none."""
+
+
 def encode(value: Any) -> Any:
     """Turn a contract into JSON types; tuples become lists, dataclasses become objects."""
+    if type(value) in _SCALARS:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    # A profile holds a thousand values of each column: those need no look at each.
     if isinstance(value, Mapping):
+        if _SCALARS.issuperset(map(type, value.values())):
+            return {str(key): item for key, item in value.items()}
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
+        if _SCALARS.issuperset(map(type, value)):
+            return list(value)
         return [encode(item) for item in value]
     return value
 
@@ -474,10 +486,14 @@ def _decode(kind: Any, data: Any, path: str) -> Any:
     if origin is tuple:
         _expect(isinstance(data, (list, tuple)), data, path, "a list")
         item = typing.get_args(kind)[0]
+        if item in _EXACT and {item}.issuperset(map(type, data)):
+            return tuple(data)
         return tuple(_decode(item, part, f"{path}[{i}]") for i, part in enumerate(data))
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, Mapping), data, path, "an object")
         item = typing.get_args(kind)[1]
+        if item in _EXACT and {item}.issuperset(map(type, data.values())):
+            return dict(data)
         return {key: _decode(item, part, f"{path}.{key}") for key, part in data.items()}
     if kind is float:
         _expect(isinstance(data, (int, float)) and not isinstance(data, bool), data, path, "a number")

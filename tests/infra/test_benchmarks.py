@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import batch, cold_start, figures, warm_predict
+from benchmarks import batch, cold_start, figures, ingest, warm_predict
 from benchmarks.hosts import Handlers, Host, Store, event_of
 from benchmarks.models import Model, check, models
 from tests.infra.template import ROOT
 
 LOCK_LINE = re.compile(r"^([a-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
-PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver")
+PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver", "peer-ingest")
 
 
 @pytest.mark.parametrize("lock", PEERS)
 def test_the_peers_have_the_versions_that_we_have(lock: str) -> None:
     ours = dict(LOCK_LINE.findall((ROOT / "locks" / "main.txt").read_text("utf-8")))
     theirs = dict(LOCK_LINE.findall((ROOT / "locks" / f"{lock}.txt").read_text("utf-8")))
-    shared = {"numpy", "scikit-learn", "pandas", "joblib", "onnxruntime"} & theirs.keys()
+    shared = {"numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "onnxruntime"} & theirs.keys()
     assert shared
     assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
 
@@ -109,3 +109,11 @@ def test_a_batch_is_scored_in_every_way_with_the_same_outcome(ridge: Model) -> N
     [ours] = set(batch.OURS) & found["cpu_s"].keys()
     assert "sklearn" in found["cpu_s"]
     assert found["off_by"][ours] < 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(ingest.FILES))
+def test_both_passes_account_for_every_row_of_the_tables(name: str, tmp_path: Path) -> None:
+    write, _ = ingest.FILES[name]
+    with (tmp_path / "table.csv").open("w", encoding="utf-8", newline="") as out:
+        write(out, 60)
+    assert ingest.ours(tmp_path / "table.csv", tmp_path)["rows"] == 60

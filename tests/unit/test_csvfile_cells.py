@@ -29,6 +29,18 @@ TEXTS = [
     *("2024-01-31", "2024-02-30 10:00", "2024-01-31T23:59:59.123Z", "31/01/2024", "yes", "No"),
     *("0.1234567890123456", "12345678901234567890", "9007199254740993", "4.35e-320", "1_000", "３"),
     *("a long sentence without digits", "3f2a9c1e-77ab-4c1d-9f00-aabbccddeeff", "no 5 of these words here"),
+    *(
+        "R100",
+        "USD1,250.00",
+        "kr5",
+        "S01234",
+        "AB-12",
+        "a@b9.org",
+        "x_1=5",
+        "Infinity",
+        "not missing",
+        "Jan-5",
+    ),
 ]
 DIALECTS = [
     Dialect(),

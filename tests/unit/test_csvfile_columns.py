@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millrace.contracts import Chunk, Dialect
 from millrace.csvfile import Record, read_columns, read_records
-from millrace.csvfile.columns import _read_plain
 
 PIECES = [
     ",",
@@ -68,24 +66,12 @@ def test_columns_hold_what_records_hold(pieces: list[str], delimiter: str, encod
     ),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
 )
-def test_what_is_quoted_by_the_rules_is_read_quickly(rows: list[list[str]], end: str) -> None:
+def test_what_is_quoted_by_the_rules_is_read_back(rows: list[list[str]], end: str) -> None:
     def cell(text: str) -> str:
         return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') or not text else text
 
     data = "".join(",".join(map(cell, row)) + end for row in rows).encode()
-    found = _read_plain(data, Dialect(), 2)
-    assert found is not None
-    assert [list(pair) for pair in zip(*(c.to_pylist() for c in found), strict=True)] == rows
     assert columns(data, Dialect(), 2) == (rows, [])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b'a,b"c\n', b'a,"b"c\n', b'"a,b\n', b"a\n", b"a,\xff\n", b"a,b\0\n", b"\xef\xbb\xbfa,b\n"],
-    ids=["quote-inside", "after-quote", "open", "ragged", "no-utf-8", "nul", "mark"],
-)
-def test_what_could_be_read_in_two_ways_is_read_with_care(data: bytes) -> None:
-    assert _read_plain(data, Dialect(), 2) is None
 
 
 def test_records_are_found_again_by_their_rows() -> None:

@@ -53,6 +53,8 @@ class Wanted:
         Whether blank cells are missing: code -1, and so marked in a :class:`Spelled`.
     limit, sketch_size : int
         Of ``profile``: how many different texts are counted one by one, and the hashes that are kept of more.
+    longest_word : int
+        Of ``profile``: characters without digits that may be more than prose; all longer ones are not judged.
     """
 
     column: int
@@ -62,6 +64,7 @@ class Wanted:
     blanks: bool = True
     limit: int = 0
     sketch_size: int = 0
+    longest_word: int = 0
 
 
 class Values(NamedTuple):
@@ -218,12 +221,12 @@ def read_cells(
     text = data if seen is None else seen
     if len(text) >= 1 << 31:
         return None
-    room = text.count(b"\n") + text.count(b"\r") + 1
     # The kernel writes a text that is shorter than its bytes over them.
     written = (dialect.quote and dialect.quote.encode() in text) or (
         dialect.escape and dialect.escape.encode() in text
     )
     buffer = np.frombuffer(bytearray(text) if written else text, dtype=np.uint8)
+    room = int(library.csv_line_ends(buffer.ctypes.data, len(buffer))) + 1
     source = _Source(data, seen, dialect, chunk, width)
     with _Run(library, buffer, source, ascii_only, room, wanted) as run:
         return run.cells() if run.finished else None
@@ -311,7 +314,13 @@ class _Run:
             starts, sizes = np.empty(room, np.uint32), np.empty(room, np.int32)
             job.starts, job.sizes = starts.ctypes.data, sizes.ctypes.data
             return starts, sizes
-        profile = kernel.Profile(sequential=1, exact=1, limit=wanted.limit, sketch_size=wanted.sketch_size)
+        profile = kernel.Profile(
+            sequential=1,
+            exact=1,
+            limit=wanted.limit,
+            sketch_size=wanted.sketch_size,
+            longest_word=wanted.longest_word,
+        )
         self.kept.append(profile)
         job.profile = ctypes.pointer(profile)
         return ()

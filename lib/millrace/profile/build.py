@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["TIME_FORMATS", "profile_bytes", "profile_chunk"]
 
 _BATCH_ROWS = 4096
+_LONGEST_WORD = max(len("+infinity"), *map(len, MISSING_WORDS))
+"""Of the texts without a digit that are more than prose: numbers, booleans and words for missing."""
 _EXAMPLE_CHARACTERS = 80
+_NUMBER_STARTS = frozenset("+-.0123456789iInN")
+"""Of the texts that ``float`` reads."""
+_TIME_MARKS = re.compile("[-/. ]")
+"""One of them is in every time."""
 _DIGITS = re.compile(r"[0-9]+")
 _WORD = re.compile(r"[A-Za-z]+")
 _EXPONENT_CODE = re.compile(r"[0-9]+E[0-9]+")
@@ -124,7 +130,8 @@ def profile_bytes(data: bytes, layout: Layout, chunk: Chunk) -> tuple[Profile, l
 
     names = layout.names
     wanted = [
-        Wanted(index, "profile", limit=MAX_DISTINCT, sketch_size=SKETCH_SIZE) for index in range(len(names))
+        Wanted(*(index, "profile"), limit=MAX_DISTINCT, sketch_size=SKETCH_SIZE, longest_word=_LONGEST_WORD)
+        for index in range(len(names))
     ]
     cells = read_cells(data, layout.dialect, chunk, len(names), wanted)
     if cells is not None:
@@ -277,10 +284,14 @@ class _ColumnBuilder:
         self.tokens += words * times
         if words > 1:
             self.multiword += times
+        word = text.strip()
+        if word[0] not in _NUMBER_STARTS:  # most texts: an exception takes longer than a look
+            self._weigh_word(word, times)
+            return
         try:
             value = read_number(text)
         except ValueError:
-            self._weigh_word(text.strip(), times)
+            self._weigh_word(word, times)
             return
         self.plain.add(value, times)
         digits = text.strip().lstrip("+-")
@@ -338,7 +349,7 @@ class _ColumnBuilder:
 
     @staticmethod
     def _formats(text: str) -> tuple[str, ...]:
-        if len(text) > 40:
+        if len(text) > 40 or not _TIME_MARKS.search(text):
             return ()
         if text[4:5] == "-":
             return ("iso8601",)

@@ -26,7 +26,7 @@ __all__ = [
     "library",
 ]
 
-ABI = 3
+ABI = 5
 """Of ``source/csv.h``: raised when a function or a structure changes."""
 NAME = "kernel.so"
 
@@ -81,7 +81,7 @@ class Profile(ctypes.Structure):
         *(("dotted", Evidence), ("undotted", Evidence)),
         *(("sketch", _pointer), ("sketched", _int64), ("threshold", _uint64)),
         *(("distinct", Texts), ("others", Texts)),
-        *((name, _int64) for name in ("exact", "limit", "sketch_size")),
+        *((name, _int64) for name in ("exact", "limit", "sketch_size", "longest_word")),
     )
 
 
@@ -154,6 +154,8 @@ def _declare(loaded: Any) -> None:
     loaded.csv_run.restype = _int32
     loaded.csv_number.argtypes = (jobs, _pointer, _int64)
     loaded.csv_number.restype = _int32
+    loaded.csv_line_ends.argtypes = (_pointer, _int64)
+    loaded.csv_line_ends.restype = _int64
     loaded.csv_gather.argtypes = (_pointer, _pointer, _pointer, _int64, _pointer, _pointer)
     loaded.csv_gather.restype = None
     loaded.csv_done.argtypes = (chunk, jobs, _int64)

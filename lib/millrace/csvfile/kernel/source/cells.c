@@ -469,32 +469,35 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         weigh_example(p, text, size);
         return FINISHED;
     }
-    int64_t words = 0, marks = 0, runs = 0, digits = 0, characters = 0, blank = 1, letter = 0;
+    int64_t words = 0, marks = 0, runs = 0, digits = 0, foreign = 0, characters = 0, blank = 1, letter = 0;
     int64_t first = 0, end = 0; /* without the blanks around it */
-    if (size > 16) {
-        for (int64_t i = 0; i < size;) {
-            int64_t space = blank_at(text + i, size - i);
-            if (space) {
-                characters++, i += space, blank = 1, letter = 0;
-                continue;
-            }
-            if (!words) first = i;
-            end = i + 1;
-            int is_start = (text[i] & 0xC0) != 0x80, now = is_letter(text[i]);
-            characters += is_start, marks += is_start;
-            words += blank, blank = 0;
-            runs += now && !letter, letter = now;
-            digits += is_digit(text[i++]);
+    for (int64_t i = 0; i < size;) {
+        int64_t space = blank_at(text + i, size - i);
+        if (space) {
+            characters++, i += space, blank = 1, letter = 0;
+            continue;
         }
-        /* Prose for sure: no word for missing, no boolean, no number in any style, no time. */
-        if (marks > 16 && (!digits || runs >= 5 || (marks > 40 && runs >= 2))) {
-            p->count += times;
-            p->tokens += words * times;
-            p->multiword += (words > 1) * times;
-            if (characters > p->longest) p->longest = characters;
-            weigh_example(p, text + first, end - first);
-            return FINISHED;
-        }
+        if (!words) first = i;
+        int byte = text[i++], is_start = (byte & 0xC0) != 0x80, now = is_letter(byte);
+        end = i;
+        characters += is_start, marks += is_start;
+        words += blank, blank = 0;
+        runs += now && !letter, letter = now;
+        digits += is_digit(byte);
+        foreign += byte == '@' || byte == '=' || byte == '&' || byte == '_' || byte == '?';
+    }
+    /* Prose for sure: no word for missing, no boolean, no number in any style, no time. With digits and a letter
+       first those have a blank. */
+    int prose = marks > p->longest_word;
+    if (digits)
+        prose = runs >= 5 || (runs >= 2 && (foreign || marks > 40)) || (words == 1 && is_letter(text[first]));
+    if (prose) {
+        p->count += times;
+        p->tokens += words * times;
+        p->multiword += (words > 1) * times;
+        if (characters > p->longest) p->longest = characters;
+        weigh_example(p, text + first, end - first);
+        return FINISHED;
     }
     int32_t other = number_of(&p->others, text, size, hashed ? hash : hash_of(text, size));
     if (other < 0) return NO_MEMORY;

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define CSV_ABI 3
+#define CSV_ABI 5
 
 struct span {
     uint32_t start, size;
@@ -58,7 +58,7 @@ struct profile {
     uint64_t threshold;
     struct texts distinct; /* while exact */
     struct texts others;   /* for Python to judge */
-    int64_t exact, limit, sketch_size;
+    int64_t exact, limit, sketch_size, longest_word;
 };
 
 enum { NUMBERS = 1, TIMES = 2, CODES = 3, SPANS = 4, PROFILE = 5 };
@@ -106,6 +106,9 @@ int32_t csv_run(struct chunk *chunk, struct job *jobs, int64_t count);
 
 /* Number a text among those of a job: what comes first has the lowest number. Returns -1 without memory. */
 int32_t csv_number(struct job *job, const uint8_t *text, int64_t size);
+
+/* Return how many bytes are a line feed or a carriage return: as many lines at most, but for the last. */
+int64_t csv_line_ends(const uint8_t *data, int64_t size);
 
 /* Copy texts one behind the other and note the end of each; a size below 0 counts as 0. */
 void csv_gather(const uint8_t *data, const uint32_t *starts, const int32_t *sizes, int64_t count, uint8_t *out,

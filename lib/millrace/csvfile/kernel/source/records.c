@@ -329,3 +329,15 @@ int32_t csv_run(struct chunk *chunk, struct job *jobs, int64_t count)
     for (int64_t j = 0; j < count && state == FINISHED; j++) state = csv_finish(jobs + j);
     return state;
 }
+
+int64_t csv_line_ends(const uint8_t *data, int64_t size)
+{
+    int64_t count = 0;
+    for (int64_t start = 0; start < size; start += 65536) {
+        int64_t end = start + 65536 < size ? start + 65536 : size;
+        uint32_t part = 0;
+        for (int64_t i = start; i < end; i++) part += data[i] == '\n' || data[i] == '\r';
+        count += part;
+    }
+    return count;
+}
