@@ -117,36 +117,34 @@ def ours(file: Path, out: Path) -> dict[str, Any]:
     from millrace.profile import Profile, decide_schema, merge, profile_bytes
 
     size = file.stat().st_size
-    with file.open("rb") as source:
-        sniffed = sniff(source.read(HEAD_BYTES), complete=size <= HEAD_BYTES)
-        source.seek(0)
-        found = find_chunks(iter(functools.partial(source.read, 1 << 20), b""), sniffed.dialect, CHUNK_BYTES)
+    source = os.open(file, os.O_RDONLY)
+
+    def read(start: int, end: int) -> bytes:
+        return os.pread(source, end - start, start)
+
+    sniffed = sniff(read(0, HEAD_BYTES), complete=size <= HEAD_BYTES)
+    found = find_chunks(read, size, sniffed.dialect, CHUNK_BYTES)
     layout = Layout(
         *("bucket", "key", "", size, found.dialect, sniffed.names, found.chunks),
         notes=sniffed.notes + found.notes,
     )
-
-    def chunk_of(number: int) -> bytes:
-        chunk = layout.chunks[number]
-        with file.open("rb") as source:
-            source.seek(chunk.start)
-            return source.read(chunk.end - chunk.start)
-
     clock = [(time.process_time(), time.perf_counter())]
     parts = [
-        json.dumps(encode(profile_bytes(chunk_of(chunk.number), layout, chunk)[0])) for chunk in layout.chunks
+        json.dumps(encode(profile_bytes(read(chunk.start, chunk.end), layout, chunk)[0]))
+        for chunk in layout.chunks
     ]
     schema = decide_schema(merge(decode(Profile, json.loads(part)) for part in parts), layout, Spec())
     clock.append((time.process_time(), time.perf_counter()))
     rows = 0
     for chunk in layout.chunks:
-        converted = convert_bytes(chunk_of(chunk.number), schema, layout, chunk)
+        converted = convert_bytes(read(chunk.start, chunk.end), schema, layout, chunk)
         table = converted.table
         rows += len(table) + len(converted.rejects)
         block = write_block(schema, table.columns, table.target, table.record)
         (out / f"{chunk.number}.npz").write_bytes(block)
         (out / f"{chunk.number}.parquet").write_bytes(to_parquet(converted, schema))
     clock.append((time.process_time(), time.perf_counter()))
+    os.close(source)
     (start, wall), (profiled, _), (end, wall_end) = clock
     return {
         "profile_s": profiled - start,
