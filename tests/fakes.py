@@ -187,6 +187,9 @@ class MemoryRunStore:
         self._done[run_id, name].add(part)
         return self._progress(run_id, name)
 
+    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
+        return frozenset(self._done.get((run_id, name), ()))
+
     def add_usage(self, run_id: str, usage: Usage) -> None:
         before = vars(self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0)))
         kept = {"function": usage.function, "memory_mb": usage.memory_mb}

@@ -41,6 +41,7 @@ class World:
     executions: MemoryExecutions = field(default_factory=MemoryExecutions)
     max_file_bytes: int = 1 << 20
     width: int = 1
+    window: int = 0
     min_chunk_bytes: int = 1
     max_chunk_bytes: int = 1 << 20
     max_file_bytes: int = 1 << 30
@@ -74,6 +75,7 @@ class World:
             stream=self.stream,
             tasks=self.tasks,
             width=self.width,
+            window=self.window,
             min_chunk_bytes=self.min_chunk_bytes,
             max_chunk_bytes=self.max_chunk_bytes,
             max_file_bytes=self.max_file_bytes,
@@ -86,14 +88,18 @@ class World:
             data=self.data,
             artifacts=self.artifacts,
             runs=self.runs,
+            stream=self.stream,
             tasks=self.tasks,
             heartbeat_s=60,
         )
 
     def work_all(self) -> list[Outcome]:
-        """Give every record on the stream to a worker."""
+        """Give every record on the stream to a worker, those that follow included."""
         assert isinstance(self.stream, MemoryStream)
-        return [self.work(record) for record in self.stream.take()]
+        outcomes: list[Outcome] = []
+        while records := self.stream.take():
+            outcomes += [self.work(record) for record in records]
+        return outcomes
 
     def decide(self, run_id: str) -> Schema:
         self.runs.update(run_id, state="DECIDING")

@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, An
             data=job.ports.data,
             artifacts=job.ports.artifacts,
             runs=job.ports.runs,
+            stream=job.ports.stream,
             tasks=job.ports.tasks,
             heartbeat_s=job.settings.heartbeat_s,
         )

@@ -151,6 +151,8 @@ class Descriptor:
     chunk: int
     token: str
     """The Step Functions task token that the pass answers to."""
+    ahead: int = 0
+    """Which chunk goes onto the stream when this one is done: the one so many further on; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -410,6 +412,10 @@ class RunStore(Protocol):
 
     def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
         """Mark part ``part`` done, once, and return the progress after it."""
+        ...
+
+    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
+        """Return the parts that are marked done."""
         ...
 
     def add_usage(self, run_id: str, usage: Usage) -> None:

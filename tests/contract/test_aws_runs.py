@@ -103,6 +103,16 @@ def test_beginning_a_pass_again_keeps_what_is_done(store: RunStore) -> None:
     assert store.complete_part("cars-1", "profile", 1) == PassProgress(1, 3, "t2")
 
 
+def test_the_parts_that_are_done_are_known_by_number(store: RunStore) -> None:
+    store.open(make_run())
+    assert store.parts_done("cars-1", "profile") == frozenset()
+    store.start_pass("cars-1", "profile", total=12, token="t1")
+    for part in (11, 3, 3):
+        store.complete_part("cars-1", "profile", part)
+    assert store.parts_done("cars-1", "profile") == {3, 11}
+    assert store.parts_done("cars-1", "convert") == frozenset()
+
+
 def test_passes_are_counted_apart(store: RunStore) -> None:
     store.open(make_run())
     store.start_pass("cars-1", "profile", total=1)

@@ -40,6 +40,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "FanOutFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
+        ("kinesis:PutRecords", "stream/"): "Lets the next chunk follow, of a file with more than the window.",
         **_MAPPING,
     },
     "AssembleFunction": {

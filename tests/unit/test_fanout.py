@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,10 @@ from millrace.fanout import (
     encode_descriptor,
     fail_pass,
     heartbeats,
+    release_next,
     spread,
 )
-from tests.fakes import MemoryRunStore, MemoryStream, MemoryTasks
+from tests.fakes import MemoryRunStore, MemoryStream, MemoryTasks, make_run
 
 
 def descriptors(count: int, token: str = "token") -> list[Descriptor]:
@@ -156,3 +158,82 @@ def test_a_heartbeat_that_fails_does_not_stop_the_work(caplog: pytest.LogCapture
     assert state.wanted
     assert state.missed >= 3
     assert "A heartbeat was not taken, 3 so far" in caplog.text
+
+
+def windowed(chunks: int, window: int) -> tuple[MemoryRunStore, MemoryStream, MemoryTasks]:
+    runs, stream, tasks = MemoryRunStore(), MemoryStream(), MemoryTasks()
+    runs.open(make_run())
+    begin_pass("cars-1", "profile", chunks=chunks, token="t", runs=runs, stream=stream, window=window)
+    return runs, stream, tasks
+
+
+def work(record: bytes, runs: MemoryRunStore, stream: MemoryStream, tasks: MemoryTasks) -> int:
+    """Take a chunk as a worker does whose result is there when the chunk is marked; return its number."""
+    descriptor = decode_descriptor(record)
+    replayed = descriptor.chunk in runs.parts_done("cars-1", "profile")
+    release_next(descriptor, replayed=replayed, runs=runs, stream=stream)
+    complete_chunk(descriptor, runs=runs, tasks=tasks)
+    return descriptor.chunk
+
+
+@given(st.integers(1, 40), st.integers(0, 12), st.randoms(use_true_random=False))
+def test_every_chunk_comes_once_and_no_more_than_the_window_wait(
+    chunks: int, window: int, random: Random
+) -> None:
+    runs, stream, tasks = windowed(chunks, window)
+    waiting, seen = stream.take(), []
+    while waiting:
+        assert len(waiting) <= (window or chunks)
+        seen.append(work(waiting.pop(random.randrange(len(waiting))), runs, stream, tasks))
+        waiting += stream.take()
+    assert sorted(seen) == list(range(chunks))
+    assert tasks.answers["t"][0] == "success"
+
+
+@given(st.integers(2, 30), st.integers(1, 5))
+def test_records_that_come_twice_do_not_multiply(chunks: int, window: int) -> None:
+    runs, stream, tasks = windowed(chunks, window)
+    waiting, deliveries = stream.take(), 0
+    while waiting:
+        record = waiting.pop(0)
+        for _ in range(2):
+            work(record, runs, stream, tasks)
+            deliveries += 1
+        waiting += stream.take()
+    assert deliveries == 2 * chunks
+
+
+def test_a_worker_that_dies_before_its_mark_releases_again() -> None:
+    runs, stream, tasks = windowed(5, 1)
+    (first,) = stream.take()
+    descriptor = decode_descriptor(first)
+    release_next(descriptor, replayed=False, runs=runs, stream=stream)  # and it dies
+    assert work(first, runs, stream, tasks) == 0
+    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 1]
+
+
+def test_a_pass_begun_again_goes_on_with_the_first_open_chunk_of_each_chain() -> None:
+    runs, stream, _ = windowed(9, 3)
+    stream.take()
+    for chunk in (0, 1, 3, 4, 7):
+        runs.complete_part("cars-1", "profile", chunk)
+    begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, window=3)
+    assert [decode_descriptor(record).chunk for record in stream.take()] == [6, 2]
+    for chunk in range(9):
+        runs.complete_part("cars-1", "profile", chunk)
+    begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, window=3)
+    assert len(stream.take()) == 1, "somebody must answer the new token"
+
+
+@given(st.integers(1, 8), st.integers(1, 5))
+def test_a_chunk_that_follows_goes_to_the_shard_of_the_one_before(shards: int, each: int) -> None:
+    window = shards * each
+    runs, stream, tasks = windowed(3 * window + 1, window)
+    width = 2**128 // shards
+    while stream.records:
+        records, stream.records = stream.records, []
+        counts = [0] * shards
+        for data, _, hash_key in records:
+            counts[min(int(hash_key) // width, shards - 1)] += 1
+            work(data, runs, stream, tasks)
+        assert max(counts) - min(counts) <= 1

@@ -97,7 +97,7 @@ MESSY = (
 @pytest.mark.parametrize("width", [1, 2, 7, 64])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 def test_a_file_looked_through_in_parallel_is_the_file_read_in_one_go(width: int, compressed: bool) -> None:
-    one, many = World(), World(width=width)
+    one, many = World(), World(width=width, window=3)
     whole = one.prepare(MESSY)
     run_id = many.upload(gzip.compress(MESSY) if compressed else MESSY).run_id
     many.fan_out(run_id, "scan", "token-scan")

@@ -208,6 +208,17 @@ class DynamoRunStore:
                 ) from None
         return _progress(answer["Attributes"])
 
+    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
+        """Return the parts that are marked done."""
+        with translated(self._where(run_id)):
+            answer = self._db.query(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk AND sk = :sk",
+                ExpressionAttributeValues={":pk": {"S": f"run#{run_id}"}, ":sk": {"S": f"pass#{name}"}},
+                ConsistentRead=True,
+            )
+        return frozenset(int(part) for item in answer["Items"] for part in item.get("done", {}).get("NS", []))
+
     def add_usage(self, run_id: str, usage: Usage) -> None:
         """Add to what the run used."""
         with translated(self._where(run_id)):

@@ -76,9 +76,23 @@ class FanOutSettings(Settings):
     max_chunk_bytes: int
 
     @property
-    def width(self) -> int:
+    def lanes(self) -> int:
         """How many chunks are worked on at once; a template cannot multiply, so it is done here."""
         return self.shard_count * self.parallelization_factor
+
+    @property
+    def width(self) -> int:
+        """How many chunks a large file is cut into.
+
+        A shard's lanes get chunks by the hash of a key, so some get more than others: with several chunks
+        for each lane they even out. A shard with one lane gets its share exactly.
+        """
+        return self.lanes * (4 if self.parallelization_factor > 1 else 2)
+
+    @property
+    def window(self) -> int:
+        """How many chunks of one pass are on the stream at once: in each lane the next one is waiting."""
+        return 2 * self.lanes
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,7 @@ class PreprocessSettings(Settings):
     """``preprocess``."""
 
     data_bucket: str
+    stream: str
     heartbeat_s: int
 
 

@@ -1,7 +1,14 @@
 """The fan-out protocol: descriptors, completion, failure."""
 
 from millrace.fanout.descriptors import decode_descriptor, encode_descriptor, spread
-from millrace.fanout.protocol import Heartbeat, begin_pass, complete_chunk, fail_pass, heartbeats
+from millrace.fanout.protocol import (
+    Heartbeat,
+    begin_pass,
+    complete_chunk,
+    fail_pass,
+    heartbeats,
+    release_next,
+)
 
 __all__ = [
     "Heartbeat",
@@ -11,5 +18,6 @@ __all__ = [
     "encode_descriptor",
     "fail_pass",
     "heartbeats",
+    "release_next",
     "spread",
 ]

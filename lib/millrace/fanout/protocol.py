@@ -11,25 +11,45 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from millrace.contracts import Descriptor, PassName, PassProgress, RunError, RunStore
 from millrace.errors import MillraceError
 from millrace.fanout.descriptors import spread
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 
-__all__ = ["Heartbeat", "begin_pass", "complete_chunk", "fail_pass", "heartbeats"]
+__all__ = ["Heartbeat", "begin_pass", "complete_chunk", "fail_pass", "heartbeats", "release_next"]
 
 _log = logging.getLogger(__name__)
 
 
 def begin_pass(
-    run_id: str, pass_name: PassName, *, chunks: int, token: str, runs: RunStore, stream: DescriptorStream
+    run_id: str,
+    pass_name: PassName,
+    *,
+    chunks: int,
+    token: str,
+    runs: RunStore,
+    stream: DescriptorStream,
+    window: int = 0,
 ) -> None:
     """Begin a pass, or begin it again: chunks already done are found done by their workers.
 
     The set stands before the first descriptor is on the stream, so no worker can find it absent.
+
+    Parameters
+    ----------
+    run_id, pass_name, token : str
+        The run, the pass, and the task token that it answers to.
+    chunks : int
+        How many there are.
+    runs, stream
+        Run records, and the stream of descriptors.
+    window : int
+        Most descriptors to be on the stream at once, 0 for all: a file of many chunks must not fill the
+        stream before a small one that comes after it. Each chunk that is done lets the next one follow.
 
     Raises
     ------
@@ -37,7 +57,41 @@ def begin_pass(
         The stream refuses records; the call may be repeated as it is.
     """
     runs.start_pass(run_id, pass_name, total=chunks, token=token)
-    stream.put(spread([Descriptor(run_id, pass_name, chunk, token) for chunk in range(chunks)]))
+    ahead = window if 0 < window < chunks else 0
+    todo: Iterable[int] = range(chunks)
+    if ahead:
+        # Of every chain the first chunk that is not done; when all are, one, so that its worker answers.
+        done = runs.parts_done(run_id, pass_name)
+        chains = (range(first, chunks, ahead) for first in range(ahead))
+        first = (next((chunk for chunk in chain if chunk not in done), None) for chain in chains)
+        todo = [chunk for chunk in first if chunk is not None] or [0]
+    stream.put(spread([Descriptor(run_id, pass_name, chunk, token, ahead) for chunk in todo]))
+
+
+def release_next(
+    descriptor: Descriptor, *, replayed: bool, runs: RunStore, stream: DescriptorStream
+) -> Descriptor | None:
+    """Put the chunk onto the stream that follows this one, before this one is marked done.
+
+    Should the worker die in between, the stream delivers its record again, and the chunk is released again.
+    A replay of a chunk that is marked releases nothing: otherwise a record that came twice would let four
+    follow, and those eight.
+
+    Raises
+    ------
+    TransientError
+        The stream refuses the record; the call may be repeated as it is.
+    """
+    if not descriptor.ahead:
+        return None
+    if replayed and descriptor.chunk in runs.parts_done(descriptor.run_id, descriptor.pass_name):
+        return None
+    progress = runs.get(descriptor.run_id).progress[descriptor.pass_name]
+    following = replace(descriptor, chunk=descriptor.chunk + descriptor.ahead, token=progress.token)
+    if following.chunk >= progress.total:
+        return None
+    stream.put(spread([following]))
+    return following
 
 
 def complete_chunk(descriptor: Descriptor, *, runs: RunStore, tasks: TaskTokens) -> PassProgress:

@@ -54,6 +54,7 @@ def fan_out(
     stream: DescriptorStream,
     tasks: TaskTokens,
     width: int,
+    window: int,
     min_chunk_bytes: int,
     max_chunk_bytes: int,
     max_file_bytes: int,
@@ -72,7 +73,9 @@ def fan_out(
     runs, stream, tasks
         Run records, the stream of descriptors, and answers to task tokens.
     width : int
-        How many chunks are worked on at once.
+        How many chunks a file is cut into that is large enough.
+    window : int
+        Most descriptors of a pass to be on the stream at once, 0 for all.
     min_chunk_bytes, max_chunk_bytes : int
         Bounds of a chunk's size.
     max_file_bytes : int
@@ -96,7 +99,15 @@ def fan_out(
             if pass_name == "scan":  # there was nothing to do in parallel
                 tasks.succeed(token, {"run_id": run_id, "pass_name": pass_name, "chunks": 0})
                 return layout
-        begin_pass(run_id, pass_name, chunks=len(layout.chunks), token=token, runs=runs, stream=stream)
+        begin_pass(
+            run_id,
+            pass_name,
+            chunks=len(layout.chunks),
+            token=token,
+            runs=runs,
+            stream=stream,
+            window=window,
+        )
     return layout
 
 

@@ -15,8 +15,8 @@ from millrace.contracts import (
     RunStore,
 )
 from millrace.errors import MillraceError, NotFound
-from millrace.fanout import complete_chunk, fail_pass, heartbeats
-from millrace.fanout.ports import TaskTokens
+from millrace.fanout import complete_chunk, fail_pass, heartbeats, release_next
+from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.failure import run_error
 from millrace.runs.progress import read_layout, read_ranges, read_schema, write_json
 
@@ -36,6 +36,7 @@ def preprocess(
     data: ObjectStore,
     artifacts: ObjectStore,
     runs: RunStore,
+    stream: DescriptorStream,
     tasks: TaskTokens,
     heartbeat_s: float,
 ) -> Outcome:
@@ -51,8 +52,8 @@ def preprocess(
         Which chunk, in which pass, of which run.
     data, artifacts : ObjectStore
         The data bucket and the artifact bucket.
-    runs, tasks
-        Run records, and answers to task tokens.
+    runs, stream, tasks
+        Run records, the stream of descriptors, and answers to task tokens.
     heartbeat_s : float
         Seconds between heartbeats.
 
@@ -69,6 +70,7 @@ def preprocess(
             if not _has_result(descriptor, artifacts):
                 _work(descriptor, data, artifacts, runs)
                 outcome = "done"
+            release_next(descriptor, replayed=outcome == "replayed", runs=runs, stream=stream)
             complete_chunk(descriptor, runs=runs, tasks=tasks)
             return outcome
     except MillraceError as error:
