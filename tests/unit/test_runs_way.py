@@ -14,6 +14,7 @@ from millrace.contracts import RunError, decode
 from millrace.errors import BadInput, Misconfigured, NotFound, TooLarge, TransientError
 from millrace.fanout import decode_descriptor
 from millrace.features.blocks import read_blocks
+from millrace.runs import fan_out as fan_out_module
 from millrace.runs.collect import add_up
 from millrace.runs.fan_out import chunk_bytes
 from millrace.runs.progress import read_schema
@@ -183,6 +184,32 @@ def test_a_file_in_another_encoding_is_read_where_it_lies(world: World) -> None:
     assert run.rows_kept == 50
     assert any("Windows-1252" in warning for warning in run.warnings)
     assert keys.source(run_id) not in set(artifacts(world).list(""))
+
+
+def test_more_columns_than_a_run_takes_are_refused_before_the_file_is_cut(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan_out_module, "MAX_COLUMNS", 2)
+    run_id = world.upload(CARS).run_id
+    for pass_name in ("scan", "profile"):
+        with pytest.raises(TooLarge) as caught:
+            world.fan_out(run_id, pass_name, "t1")  # type: ignore[arg-type]
+        assert caught.value.code == "columns-too-many"
+        assert "3 columns" in caught.value.what
+    assert stream(world).records == []
+
+
+def test_more_chunks_than_a_run_takes_are_refused_before_the_file_is_cut(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan_out_module, "MAX_CHUNKS", 3)
+    world.max_chunk_bytes = len(CARS) // 4
+    for key, data in (("a", CARS), ("b", gzip.compress(CARS))):
+        run_id = world.upload(data, f"datasets/{key}/x.csv").run_id
+        with pytest.raises(TooLarge) as caught:
+            world.fan_out(run_id, "scan", "t1")
+        assert caught.value.code == "chunks-too-many"
+    assert stream(world).records == []
 
 
 BAD_FILES = {

@@ -27,17 +27,22 @@ from millrace.contracts import (
     RunStore,
     decode,
 )
-from millrace.errors import BadInput, NotFound
+from millrace.errors import BadInput, NotFound, TooLarge
 from millrace.fanout import begin_pass, heartbeats
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.registry.registry import Registry
 from millrace.runs.progress import read_layout, read_parts, read_ranges, write_json
 from millrace.runs.score import columns_kept, match_names
 
-__all__ = ["HEARTBEAT_S", "chunk_bytes", "fan_out", "pass_named"]
+__all__ = ["HEARTBEAT_S", "MAX_CHUNKS", "MAX_COLUMNS", "chunk_bytes", "fan_out", "pass_named"]
 
 HEARTBEAT_S = 20.0
 """Cutting a large or compressed file takes longer than the task's heartbeat interval."""
+
+MAX_COLUMNS = 10_000
+"""Most columns of a file: profile, schema and signature have an entry for each."""
+MAX_CHUNKS = 10_000
+"""Most chunks of a file: which of them are done is one item in the table, of 400 KB at most."""
 
 _STATES: dict[PassName, RunState] = {"profile": "PROFILING", "convert": "CONVERTING", "score": "SCORING"}
 _PASSES: tuple[PassName, ...] = ("scan", *_STATES)
@@ -176,7 +181,7 @@ class _Cutting:
         if sniffed is None:
             return None
         body = csvfile.body_of(source.head, sniffed.dialect)
-        ranges = csvfile.ranges_of(body, source.size_bytes, self.target_bytes(source.size_bytes))
+        ranges = csvfile.ranges_of(body, source.size_bytes, self._target(source))
         if len(ranges) < 2:
             return None
         parts = tuple(Chunk(number, start, end, 0, 0) for number, (start, end) in enumerate(ranges))
@@ -205,7 +210,7 @@ class _Cutting:
         else:
             ranges = self._scanned(scans)
         body = csvfile.body_of(source.head, sniffed.dialect)
-        target = self.target_bytes(source.size_bytes)
+        target = self._target(source)
         if not scans:
             cut = csvfile.find_chunks(source.read, source.size_bytes, sniffed.dialect, target)
         else:
@@ -224,6 +229,22 @@ class _Cutting:
         for number, text in enumerate(found):
             scans[number] = decode(csvfile.RangeScan, json.loads(text))
         return tuple((part.start, part.end) for part in parts)
+
+    def _target(self, source: _Source) -> int:
+        target = self.target_bytes(source.size_bytes)
+        if source.size_bytes > MAX_CHUNKS * target:
+            raise TooLarge(
+                f"The file would be cut into {-(-source.size_bytes // target):,} chunks; the limit is "
+                f"{MAX_CHUNKS:,}",
+                code="chunks-too-many",
+                where=self._where,
+                remedy="Raise the stack's parameter MaxChunkBytes, or upload the file in parts.",
+            )
+        return target
+
+    @property
+    def _where(self) -> str:
+        return f"s3://{self.run.bucket}/{self.run.key}"
 
     def _upload(self) -> tuple[_Source, csvfile.Sniffed | None]:
         """Return the upload, and what its head says; None when it must be unpacked first."""
@@ -263,12 +284,18 @@ class _Cutting:
         run = self.run
         fields = _signature(run, self.artifacts)
         sniffed = csvfile.sniff(head, complete=complete, expected=_expected(run, fields))
+        if len(sniffed.names) > MAX_COLUMNS:
+            raise TooLarge(
+                f"The file has {len(sniffed.names):,} columns; the limit is {MAX_COLUMNS:,}",
+                code="columns-too-many",
+                where=self._where,
+                remedy="Leave out columns that nothing can be learned from, or put several into one text.",
+            )
         if run.score is None:
             return sniffed
         # Refused now, before the chunks are looked for.
-        where = f"s3://{run.bucket}/{run.key}"
-        names = match_names(sniffed.names, sniffed.dialect.header, fields, where)
-        columns_kept(names, run.score, where)
+        names = match_names(sniffed.names, sniffed.dialect.header, fields, self._where)
+        columns_kept(names, run.score, self._where)
         return replace(sniffed, names=names)
 
 

@@ -1,0 +1,385 @@
+"""How fast a file goes through the fan-out, beside the ideal, and how long a small one waits behind it.
+
+``make bench NAME=fanout`` measures one and two workers on an embedded AWS of its own: the time from the first
+call of ``fan_out`` to the last chunk of both passes. The ideal is the bytes divided by the workers and by one
+worker's rate, as Lambda's report lines tell it. Then a small file is uploaded while a large one is in the
+stream. The simulator takes the measured rates to 8, 64 and 512 shards, under the limits of Kinesis and of
+Lambda; a pass is one state of Step Functions however many chunks it has, so none of its limits is near.
+
+``ARGS=--large`` sends a file of 2 GB through, to a model, instead, and tells each function's most memory.
+
+The last line is one JSON object. Measured: per number of workers ``wall_s``, ``ideal_s`` and ``budget_s``,
+which is 1.25 x ideal + 3 s. Simulated: the same by number of shards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import heapq
+import itertools
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.aws.runs import DynamoRunStore
+from millrace.contracts import TERMINAL_STATES, Run
+from millrace.edge.settings import FanOutSettings
+from millrace.local.platform import Platform
+from millrace.runs.fan_out import chunk_bytes
+from millrace.runs.ingest import run_id_of
+
+ROOT = Path(__file__).resolve().parents[1]
+MB = 1_000_000
+FILE_BYTES = 96 * MB
+CHUNK_BYTES = 8 << 20
+SMALL_BYTES = MB // 2
+LARGE_BYTES = 2000 * MB
+WAIT_S = 1800
+CONCURRENCY = 1000
+"""Environments at once of an account, unless it asked for more (Lambda quotas); as many are added in 10 s."""
+POLL_S = 1.0
+"""How often Lambda asks an idle shard for records (Lambda developer guide, "Kinesis")."""
+SIMULATED = (8, 64, 512)
+SIMULATED_BYTES = 4 << 30
+_REPORT = re.compile(r"^REPORT .*?\tDuration: ([0-9.]+) ms.*?Max Memory Used: ([0-9]+) MB", re.MULTILINE)
+_INIT = re.compile(r"Init Duration: ([0-9.]+) ms")
+
+
+def write_table(path: Path, size_bytes: int) -> None:
+    """Write a table with text, quoted line breaks, letters beyond ASCII, numbers and a target."""
+    chance = random.Random(7)
+    towns = ("Zürich", "Genève", "東京", "Oslo", "Lima", "Graz")
+    block = []
+    for _ in range(20_000):
+        amount = chance.gauss(50, 20)
+        note = chance.choice(("ok", 'said ""no""', "two\nlines", "a, b; c", "late"))
+        label = int(amount + chance.gauss(0, 10) > 55)
+        cells = (
+            f'{chance.choice(towns)},{amount:.3f},{chance.randrange(10**6)},{chance.random():.6f},"{note}"'
+        )
+        block.append(f"{cells},2024-{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d},{label}\r\n")
+    text = "".join(block).encode()
+    with path.open("wb") as out:
+        out.write(b"town,amount,code,share,note,day,target\r\n")
+        for _ in range(max(1, size_bytes // len(text))):
+            out.write(text)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a function's report lines tell, in seconds and MB."""
+
+    durations_s: tuple[float, ...]
+    starts_s: tuple[float, ...]
+    peak_mb: int
+
+
+class Stack:
+    """A stack of its own, with a number of shards and of lanes a shard."""
+
+    def __init__(self, platform: Platform, **parameters: int) -> None:
+        self.platform = platform
+        outputs = platform.deploy(parameters={name: str(value) for name, value in parameters.items()})
+        self._machine = outputs["StateMachineArn"]
+        self._bucket = outputs["DataBucket"]
+        self._s3 = platform.client("s3")
+        self._runs = DynamoRunStore(outputs["RunsTable"], platform.client("dynamodb"))
+
+    def upload(self, dataset: str, file: Path) -> str:
+        """Upload a file to learn from; return its run."""
+        key = f"datasets/{dataset}/{file.name}"
+        spec = json.dumps({"target": "target", "budget": "quick"}).encode()
+        self._s3.put_object(Bucket=self._bucket, Key=f"datasets/{dataset}/spec.json", Body=spec)
+        self._s3.upload_file(str(file), self._bucket, key)
+        version = self._s3.head_object(Bucket=self._bucket, Key=key)["VersionId"]
+        return run_id_of(self._bucket, dataset, key, version)
+
+    def follow(self, run_id: str) -> Iterator[tuple[float, Run]]:
+        """Yield the run, and when, until nobody wants more or it has ended."""
+        began = time.perf_counter()
+        while time.perf_counter() < began + WAIT_S:
+            with contextlib.suppress(Exception):  # it may not be opened yet
+                run = self._runs.get(run_id)
+                yield time.perf_counter(), run
+                if run.state == "FAILED":
+                    raise SystemExit(f"{run_id} failed: {run.error}")
+                if run.state in TERMINAL_STATES:
+                    return
+            time.sleep(0.05)
+        raise SystemExit(f"{run_id} did not end in {WAIT_S} s")
+
+    def fan_out_s(self, run_id: str) -> dict[str, float]:
+        """Return when each pass of a run began and ended; nothing is learned afterwards."""
+        seen: dict[str, float] = {}
+        for moment, run in self.follow(run_id):
+            for name, state in (("profile", "PROFILING"), ("convert", "CONVERTING")):
+                if run.state == state:
+                    seen.setdefault(f"{name} began", moment)
+                if name in run.progress and run.progress[name].complete:
+                    seen.setdefault(f"{name} ended", moment)
+            if "convert ended" in seen:
+                break
+        name = f"{run_id}-1"
+        states = self.platform.client("stepfunctions")
+        states.stop_execution(
+            executionArn=self._machine.replace(":stateMachine:", ":execution:") + f":{name}"
+        )
+        return seen
+
+    def usage(self, function: str) -> Usage:
+        """Return what a function's invocations took so far."""
+        logs = self.platform.client("logs")
+        name = self.platform.resources()["".join(p.title() for p in function.split("_")) + "Function"]
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+        text = "\n".join(event["message"] for page in pages for event in page["events"])
+        reports = _REPORT.findall(text)
+        return Usage(
+            tuple(float(duration) / 1000 for duration, _ in reports),
+            tuple(float(init) / 1000 for init in _INIT.findall(text)),
+            max((int(peak) for _, peak in reports), default=0),
+        )
+
+
+@contextlib.contextmanager
+def stack(**parameters: int) -> Iterator[Stack]:
+    """Start an embedded AWS with the stack."""
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder, Platform(Path(folder)) as platform:
+        yield Stack(platform, **parameters)
+
+
+def passes_s(seen: dict[str, float]) -> float:
+    """Return what both passes took together."""
+    return sum(seen[f"{name} ended"] - seen[f"{name} began"] for name in ("profile", "convert"))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one worker was measured at."""
+
+    chunk_s: float
+    """Seconds a chunk, beside its bytes."""
+    bytes_s: float
+    """Bytes a second, of one pass."""
+    noise: float
+    """Standard deviation of a chunk's time, as a share of it."""
+    cold_s: float
+
+
+def measure(table: Path, small: Path) -> tuple[dict[str, Any], dict[str, Any], Rates]:
+    """Return what one and two workers take, what a small file waits, and one worker's rates."""
+    result: dict[str, Any] = {}
+    work_s = 0.0
+    rates = Rates(0, 1, 0, 0)
+    waits: dict[str, Any] = {}
+    for workers in (1, 2):
+        with stack(ShardCount=workers, ParallelizationFactor=1, MaxChunkBytes=CHUNK_BYTES) as here:
+            here.fan_out_s(here.upload("warm", small))
+            warm = here.usage("preprocess")
+            seen = here.fan_out_s(here.upload("table", table))
+            used = here.usage("preprocess")
+            durations = used.durations_s[len(warm.durations_s) :]
+            if workers == 1:
+                work_s = sum(durations)
+                chunk_s = min(statistics.median(warm.durations_s[1:] or warm.durations_s), min(durations))
+                per_byte = (work_s - chunk_s * len(durations)) / (2 * table.stat().st_size)
+                noise = statistics.pstdev(durations[: len(durations) // 2]) / statistics.fmean(durations)
+                rates = Rates(chunk_s, 1 / per_byte, noise, max(used.starts_s, default=0.0))
+            wall_s, ideal_s = passes_s(seen), work_s / workers
+            result[str(workers)] = judged(wall_s, ideal_s) | {
+                "chunks": len(durations) // 2,
+                "peak_mb": {"preprocess": used.peak_mb, "fan_out": here.usage("fan_out").peak_mb},
+            }
+            print(f"{workers} workers: {result[str(workers)]}", file=sys.stderr)
+            if workers == 1:
+                waits = behind(here, table, small)
+                print(f"a small file: {waits}", file=sys.stderr)
+    return result, waits, rates
+
+
+def behind(here: Stack, table: Path, small: Path) -> dict[str, Any]:
+    """Upload a small file alone, and again while a large one is in the stream of one worker."""
+    alone = passes_s(here.fan_out_s(here.upload("alone", small)))
+    large = here.upload("large", table)
+    for _, run in here.follow(large):
+        if "profile" in run.progress and run.progress["profile"].done >= 1:
+            break
+    waited = passes_s(here.fan_out_s(here.upload("behind", small)))
+    progress = next(run.progress for _, run in here.follow(large))
+    here.fan_out_s(large)
+    return {
+        "alone_s": round(alone, 2),
+        "behind_large_s": round(waited, 2),
+        "large_chunks_left_then": 2 * progress["profile"].total - sum(p.done for p in progress.values()),
+    }
+
+
+def judged(wall_s: float, ideal_s: float) -> dict[str, Any]:
+    """Return a wall time beside its ideal and its budget."""
+    budget = 1.25 * ideal_s + 3
+    return {
+        "wall_s": round(wall_s, 2),
+        "ideal_s": round(ideal_s, 2),
+        "efficiency": round(ideal_s / wall_s, 3),
+        "budget_s": round(budget, 2),
+        "within": wall_s <= budget,
+    }
+
+
+def simulate(shards: int, factor: int, size_bytes: int, rates: Rates) -> dict[str, Any]:
+    """Play both passes of one file over a stream of ``shards`` with ``factor`` lanes each.
+
+    A record reaches its shard at the shard's next poll, and a lane of it by chance; a lane takes one at a
+    time; no more than ``CONCURRENCY`` run at once; a lane's first invocation is a cold start.
+    """
+    settings = FanOutSettings("", "", "", "", "", shards, factor, size_bytes, 1 << 20, 64 << 20)
+    each = chunk_bytes(size_bytes, settings.width, settings.min_chunk_bytes, settings.max_chunk_bytes)
+    chunks = -(-size_bytes // each)
+    window = min(settings.window, chunks)
+    workers = min(settings.lanes, CONCURRENCY)
+    chance = random.Random(shards * 100 + factor)
+    work_s = rates.chunk_s + each / rates.bytes_s
+    wall_s = warm = 0.0
+    for _ in range(2):
+        wall_s += _simulate_pass(chunks, window, shards, factor, work_s, rates, chance, cold=not warm)
+        warm = 1.0
+    ideal_s = 2 * chunks * work_s / workers
+    return judged(wall_s, ideal_s) | {"workers": workers, "chunks": chunks, "chunk_mb": round(each / MB, 1)}
+
+
+def _simulate_pass(
+    chunks: int,
+    window: int,
+    shards: int,
+    factor: int,
+    work_s: float,
+    rates: Rates,
+    chance: random.Random,
+    *,
+    cold: bool,
+) -> float:
+    lanes: dict[tuple[int, int], deque[int]] = {}
+    busy: set[tuple[int, int]] = set()
+    started: set[tuple[int, int]] = set()
+    ready: deque[tuple[int, int]] = deque()
+    phases = [chance.random() * POLL_S for _ in range(shards)]
+    order = itertools.count()
+    events: list[tuple[float, int, tuple[int, int], int]] = []
+
+    def put(now: float, chunk: int) -> None:
+        place = chunk % window
+        shard = place * shards // window
+        lane = (shard, chance.randrange(factor))
+        seen = now + (phases[shard] - now) % POLL_S
+        heapq.heappush(events, (seen, next(order), lane, chunk))
+
+    for chunk in range(window):
+        put(0.05 * (chunk // 500), chunk)  # PutRecords takes 500 at once
+    end = 0.0
+    while events:
+        now, _, lane, chunk = heapq.heappop(events)
+        if chunk >= 0:
+            lanes.setdefault(lane, deque()).append(chunk)
+        else:
+            end = now
+            busy.discard(lane)
+            if ~chunk + window < chunks:
+                put(now, ~chunk + window)
+        if lane not in busy and lanes.get(lane) and lane not in ready:
+            ready.append(lane)
+        while ready and len(busy) < CONCURRENCY:
+            free = ready.popleft()
+            taken = lanes[free].popleft()
+            busy.add(free)
+            took = work_s * max(0.5, chance.gauss(1, rates.noise))
+            if cold and free not in started:
+                took += rates.cold_s
+            started.add(free)
+            heapq.heappush(events, (now + took, next(order), free, ~taken))
+    return end
+
+
+def large(size_bytes: int) -> dict[str, Any]:
+    """Send a large file through to a model; return its times and each function's most memory."""
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        table = Path(folder) / "large.csv"
+        write_table(table, size_bytes)
+        with stack(ShardCount=1, ParallelizationFactor=2, MaxFileBytes=5 << 30) as here:
+            began = time.perf_counter()
+            run_id = here.upload("large", table)
+            uploaded = time.perf_counter()
+            states: dict[str, float] = {}
+            for moment, run in here.follow(run_id):
+                if run.state not in states:
+                    states[run.state] = moment
+                    print(f"{moment - began:.0f} s: {run.state}", file=sys.stderr)
+            functions = ("ingest", "fan_out", "preprocess", "decide", "collect", "train", "select", "report")
+            peaks = {name: here.usage(name).peak_mb for name in functions}
+            return {
+                "bytes": table.stat().st_size,
+                "upload_s": round(uploaded - began, 1),
+                "run_s": round(moment - uploaded, 1),
+                "states_s": {state: round(at - uploaded, 1) for state, at in states.items()},
+                "passes": {name: progress.total for name, progress in run.progress.items()},
+                "rows_read": run.rows_read,
+                "rows_kept": run.rows_kept,
+                "peak_mb": peaks,
+                "within_1500_mb": max(peaks.values()) <= 1500,
+            }
+
+
+def main() -> int:
+    """Measure, simulate and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--large", nargs="?", type=int, const=LARGE_BYTES, help="bytes of a file to send through"
+    )
+    parser.add_argument("--bytes", type=int, default=FILE_BYTES, help="of the file that is measured")
+    arguments = parser.parse_args()
+    subprocess.run(["make", "--no-print-directory", "build"], cwd=ROOT, check=True, stdout=sys.stderr)
+    if arguments.large:
+        found = large(arguments.large)
+        print(json.dumps({"benchmark": "fanout", "large": found}))
+        return 0 if found["within_1500_mb"] else 1
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        table, small = Path(folder) / "table.csv", Path(folder) / "small.csv"
+        write_table(table, arguments.bytes)
+        write_table(small, SMALL_BYTES)
+        measured, waits, rates = measure(table, small)
+        size = table.stat().st_size
+    simulated = {
+        str(shards): {
+            f"{factor} lanes": simulate(shards, factor, SIMULATED_BYTES, rates) for factor in (1, 10)
+        }
+        for shards in SIMULATED
+    }
+    for shards, by_lanes in simulated.items():
+        print(f"{shards} shards: {by_lanes}", file=sys.stderr)
+    two = measured["2"]
+    result = {
+        "benchmark": "fanout",
+        "bytes": size,
+        "wall_s": two["wall_s"],
+        "ideal_s": two["ideal_s"],
+        "workers": measured,
+        "small_file": waits,
+        "rates": {name: round(value, 4) for name, value in vars(rates).items()},
+        "simulated_bytes": SIMULATED_BYTES,
+        "simulated": simulated,
+    }
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
