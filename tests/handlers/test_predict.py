@@ -179,6 +179,21 @@ def test_rows_are_answered_alike_before_and_after_the_kernel_is_loaded(
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("model", ["demo", "sum"])
+def test_an_http_answer_is_the_text_of_a_direct_one(s3: S3Stub, model: str, rows: int) -> None:
+    publish(s3, "demo", 1, plans.binary(classes=("1 %", 'a "b"\n')))
+    publish(s3, "sum", 1, plans.numbers("sum", [1.0, 1e300]))
+    caller = Caller(s3)
+    row = ROW if model == "demo" else {"x0": 0.1, "x1": 2.5}
+    body = {"model": model, "rows": [row, {**row, "x1": 1e300}] * rows}
+    text = caller.raw(json.dumps(body))["body"]
+    direct = caller.predict(body, caller.context)
+    assert json.loads(text) == direct
+    assert text == json.dumps(direct, separators=(",", ":"))
+    assert model == "demo" or direct["predictions"][1] is None
+
+
 def test_a_plan_without_means_explains_nothing_and_says_so(demo: Caller) -> None:
     demo.problem({"rows": [ROW], "explain": True}, 422, "explanation-unavailable")
     assert "explanations" not in demo.post({"rows": [ROW], "explain": False})

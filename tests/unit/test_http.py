@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace import errors
@@ -82,6 +82,36 @@ def test_json_is_read_as_it_was_written(value: Any, encoded: bool) -> None:
         "isBase64Encoded": encoded,
     }
     assert http.body(event, 1 << 20) == value
+
+
+SPACE = st.sampled_from(["", "", " ", "\n", "\t"])
+NAME = st.sampled_from(["a", "b", 'a":', ":", "a :", "\\"]).map(json.dumps)
+TEXTS = st.recursive(
+    st.sampled_from(["1", "null", '"b"', '"a\\":"', '" : "', "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(NAME, SPACE, SPACE, inner), max_size=3).map(
+            lambda members: (
+                "{" + ",".join([f"{n}{one}:{other}{value}" for n, one, other, value in members]) + "}"
+            )
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS)
+def test_a_member_that_stands_twice_is_refused_in_long_texts_as_in_short_ones(text: str) -> None:
+    outcomes: list[Any] = []
+    for short in (1 << 20, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(http, "SHORT", short)
+            try:
+                outcomes.append(http.parse(text))
+            except BadInput as error:
+                outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
 
 
 @given(st.text(max_size=40))

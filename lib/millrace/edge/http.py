@@ -40,6 +40,8 @@ __all__ = [
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
+SHORT = 2_000
+"""Characters up to which each object is looked at for members that stand twice while the text is read."""
 TITLES = {
     400: "Bad request",
     404: "Not found",
@@ -235,8 +237,13 @@ def parse(text: str, *, nan: bool = False) -> Any:
     BadInput
         ``body-not-json``, saying why.
     """
+    plain, checking = _DECODERS[nan]
     try:
-        return (_LENIENT if nan else _DECODER).decode(text)
+        if len(text) > SHORT:
+            value = plain(text)
+            if _has_no_twins(text, value):
+                return value
+        return checking(text)
     except RecursionError:
         raise _not_json("it is nested too deeply") from None
     except ValueError as error:
@@ -270,5 +277,42 @@ def _nan_only(name: str) -> None:
         _no_constant(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_members)
-_LENIENT = json.JSONDecoder(parse_constant=_nan_only, object_pairs_hook=_members)
+def _has_no_twins(text: str, value: Any) -> bool:
+    """Tell whether surely no member stands twice: then the objects have as many members as the text names.
+
+    Looking at each object while it is read costs a call of Python for every row: a third of all.
+    """
+    if '\\"' in text or " :" in text or "\n:" in text or "\t:" in text or "\r:" in text:
+        return False
+    named = text.count('":')
+    return named == _members_of_rows(value) or named == _members_of_all(value)
+
+
+def _members_of_rows(value: Any) -> int:
+    """Return how many members an object has and those in its lists, if no object lies deeper."""
+    if value.__class__ is not dict:
+        return 0
+    count = len(value)
+    for one in value.values():
+        if one.__class__ is list and one and one[0].__class__ is dict:
+            count += sum([len(row) for row in one if row.__class__ is dict])
+    return count
+
+
+def _members_of_all(value: Any) -> int:
+    if value.__class__ is dict:
+        return len(value) + sum(map(_members_of_all, value.values()))
+    if value.__class__ is list:
+        return sum([_members_of_all(one) for one in value if one.__class__ in (dict, list)])
+    return 0
+
+
+def _decoders(constant: Any) -> tuple[Any, Any]:
+    return (
+        json.JSONDecoder(parse_constant=constant).decode,
+        json.JSONDecoder(parse_constant=constant, object_pairs_hook=_members).decode,
+    )
+
+
+_DECODERS = {False: _decoders(_no_constant), True: _decoders(_nan_only)}
+"""With whether NaN is taken: what reads a text, and what finds a member that stands twice."""

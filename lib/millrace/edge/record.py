@@ -18,26 +18,31 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 __all__ = ["NAMESPACE", "Log", "Metrics"]
 
 NAMESPACE = "Millrace"
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
-_BY_TYPE: dict[type, Callable[[Any], str]] = {
-    str: json.encoder.encode_basestring_ascii,
-    int: int.__repr__,
-    float: float.__repr__,
-}
-"""How the usual values are written without the general encoder, which costs 2 µs to set up."""
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def _members(values: Mapping[str, Any]) -> str:
-    """Write the inside of an object whose names need no escaping, and whose numbers are finite."""
-    return ",".join(
-        [f'"{name}":{_BY_TYPE.get(value.__class__, _encode)(value)}' for name, value in values.items()]
-    )
+    """Write the inside of an object whose names need no escaping, and whose numbers are finite.
+
+    The general encoder takes 2 µs for a value, as it is set up anew each time.
+    """
+    written = ""
+    for name, value in values.items():
+        kind = value.__class__
+        if kind is str:
+            written += f',"{name}":{_quoted(value)}'
+        elif kind is int or kind is float:
+            written += f',"{name}":{value!r}'
+        else:
+            written += f',"{name}":{_encode(value)}'
+    return written[1:]
 
 
 class Log:
@@ -49,14 +54,14 @@ class Log:
         Stands in every line.
     """
 
-    __slots__ = ("_cold", "_fixed", "_minute", "_of", "_service", "_stamp")
+    __slots__ = ("_cold", "_fixed", "_of", "_second", "_service", "_stamp")
 
     def __init__(self, service: str) -> None:
         self._service = _encode(service)
         self._cold = "true"
         self._of: tuple[object, ...] = ()
         self._fixed = ""
-        self._minute = -1.0
+        self._second = -1
         self._stamp = ("", "")
 
     def line(
@@ -74,12 +79,11 @@ class Log:
             The function, its memory and the request's id are taken from it; the first one is the cold start.
         """
         trace = os.environ.get("_X_AMZN_TRACE_ID")
-        if trace:
-            extra = {**extra, "xray_trace_id": trace.partition(";")[0].replace("Root=", "")}
+        about = f',"xray_trace_id":{_quoted(trace.partition(";")[0].replace("Root=", ""))}' if trace else ""
         return (
-            f'{{"level":"{level}","location":"{location}","message":{_encode(message)},'
+            f'{{"level":"{level}","location":"{location}","message":{_quoted(message)},'
             f'"timestamp":"{self._time()}","service":{self._service},'
-            f"{self._function(context) if context else ''}{_members(extra)}}}"
+            f"{self._function(context) if context else ''}{_members(extra)}{about}}}"
         )
 
     def _function(self, context: Any) -> str:
@@ -89,18 +93,17 @@ class Log:
             names = ("function_name", "function_memory_size", "function_arn")
             self._of, self._fixed = of, _members(dict(zip(names, of, strict=True)))
         cold, self._cold = self._cold, "false"
-        return f'"cold_start":{cold},{self._fixed},"function_request_id":{_encode(context.aws_request_id)},'
+        return f'"cold_start":{cold},{self._fixed},"function_request_id":{_quoted(context.aws_request_id)},'
 
     def _time(self) -> str:
         now = time.time()
-        minute, seconds = divmod(now, 60.0)
-        if minute != self._minute:  # zones lie whole minutes apart
-            local = time.localtime(now)
-            self._minute = minute
-            self._stamp = (time.strftime("%Y-%m-%d %H:%M:", local), time.strftime("%z", local))
-        milliseconds = int(seconds * 1000.0)
+        second = int(now)
+        if second != self._second:
+            local = time.localtime(second)
+            self._second = second
+            self._stamp = (time.strftime("%Y-%m-%d %H:%M:%S,", local), time.strftime("%z", local))
         begin, zone = self._stamp
-        return f"{begin}{milliseconds // 1000:02d},{milliseconds % 1000:03d}{zone}"
+        return f"{begin}{int((now - second) * 1000.0):03d}{zone}"
 
 
 class Metrics:
@@ -114,7 +117,7 @@ class Metrics:
         The metrics' names and units, in the order of the values of a line.
     """
 
-    __slots__ = ("_template",)
+    __slots__ = ("_fixed", "_values")
 
     def __init__(self, dimensions: Mapping[str, str], units: Mapping[str, str]) -> None:
         directive = {
@@ -122,10 +125,9 @@ class Metrics:
             "Dimensions": [list(dimensions)],
             "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
         }
-        values = "".join(f",{_encode(name)}:[%s]" for name in units)
-        fixed = f'"CloudWatchMetrics":{_encode([directive])}}},{_encode(dimensions)[1:-1]}'.replace("%", "%%")
-        self._template = f'{{"_aws":{{"Timestamp":%d,{fixed}{values}}}'
+        self._fixed = f'"CloudWatchMetrics":{_encode([directive])}}},{_encode(dimensions)[1:-1]},'
+        self._values = ",".join([f"{_encode(name).replace('%', '%%')}:[%r]" for name in units])
 
     def line(self, *values: float) -> str:
         """Return a line, without its end; one finite value for each metric."""
-        return self._template % (time.time() * 1000, *values)
+        return f'{{"_aws":{{"Timestamp":{int(time.time() * 1000)},{self._fixed}{self._values % values}}}'

@@ -154,17 +154,16 @@ class Predict:
             if status >= 500:
                 level = "ERROR"
         extra["status"] = status
-        extra |= told
-        extra["duration_ms"] = round(duration_ms, 3)
+        extra.update(told)
+        extra["duration_ms"] = duration_ms = round(duration_ms, 3)
         line = self._log.line(level, "predict:handler", "predict", extra, context)
         metrics = self._metrics.line(1, rows, duration_ms, int(400 <= status < 500), int(status >= 500))
         self._write(f"{line}\n{metrics}\n")
 
 
 def _print(text: str) -> None:
-    """Write at once: a sandbox may be frozen as soon as the answer is out."""
+    """Write at once, as the runtime's stdout does: a sandbox may be frozen as soon as the answer is out."""
     sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _setting(environ: Mapping[str, str], name: str) -> str:

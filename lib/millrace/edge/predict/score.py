@@ -73,7 +73,7 @@ class Scorer:
         What to score with.
     """
 
-    __slots__ = ("_kernel", "_left", "_plan", "_rows", "score")
+    __slots__ = ("_classes", "_kernel", "_left", "_plan", "_row", "_rows", "score")
 
     score: Callable[[list[float | str | None]], tuple[Any, Any]]
     """One row's prediction and, for classification, probabilities."""
@@ -82,22 +82,32 @@ class Scorer:
         from millrace.scoring.rows import RowScorer
 
         self._plan = plan
+        self._classes = plan.classes
         self._kernel: Any = None
-        self._rows = RowScorer(plan)
+        self._row: Any = None
+        self._rows: Any = RowScorer(plan)
         self._left = SLOW_ROWS
         self.score = self._slowly
 
     def _slowly(self, values: list[float | str | None]) -> tuple[Any, Any]:
         self._left -= 1
+        if self._left < 0:  # whoever scores the rest of a request has this function still
+            return self.score(values)
         if self._left == 0:
-            self.score = self._rows.score
-            from millrace.scoring.kernel.library import Unavailable
+            kernel = self.kernel()
+            if kernel is None:
+                self.score = self._rows.score
+            else:
+                self._row, self._rows, self.score = kernel.row(), None, self._quickly
+            return self.score(values)
+        found: tuple[Any, Any] = self._rows.score(values)
+        return found
 
-            try:
-                self._rows.quicken(self._plan)
-            except Unavailable as error:
-                _say(error)
-        return self._rows.score(values)
+    def _quickly(self, values: list[float | str | None]) -> tuple[Any, Any]:
+        result = self._row(values)
+        if not self._classes:
+            return result[0], None
+        return self._classes[result.index(max(result))], result
 
     def kernel(self) -> KernelScorer | None:
         """Return the kernel's scorer, made for the first block; None when rows are as fast."""

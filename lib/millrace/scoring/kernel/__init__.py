@@ -16,7 +16,7 @@ from millrace.scoring.kernel.program import TEXT, NotCovered, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from millrace.plan import Plan
@@ -85,6 +85,10 @@ class KernelScorer:
         if rows is None:
             rows = len(columns[self._names[0]]) if self._names else 0
         return self._program.run(columns, rows)
+
+    def row(self) -> Callable[[Sequence[Any]], list[float]]:
+        """Return a function that scores one row: converted values in the order of the plan's fields."""
+        return self._program.row(self._names)
 
 
 def available() -> bool:

@@ -30,12 +30,11 @@ class _Table(dict[object, float]):
 def looked_up(program: Program, element: Element, table: dict[Any, float], unknown: float) -> Element:
     """Return the column of numbers that a table has for a column's values; None is the missing one."""
     if element[0] == TEXT:
-        values, fill = program.base_of(element)
+        name, fill = program.text_of(element)
         codes = _Table(table)
         codes.unknown = unknown
         codes[None] = table.get(fill, unknown)
-        get = codes.__getitem__
-        return program.numbers(lambda block: array("d", list(map(get, values(block)))))
+        return program.field(name, codes.__getitem__)
     # A JSON integer that no float64 holds equals no input.
     numbers = {float(key): code for key, code in table.items() if key is not None and float(key) == key}
     keys = sorted(numbers)

@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ABI", "Column", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
+__all__ = ["ABI", "Column", "Row", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 4
+ABI = 5
 """Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 
@@ -57,6 +57,19 @@ class Step(ctypes.Structure):
         ("j", _int64),
         ("a", _double),
         ("b", _double),
+    )
+
+
+class Row(ctypes.Structure):
+    """``struct row``."""
+
+    _fields_ = (
+        ("steps", _pointer),
+        ("count", _int64),
+        ("out", _pointer),
+        ("results", _pointer),
+        ("stride", _int64),
+        ("width", _int64),
     )
 
 
@@ -114,11 +127,8 @@ def _declare(loaded: Any) -> None:
     loaded.millrace_trees_method.argtypes = (_pointer,)
     loaded.millrace_trees_scratch.argtypes = (_pointer,)
     loaded.millrace_trees_scratch.restype = _int64
-    loaded.millrace_row_trees.argtypes = (
-        *(_pointer, _pointer, _pointer, _pointer, _int64),
-        *(_pointer, _int32, _pointer, _pointer, _int32, _pointer),
-    )
-    loaded.millrace_row_trees.restype = None
+    loaded.millrace_row.argtypes = (_pointer,)
+    loaded.millrace_row.restype = None
     loaded.millrace_neighbors.argtypes = (
         *(_pointer, _pointer, char, _int64, _int32, _pointer, char, _pointer, char),
         *(_pointer, _pointer, _int32, _int32, _int32, _int32, _int32),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 from millrace.scoring.kernel.program import TEXT
 
 TYPE_CHECKING = False
@@ -22,7 +20,8 @@ def _impute(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
         if fill is None:
             continue
         if element[0] == TEXT and spec["missing"] == "none":
-            result.append(program.filled(element, fill))
+            name, before = program.text_of(element)
+            result.append(program.text(name, fill if before is None else before))
         elif element[0] != TEXT and spec["missing"] == "nan":
             result += program.step("step_fill", program.dense([element]), a=fill)
         else:
@@ -38,8 +37,8 @@ def _impute(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
 
 
 def _is_none(program: Program, element: Element) -> Element:
-    objects = program.objects(element)
-    return program.numbers(lambda block: array("d", [value is None for value in objects(block)]))
+    name, fill = program.text_of(element)
+    return program.field(name, lambda value: float(fill is None and value is None))
 
 
 def _scale(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import ctypes
 from array import array
 
-from millrace.scoring.kernel.library import Column, Step, StepFunction, address, library
+from millrace.scoring.kernel.library import Column, Row, Step, StepFunction, address, library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,27 +79,23 @@ class Program:
         self._registers = 0
         self._fields: dict[int, str] = {}
         self._steps: list[dict[str, Any]] = []
-        self._inputs: list[tuple[int, Callable[[Block], Any]]] = []
+        self._inputs: list[tuple[int, str, Callable[[Any], float] | None]] = []
         self._sparse: list[Callable[[Block], tuple[Any, Any, Any]]] = []
-        self._texts: list[tuple[Callable[[Block], list[Any]], str | None]] = []
+        self._texts: list[tuple[str, str | None]] = []
         self._kept: list[Any] = []
         self._errors: list[BaseException] = []
         self._lock: Any = None
 
     # What a translation calls.
 
-    def numbers(self, make: Callable[[Block], Any], name: str = "") -> Element:
-        """Return a column that Python makes for the whole block: a buffer of float64."""
+    def field(self, name: str, value: Callable[[Any], float] | None = None) -> Element:
+        """Return a field's numbers, or what Python makes of each of its values."""
         register = self.register()
-        self._inputs.append((len(self._steps), make))
+        self._inputs.append((len(self._steps), name, value))
         self._steps.append({"run": "step_load", "out": register})
-        if name:
+        if value is None:
             self._fields[register] = name
         return DENSE, register, 0
-
-    def field(self, name: str) -> Element:
-        """Return a field's numbers."""
-        return self.numbers(lambda block: block.columns[name], name)
 
     def sparse(self, make: Callable[[Block], tuple[Any, Any, Any]], width: int) -> Flow:
         """Return columns that are mostly zero.
@@ -110,32 +106,22 @@ class Program:
         self._sparse.append(make)
         return [(SPARSE, len(self._sparse) - 1, k) for k in range(width)]
 
-    def text(self, name: str) -> Element:
-        """Return a field's texts."""
-        return self.made(lambda block: block.values(name))
-
-    def filled(self, element: Element, fill: str) -> Element:
-        """Return texts with another in the place of those that are missing."""
-        make, before = self._texts[element[1]]
-        self._texts.append((make, fill if before is None else before))
+    def text(self, name: str, fill: str | None = None) -> Element:
+        """Return a field's texts, with another in the place of those that are missing."""
+        self._texts.append((name, fill))
         return TEXT, len(self._texts) - 1, 0
 
-    def made(self, make: Callable[[Block], list[Any]]) -> Element:
-        """Return texts that Python makes."""
-        self._texts.append((make, None))
-        return TEXT, len(self._texts) - 1, 0
-
-    def base_of(self, element: Element) -> tuple[Callable[[Block], list[Any]], str | None]:
-        """Return what makes a text's values before they are filled, and the fill."""
+    def text_of(self, element: Element) -> tuple[str, str | None]:
+        """Return the field of a text and what stands in the place of those that are missing."""
         return self._texts[element[1]]
 
     def objects(self, element: Element) -> Callable[[Block], list[Any]]:
         """Return what makes an element's values as Python objects: texts, and fields as they came."""
         if element[0] == TEXT:
-            make, fill = self.base_of(element)
+            text, fill = self.text_of(element)
             if fill is None:
-                return make
-            return lambda block: [fill if value is None else value for value in make(block)]
+                return lambda block: block.values(text)
+            return lambda block: [fill if value is None else value for value in block.values(text)]
         name = self._fields.get(element[1]) if element[0] == DENSE else None
         if name is None:
             raise NotCovered("an encoder in Python behind one in the kernel")
@@ -234,6 +220,7 @@ class Program:
         self._width = len(results)
         self._results = at(results[0][1])
         self._program = self.keep(steps)
+        self._places: Sequence[int] = ()
         self._lock = allocate_lock()
 
     def _at(self, register: int) -> int:
@@ -262,14 +249,10 @@ class Program:
         if not rows:
             return out
         block = Block(columns, rows)
-        inputs = [address(_doubles(make(block), rows)) for _, make in self._inputs]
+        inputs = [address(_doubles(_column(block, name, value), rows)) for _, name, value in self._inputs]
         sparse = [tuple(map(address, make(block))) for make in self._sparse]
         with self._lock:
-            for (step, _), (place, _) in zip(self._inputs, inputs, strict=True):
-                self._program[step].p = place
-            for column, source in self._bound:
-                starts, index, values = sparse[source]
-                column.starts, column.index, column.values = starts[0], index[0], values[0]
+            self._bind([place for place, _ in inputs], sparse)
             self.library.millrace_run(
                 ctypes.addressof(self._program),
                 len(self._program),
@@ -284,6 +267,48 @@ class Program:
                 error, self._errors = self._errors[0], []
                 raise error
         return out
+
+    def row(self, names: Sequence[str]) -> Callable[[Sequence[Any]], list[float]]:
+        """Return a function that scores one row: values in the order of ``names``."""
+        from struct import Struct
+
+        inputs = [(names.index(name), value) for _, name, value in self._inputs]
+        cells, out = array("d", bytes(8 * len(inputs))), array("d", bytes(8 * self._width))
+        pack, first = Struct(f"{len(inputs)}d").pack_into, cells.buffer_info()[0]
+        places = range(first, first + 8 * len(inputs), 8)
+        call = Row(
+            *(ctypes.addressof(self._program), len(self._program), out.buffer_info()[0]),
+            *(self._results, self._tile, self._width),
+        )
+        self.keep(call)
+        run, at, made = self.library.millrace_row, ctypes.addressof(call), self._sparse
+
+        def score(values: Sequence[Any]) -> list[float]:
+            sparse = []
+            if made:
+                block = Block({name: [value] for name, value in zip(names, values, strict=True)}, 1)
+                sparse = [tuple(map(address, make(block))) for make in made]
+            with self._lock:
+                if made or self._places is not places:
+                    self._bind(places, sparse)
+                pack(cells, 0, *[values[i] if value is None else value(values[i]) for i, value in inputs])
+                run(at)
+                return out.tolist()
+
+        return score
+
+    def _bind(self, places: Sequence[int], sparse: Sequence[tuple[Any, ...]]) -> None:
+        """Have the steps read their inputs there."""
+        for (step, _, _), place in zip(self._inputs, places, strict=True):
+            self._program[step].p = place
+        for column, source in self._bound:
+            starts, index, values = sparse[source]
+            column.starts, column.index, column.values = starts[0], index[0], values[0]
+        self._places = places
+
+
+def _column(block: Block, name: str, value: Callable[[Any], float] | None) -> Any:
+    return block.columns[name] if value is None else array("d", list(map(value, block.values(name))))
 
 
 def _doubles(values: Any, rows: int) -> Any:

@@ -79,20 +79,6 @@ class RowScorer:
             return result[0], None
         return self._classes[result.index(max(result))], result
 
-    def quicken(self, plan: Plan) -> None:
-        """Have the kernel walk the trees of the same plan from now on, to the same results.
-
-        Raises
-        ------
-        Unavailable
-            There is no kernel.
-        """
-        spec = plan.header["estimator"]
-        if spec["kind"] == "trees":
-            from millrace.scoring.kernel.row import RowTrees
-
-            self._node.replace(RowTrees(spec, plan.arrays))
-
 
 class Node:
     """An estimator with the encoders before it and the link behind it.
@@ -119,10 +105,6 @@ class Node:
             return False
         self._estimator = sparse
         return True
-
-    def replace(self, estimator: Estimator) -> None:
-        """Have another estimator make the raw outputs."""
-        self._estimator = estimator
 
     def __call__(self, row: Sequence[Any]) -> list[float]:
         """Return the outputs for a row."""

@@ -43,6 +43,21 @@ void millrace_run(const struct step *steps, int64_t count, int64_t rows, int64_t
     }
 }
 
+/* What millrace_run takes, for one row. */
+struct row {
+    const struct step *steps;
+    int64_t count;
+    double *out;
+    const double *results;
+    int64_t stride, width;
+};
+
+void millrace_row(const struct row *row)
+{
+    for (int64_t s = 0; s < row->count; s++) row->steps[s].run(&row->steps[s], 0, 1);
+    for (int64_t k = 0; k < row->width; k++) row->out[k] = row->results[k * row->stride];
+}
+
 /* p: the block's column. */
 void step_load(const struct step *s, int64_t first, int64_t n)
 {

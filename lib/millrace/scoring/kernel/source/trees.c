@@ -9,7 +9,7 @@
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
    whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
    addition and no branch. A leaf compares an input that is always 0 with its own number, and its step is 0:
-   walking on stays there. */
+   walking on stays there. Of a single row eight trees are walked at a time, whatever their size. */
 
 #include "kernel.h"
 
@@ -27,7 +27,8 @@ enum {
     AT_ONCE = 8,                      /* rows that walk together */
     SMALL_BITS = 12,                  /* of a small node's word: its column times AT_ONCE; above is its step */
     MOST_LEAVES = 1 << 24,            /* of a tree that is walked: their numbers are float32 */
-    WALK_BYTES = 400 << 10            /* of inputs that stay in the cache while all trees are walked */
+    WALK_BYTES = 400 << 10,           /* of inputs that stay in the cache while all trees are walked */
+    FEW_RANKS = 8, FEW_WALKS = 2      /* rows up to which one after the other is quicker */
 };
 
 #define OF_SET (1u << 31)             /* in a large node's column */
@@ -41,7 +42,7 @@ struct small { float threshold; uint32_t word; };
 struct large { double threshold; uint32_t column, step; };
 
 struct trees {
-    enum method method;
+    enum method method;               /* for many rows */
     int32_t trees, width, outputs, single, sets;
     int64_t divisor;
     const double *values, *baseline;  /* the plan's */
@@ -56,7 +57,7 @@ struct trees {
     struct item *items;               /* in preorder, tree by tree */
     double *leaves;                   /* value, or row of `values`, tree by tree */
     int64_t *first_item, *first_leaf, *roots; /* trees + 1 of them */
-    void *nodes;                      /* small or large */
+    void *nodes;                      /* small, or large */
     int32_t walk_rows;
     void *inputs;                     /* used_count + 1 columns of the rows that walk; the last is 0 */
     double *sums;                     /* of these rows, row by row */
@@ -237,29 +238,24 @@ static int64_t find_thresholds(struct trees *t, const struct table *table)
     return most;
 }
 
-static int make_items(struct trees *t, const struct table *table, int64_t nodes, int64_t leaves, int64_t masks)
+static int make_items(struct trees *t, const struct table *table, int64_t nodes, int64_t masks)
 {
     int64_t bias = t->method == BYTE_RANKS ? BYTE_BIAS : WORD_BIAS, highest = 2 * bias - 1;
     t->items = malloc(((size_t)nodes + 1) * sizeof *t->items);
-    t->leaves = malloc(((size_t)leaves + 1) * sizeof *t->leaves);
     t->first_item = malloc(((size_t)t->trees + 1) * sizeof *t->first_item);
-    t->first_leaf = malloc(((size_t)t->trees + 1) * sizeof *t->first_leaf);
     t->mask_bytes = malloc((size_t)(t->sets ? masks : 0) * MASK + 1);
-    if (!t->items || !t->leaves || !t->first_item || !t->first_leaf || !t->mask_bytes) return 0;
+    if (!t->items || !t->first_item || !t->mask_bytes) return 0;
     for (int64_t bit = 0; t->sets && bit < masks * MASK; bit++)
         t->mask_bytes[bit] = t->masks[bit / 8] >> (bit % 8) & 1 ? 0xff : 0;
     struct item *item = t->items;
-    double *leaf = t->leaves;
     for (int32_t tree = 0; tree < t->trees; tree++) {
         uint16_t leaf_number = 0;
         t->first_item[tree] = item - t->items;
-        t->first_leaf[tree] = leaf - t->leaves;
         for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++, item++) {
             double number = real(table->number, t->number_single, i);
             if (!whole(table->skip, table->skip_code, i)) {
                 item->column = LEAF;
                 item->code = (int16_t)leaf_number++;
-                *leaf++ = number;
                 continue;
             }
             int32_t at = used_by(t, table, i);
@@ -271,7 +267,6 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes,
         }
     }
     t->first_item[t->trees] = item - t->items;
-    t->first_leaf[t->trees] = leaf - t->leaves;
     for (int32_t at = 0; at < t->used_count; at++) {
         t->used[at].zero = (int16_t)(code_of(t, &t->used[at], 0.0, highest) - bias);
         t->used[at].one = (int16_t)(code_of(t, &t->used[at], 1.0, highest) - bias);
@@ -321,11 +316,11 @@ static void make_tree(struct trees *t, const struct table *table, int32_t tree, 
 
 static int make_nodes(struct trees *t, const struct table *table, int64_t nodes, int64_t leaves, int64_t *waiting)
 {
-    int small = t->method == SMALL_NODES;
+    int small = t->method == SMALL_NODES, ranks = t->method == BYTE_RANKS || t->method == WORD_RANKS;
     size_t size = small ? sizeof(struct small) : sizeof(struct large);
     int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8), leaf = 0;
     t->walk_rows = (int32_t)(WALK_BYTES / row_bytes / AT_ONCE * AT_ONCE);
-    if (t->walk_rows < AT_ONCE) t->walk_rows = AT_ONCE;
+    if (t->walk_rows < AT_ONCE || ranks) t->walk_rows = AT_ONCE;
     t->nodes = calloc((size_t)nodes + 1, size);
     t->inputs = calloc((size_t)t->walk_rows, (size_t)row_bytes);
     t->sums = calloc((size_t)t->walk_rows, (size_t)t->outputs * sizeof *t->sums);
@@ -388,10 +383,9 @@ struct trees *millrace_trees(const void *feature, char feature_code, const void 
     if (t->method == LARGE_NODES && single && !t->sets && most_leaves <= MOST_LEAVES
         && (t->used_count + 1) * AT_ONCE <= 1 << SMALL_BITS && longest < 1 << (32 - SMALL_BITS))
         t->method = SMALL_NODES;
-    if (t->method == BYTE_RANKS || t->method == WORD_RANKS)
-        done = make_items(t, &table, all_nodes, all_leaves, mask_count);
-    else
-        done = make_nodes(t, &table, nodes, all_leaves, waiting);
+    done = make_nodes(t, &table, nodes, all_leaves, waiting);
+    if (done && (t->method == BYTE_RANKS || t->method == WORD_RANKS))
+        done = make_items(t, &table, all_nodes, mask_count);
 end:
     free(waiting);
     if (done) return t;
@@ -568,17 +562,18 @@ EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
 INPUTS(small_inputs, float)
 INPUTS(large_inputs, double)
 
-/* Walk a tree for AT_ONCE rows; `leaf` becomes the numbers of theirs. NaN is at most nothing and goes right. */
-INLINE void small_walk(const struct trees *t, int64_t root, const float *x, uint32_t *leaf)
+/* Walk from AT_ONCE nodes, of which each has a row of its own, or all the same; `leaf` becomes the numbers of the
+   leaves in their trees. NaN is at most nothing and goes right. */
+INLINE void small_walk(const struct small *nodes, uint32_t *start, const float *x, uint32_t own, uint32_t *leaf)
 {
-    const struct small *nodes = (const struct small *)t->nodes + root;
-    uint32_t here[AT_ONCE] = {0}, going;
+    uint32_t here[AT_ONCE], going;
+    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = start[l];
     do {
         going = 0;
         for (int32_t l = 0; l < AT_ONCE; l++) {
             const struct small *node = &nodes[here[l]];
             uint32_t step = node->word >> SMALL_BITS;
-            float value = x[(node->word & ((1u << SMALL_BITS) - 1)) + (uint32_t)l];
+            float value = x[(node->word & ((1u << SMALL_BITS) - 1)) + own * (uint32_t)l];
             here[l] += step + !(value <= node->threshold);
             going |= step;
         }
@@ -586,15 +581,16 @@ INLINE void small_walk(const struct trees *t, int64_t root, const float *x, uint
     for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
 }
 
-INLINE void large_walk(const struct trees *t, int64_t root, const double *x, uint32_t *leaf)
+INLINE void large_walk(const struct trees *t, const struct large *nodes, uint32_t *start, const double *x,
+                       uint32_t own, uint32_t *leaf)
 {
-    const struct large *nodes = (const struct large *)t->nodes + root;
-    uint32_t here[AT_ONCE] = {0}, going;
+    uint32_t here[AT_ONCE], going;
+    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = start[l];
     do {
         going = 0;
         for (int32_t l = 0; l < AT_ONCE; l++) {
             const struct large *node = &nodes[here[l]];
-            double value = x[(node->column & ~OF_SET) + (uint32_t)l];
+            double value = x[(node->column & ~OF_SET) + own * (uint32_t)l];
             uint32_t right = !(value <= node->threshold);
             if (t->sets && node->column & OF_SET) {
                 const uint8_t *mask = t->masks + (int64_t)node->threshold * MASK_BYTES;
@@ -608,17 +604,25 @@ INLINE void large_walk(const struct trees *t, int64_t root, const double *x, uin
     for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
 }
 
+INLINE void walk(const struct trees *t, int64_t root, uint32_t *start, int64_t row, uint32_t own, int small,
+                 uint32_t *leaf)
+{
+    int64_t size = t->used_count + 1;
+    if (small)
+        small_walk((const struct small *)t->nodes + root, start, (const float *)t->inputs + row * size, own, leaf);
+    else
+        large_walk(t, (const struct large *)t->nodes + root, start, (const double *)t->inputs + row * size, own,
+                   leaf);
+}
+
 /* Add the leaves of all trees to the sums of rows that lie row by row, `outputs` of them each. */
 INLINE void walk_all(const struct trees *t, int64_t lanes, int small, int outputs)
 {
-    int64_t size = t->used_count + 1;
-    uint32_t leaf[AT_ONCE];
+    uint32_t start[AT_ONCE] = {0}, leaf[AT_ONCE];
     for (int32_t tree = 0; tree < t->trees; tree++) {
         const double *leaves = t->leaves + t->first_leaf[tree];
-        int64_t root = t->roots[2 * tree];
         for (int64_t row = 0; row < lanes; row += AT_ONCE) {
-            if (small) small_walk(t, root, (const float *)t->inputs + row * size, leaf);
-            else large_walk(t, root, (const double *)t->inputs + row * size, leaf);
+            walk(t, t->roots[2 * tree], start, row, 1, small, leaf);
             double *sum = t->sums + row * outputs;
             if (t->values) {
                 for (int32_t l = 0; l < AT_ONCE; l++, sum += outputs) {
@@ -666,6 +670,37 @@ static void walked_trees(const struct trees *t, const struct step *s, int64_t fi
     }
 }
 
+/* Add all trees' leaves to the sums of one row. */
+INLINE void walk_row(const struct trees *t, const struct step *s, int64_t first, int64_t row, int small)
+{
+    uint32_t start[AT_ONCE], leaf[AT_ONCE];
+    if (small) small_inputs(t, s, first, row, 1);
+    else large_inputs(t, s, first, row, 1);
+    double *out = s->out + row;
+    for (int32_t tree = 0, output = 0; tree < t->trees; tree += AT_ONCE) {
+        int32_t lanes = t->trees - tree < AT_ONCE ? t->trees - tree : AT_ONCE;
+        for (int32_t l = 0; l < AT_ONCE; l++) start[l] = (uint32_t)t->roots[2 * (tree + (l < lanes ? l : 0))];
+        walk(t, 0, start, 0, 0, small, leaf);
+        for (int32_t l = 0; l < lanes; l++) {
+            double number = t->leaves[t->first_leaf[tree + l] + leaf[l]];
+            if (t->values) {
+                const double *values = t->values + (int64_t)number * t->outputs;
+                for (int32_t k = 0; k < t->outputs; k++) out[k * s->stride] += values[k];
+            } else {
+                out[output * s->stride] += number;
+                if (++output == t->outputs) output = 0;
+            }
+        }
+    }
+}
+
+static void few_trees(const struct trees *t, const struct step *s, int64_t first, int64_t n)
+{
+    for (int64_t row = 0; row < n; row++)
+        if (t->method == SMALL_NODES) walk_row(t, s, first, row, 1);
+        else walk_row(t, s, first, row, 0);
+}
+
 /* Bytes that a step's `q` needs. */
 int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->used_count + 1) * BYTES; }
 
@@ -673,9 +708,11 @@ int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->used
 void step_trees(const struct step *s, int64_t first, int64_t n)
 {
     const struct trees *t = s->table;
+    int ranks = t->method == BYTE_RANKS || t->method == WORD_RANKS;
     for (int32_t k = 0; k < t->outputs; k++)
         for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = t->baseline ? t->baseline[k] : 0.0;
-    if (t->method == BYTE_RANKS) byte_trees(t, s, first, n);
+    if (n <= (ranks ? FEW_RANKS : FEW_WALKS)) few_trees(t, s, first, n);
+    else if (t->method == BYTE_RANKS) byte_trees(t, s, first, n);
     else if (t->method == WORD_RANKS) word_trees(t, s, first, n);
     else walked_trees(t, s, first, n);
     if (t->divisor)
