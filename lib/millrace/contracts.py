@@ -168,7 +168,7 @@ class Column:
     categories: tuple[str, ...] = ()
     """Categories of a ``category`` column, sorted by code point."""
     format: str = ""
-    """``time``: ``"iso8601"`` or a strptime format. ``number``: ``""`` or ``"decimal-comma"``."""
+    """``time``: ``"iso8601"`` or a strptime format. ``number``: a style of ``values.NUMBER_STYLES``."""
     minimum: float | None = None
     maximum: float | None = None
     missing: int = 0

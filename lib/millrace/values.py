@@ -18,6 +18,7 @@ __all__ = [
     "NUMBER_STYLES",
     "is_missing",
     "is_missing_word",
+    "is_number_style",
     "parse_boolean",
     "parse_number",
     "parse_time",
@@ -28,9 +29,21 @@ __all__ = [
 NAN: Final = float("nan")
 """The missing number, boolean and time."""
 
-NUMBER_STYLES: Final = ("", "decimal-comma")
-"""How a column of numbers is written: ``1234.5`` or ``1234,5``."""
+_GROUPED: Final = {
+    "thousands-comma": (",", "."),
+    "thousands-point": (".", ","),
+    "thousands-space": (" \u00a0\u202f\u2009", "."),
+    "thousands-space-decimal-comma": (" \u00a0\u202f\u2009", ","),
+    "thousands-apostrophe": ("'\u2019", "."),
+}
+"""Styles of numbers in groups of three digits: what may stand between the groups, and the decimal mark."""
 
+NUMBER_STYLES: Final = ("", "decimal-comma", *_GROUPED)
+"""How a column of numbers is written: ``1234.5``, ``1234,5``, ``1,234.5``, ``1.234,5``, ``1 234.5``,
+``1 234,5``, ``1'234.5``. A sign of percent or currency may follow after a blank: ``thousands-comma $`` or,
+with the first style, ``%``."""
+
+_SIGN_CHARACTERS: Final = 4
 MISSING_WORDS: Final = frozenset(
     (
         "na",
@@ -84,7 +97,7 @@ def parse_number(text: str, style: str = "") -> float:
         A decimal number in ASCII digits, with or without sign, fraction and exponent; blanks around it
         are skipped.
     style : str
-        One of ``NUMBER_STYLES``.
+        One of ``NUMBER_STYLES``, with or without a sign.
 
     Returns
     -------
@@ -115,6 +128,8 @@ def read_number(text: str, style: str = "") -> float:
     ValueError
         The field is no number.
     """
+    if style and style != "decimal-comma":
+        return _read_styled(text, style)
     if style:
         if "." in text:
             raise ValueError(f"{text.strip()[:40]!r} is not a number with a decimal comma")
@@ -127,6 +142,59 @@ def read_number(text: str, style: str = "") -> float:
     if value != value or "_" in text or not text.strip().isascii():
         raise ValueError(f"{text.strip()[:40]!r} is not a number")
     return value
+
+
+def is_number_style(style: str) -> bool:
+    """Return whether numbers can be written so; see ``NUMBER_STYLES``."""
+    base, sign = _split_style(style)
+    marked = len(sign) <= _SIGN_CHARACTERS and not any(mark.isdigit() or mark in " .,+-" for mark in sign)
+    return base in NUMBER_STYLES and marked
+
+
+def _split_style(style: str) -> tuple[str, str]:
+    if style in NUMBER_STYLES:
+        return style, ""
+    base, _, sign = style.rpartition(" ")
+    return base, sign
+
+
+def _read_styled(text: str, style: str) -> float:
+    """Read a number that is grouped or bears a sign: percent must stand, a currency's sign may.
+
+    Percents stay what they are, ``12%`` is 12. Parentheses are the accountant's minus.
+    """
+    base, sign = _split_style(style)
+    refusal = ValueError(f"{text.strip()[:40]!r} is not a number in the style {style!r}")
+    body = text.strip()
+    negative = body[:1] == "(" and body[-1:] == ")"
+    if negative:
+        body = body[1:-1].strip()
+    signed = body[:1] in ("+", "-", "\u2212")
+    if signed:
+        negative ^= body[0] != "+"
+        body = body[1:].lstrip()
+    if sign:
+        if body.startswith(sign):
+            body = body[len(sign) :].lstrip()
+        elif body.endswith(sign):
+            body = body[: -len(sign)].rstrip()
+        elif sign == "%":
+            raise refusal
+        if not signed and body[:1] in ("+", "-", "\u2212"):
+            negative ^= body[0] != "+"
+            body = body[1:]
+    marks, decimal = _GROUPED.get(base, ("", "," if base == "decimal-comma" else "."))
+    whole, point, fraction = body.partition(decimal)
+    mark = next((mark for mark in marks if mark in whole), "")
+    if mark:
+        first, *groups = whole.split(mark)
+        if not 0 < len(first) < 4 or first[0] == "0" or any(len(group) != 3 for group in groups):
+            raise refusal
+        whole = first + "".join(groups)
+    if not (whole + fraction).isascii() or not (whole + fraction).isdigit() or not whole:
+        raise refusal
+    value = float(f"{whole}.{fraction}" if point else whole)
+    return -value if negative else value
 
 
 def parse_boolean(text: str) -> float:

@@ -40,7 +40,24 @@ FLOATS = [i * 0.37 for i in range(60)]
         ([0, 1], ("number", "", "feature")),
         ([1.5, "NA", 2, "", 7.25], ("number", "", "feature")),
         (["1,5", "2,25", "3", "1,234"], ("number", "decimal-comma", "feature")),
-        (["1,234", "12,345", "7"], ("category", "", "feature")),
+        (["1,234", "12,345", "7"], ("number", "thousands-comma", "feature")),
+        (["1,234.56", "999", "-1,000,000.5"], ("number", "thousands-comma", "feature")),
+        (["1.234,56", "0,5", "-3,75", "12"], ("number", "thousands-point", "feature")),
+        (["1.234.567", "1.000.000"], ("number", "thousands-point", "feature")),
+        (["1 234", "5.5", "12 345 678.25"], ("number", "thousands-space", "feature")),
+        (["1\u00a0234,5", "5,5"], ("number", "thousands-space-decimal-comma", "feature")),
+        (["1'234.5", "7"], ("number", "thousands-apostrophe", "feature")),
+        (["12%", "7.5%", "0%"], ("number", "%", "feature")),
+        (["12 %", "7,5 %"], ("number", "decimal-comma %", "feature")),
+        (["$1,234.50", "-$3", "$0.99", "5"], ("number", "thousands-comma $", "feature")),
+        (["1.234,50 €", "3,00 €", "(2,00 €)"], ("number", "thousands-point €", "feature")),
+        (["EUR 5", "EUR 7.25"], ("number", "EUR", "feature")),
+        (["12%", "0.12"], ("category", "", "feature")),
+        (["$5", "€5"], ("category", "", "feature")),
+        (["1,23,456", "12,34"], ("category", "", "feature")),
+        (["31.12.23", "01.02.24"], ("time", "%d.%m.%y", "feature")),
+        (["12/31/23", "01/02/24"], ("time", "%m/%d/%y", "feature")),
+        (["31-12-2023 10:00", "01-02-2024 11:30"], ("time", "%d-%m-%Y %H:%M", "feature")),
         (["00501", "02139", "10001"], ("category", "", "feature")),
         (["12345678901234567890", "12345678901234567891"], ("category", "", "feature")),
         (["12E45", "1E5", "7E10"], ("category", "", "feature")),
@@ -258,3 +275,31 @@ def test_the_schema_does_not_depend_on_the_cut(pieces: int) -> None:
     assert len(cut.layout.chunks) > pieces // 2
     assert cut.schema() == whole.schema()
     assert cut.records == whole.records
+
+
+def test_how_marked_numbers_are_read_is_said() -> None:
+    rows = [f'"{1 + i},{i:03}",{i % 2}' for i in range(40)]
+    schema = CsvTable.of(("amount,y\n" + "\n".join(rows) + "\n").encode()).schema()
+    (style, both) = [warning for warning in schema.warnings if "'amount'" in warning]
+    assert style == "The numbers of 'amount' are read in the style 'thousands-comma', so '1,000' is 1000."
+    assert "would fit with a decimal comma, too" in both
+    column = schema.column("amount")
+    assert (column.minimum, column.maximum) == (1000.0, 40039.0)
+
+
+def test_dates_that_fit_with_day_and_month_first_are_warned_of() -> None:
+    rows = [f"0{1 + i % 9}/0{1 + i % 8}/2024,{i % 2}" for i in range(40)]
+    schema = CsvTable.of(("d,y\n" + "\n".join(rows) + "\n").encode()).schema()
+    assert schema.column("d").format == "%d/%m/%Y"
+    assert any("the day is taken for the first" in warning for warning in schema.warnings)
+    rows[3] = "25/01/2024,0"
+    schema = CsvTable.of(("d,y\n" + "\n".join(rows) + "\n").encode()).schema()
+    assert not any("taken for the first" in warning for warning in schema.warnings)
+
+
+def test_evidence_of_marked_numbers_adds_up_however_the_file_is_cut() -> None:
+    cells = ["$1,234.50", "$3", "7", "-$0.5", "1,000", "($2)", "$12,34", "x"]
+    data = ("a;y\n" + "".join(f"{cells[i % 8]};{i}\n" for i in range(100))).encode()
+    assert CsvTable.of(data, target_bytes=64).profile == CsvTable.of(data).profile
+    found = CsvTable.of(data).profile.columns[0].numbers("thousands-comma $")
+    assert (found.count, found.minimum, found.maximum) == (76, -2.0, 1234.5)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.values import is_missing, is_missing_word, parse_boolean, parse_number, parse_time
+from millrace.values import (
+    is_missing,
+    is_missing_word,
+    is_number_style,
+    parse_boolean,
+    parse_number,
+    parse_time,
+    read_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +125,63 @@ def _lib() -> str:
     import millrace
 
     return str(next(iter(millrace.__path__)).rsplit("/", 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "value"),
+    [
+        ("1,234,567.5", "thousands-comma", 1234567.5),
+        ("1234.5", "thousands-comma", 1234.5),
+        ("-1,234", "thousands-comma", -1234.0),
+        ("1.234.567,5", "thousands-point", 1234567.5),
+        ("1.234", "thousands-point", 1234.0),
+        ("1\u202f234 567", "thousands-space", None),
+        ("1\u202f234\u202f567.25", "thousands-space", 1234567.25),
+        ("1 234,5", "thousands-space-decimal-comma", 1234.5),
+        ("1\u2019234.5", "thousands-apostrophe", 1234.5),
+        ("12%", "%", 12.0),
+        ("12 %", "%", 12.0),
+        ("12", "%", None),
+        ("7,5%", "decimal-comma %", 7.5),
+        ("$1,234.50", "thousands-comma $", 1234.5),
+        ("-$1.5", "$", -1.5),
+        ("$-1.5", "$", -1.5),
+        ("($1.50)", "$", -1.5),
+        ("1.50", "$", 1.5),
+        ("1.234,50 \u20ac", "thousands-point \u20ac", 1234.5),
+        ("\u22125 EUR", "EUR", -5.0),
+        ("$1.5", "\u20ac", None),
+        ("0,123", "thousands-comma", None),
+        ("12,34", "thousands-comma", None),
+        ("1,2345", "thousands-comma", None),
+        ("1,234,", "thousands-comma", None),
+        ("--5", "$", None),
+        ("$", "$", None),
+        ("", "$", None),
+        ("nan", "$", None),
+        ("1_000", "$", None),
+        ("\u0663", "$", None),
+    ],
+)
+def test_marked_numbers_are_read_in_their_style(text: str, style: str, value: float | None) -> None:
+    if value is None:
+        with pytest.raises(ValueError, match="is not a number"):
+            read_number(text, style)
+    else:
+        assert read_number(text, style) == value
+        assert parse_number(text, style) == value
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(0, 99))
+def test_what_python_groups_is_read_back(number: int, cents: int) -> None:
+    text = f"{number:,}.{cents:02}"
+    value = float(text.replace(",", ""))
+    assert read_number(text, "thousands-comma") == value
+    swapped = text.translate(str.maketrans(",.", ".,"))
+    assert read_number(swapped, "thousands-point") == value
+    assert read_number(f"{swapped} €", "thousands-point €") == value
+
+
+def test_styles_are_known() -> None:
+    assert all(is_number_style(style) for style in ("", "decimal-comma", "%", "thousands-comma $", "EUR"))
+    assert not any(is_number_style(style) for style in ("thousands", "x 5", "$ %", "1"))

@@ -1,8 +1,8 @@
 """What a row must look like, and how its values become what the plan computes with.
 
 A field is a JSON object: ``name``; ``type``, one of ``number``, ``boolean``, ``category``, ``text`` and
-``time``; for a category ``categories``; for a time, and a number with a decimal comma, ``format``; for a
-number or a time that training saw ``minimum`` and ``maximum``.
+``time``; for a category ``categories``; for a time, and a number that is not written as ``1234.5``,
+``format``; for a number or a time that training saw ``minimum`` and ``maximum``.
 
 Texts are read as the training file's cells were: what is missing there is missing here.
 """
@@ -182,7 +182,7 @@ def _spelling(value: Any) -> str:
 
 def _number(field: Mapping[str, Any]) -> Converter:
     missing, style = (_NAN, _missing(field["name"])), field.get("format", "")
-    style = style if style in values.NUMBER_STYLES else ""
+    style = style if values.is_number_style(style) else ""
     low, high = _bounds(field)
     low, high = max(low, -_LARGEST), min(high, _LARGEST)
 

@@ -20,7 +20,7 @@ from millrace.profile.statistics import (
     sketch_hashes,
     smallest,
 )
-from millrace.values import MISSING_WORDS, parse_boolean, read_number, read_time
+from millrace.values import MISSING_WORDS, NUMBER_STYLES, parse_boolean, read_number, read_time
 
 if TYPE_CHECKING:
     from millrace.csvfile import Reject
@@ -36,10 +36,25 @@ _NUMBER_STARTS = frozenset("+-.0123456789iInN")
 """Of the texts that ``float`` reads."""
 _TIME_MARKS = re.compile("[-/. ]")
 """One of them is in every time."""
+_STYLED_CHARACTERS = 40
 _DIGITS = re.compile(r"[0-9]+")
 _WORD = re.compile(r"[A-Za-z]+")
 _EXPONENT_CODE = re.compile(r"[0-9]+E[0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+
+_SYMBOL = r"[$€£¥₹₽₩₺₫₴₪฿%]|R\$|US\$|A\$|C\$"
+_CODE = r"CHF|EUR|USD|GBP|JPY|CNY|INR|kr|zł|Kč"
+_STYLED = re.compile(
+    rf"\(?[-+\u2212]? ?(?P<before>{_SYMBOL}|(?:{_CODE})(?=[ \u00a0]))?[ \u00a0]?[-+\u2212]?"
+    rf"[0-9][0-9.,'\u2019 \u00a0\u202f\u2009]*(?P<after>{_SYMBOL}|{_CODE})?\)?"
+)
+"""A number with marks: groups of digits, a sign of percent or currency, an accountant's parentheses.
+
+The kernel takes a word that begins with a letter and holds a digit for prose, unless a dollar is in it."""
+_UNGROUPED = {
+    "thousands-point": "decimal-comma",
+    "thousands-space-decimal-comma": "decimal-comma",
+}
 
 TIME_FORMATS = (
     "iso8601",
@@ -54,8 +69,17 @@ TIME_FORMATS = (
     "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %I:%M:%S %p",
     "%m/%d/%Y %I:%M %p",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d/%m/%y %H:%M",
+    "%m/%d/%y %H:%M",
+    "%Y.%m.%d",
     "%d-%m-%Y",
     "%m-%d-%Y",
+    "%d-%m-%Y %H:%M",
+    "%m-%d-%Y %H:%M",
+    "%d-%m-%Y %H:%M:%S",
+    "%m-%d-%Y %H:%M:%S",
     "%d.%m.%Y",
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y %H:%M:%S",
@@ -65,6 +89,11 @@ TIME_FORMATS = (
     "%b %d, %Y",
     "%B %d, %Y",
     "%b %d %Y",
+    "%d.%m.%y",
+    "%d-%b-%y",
+    "%d/%b/%Y",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %z",
 )
 """Formats that are tried on a column, the preferred first where two explain it equally well."""
 
@@ -76,7 +105,7 @@ def _shape(text: str) -> str:
 
 def _shapes() -> dict[str, tuple[str, ...]]:
     """Return the formats that a text of each shape may be in: strptime is slow, a shape is not."""
-    example = {"%b": "Jan", "%B": "January", "%p": "AM"}
+    example = {"%b": "Jan", "%B": "January", "%p": "AM", "%a": "Mon", "%z": "+0000"}
     shapes: dict[str, tuple[str, ...]] = {}
     for name in TIME_FORMATS:
         if name != "iso8601":
@@ -216,6 +245,7 @@ class _ColumnBuilder:
         self.words: Counter[str] = Counter()
         self.plain = _Numbers()
         self.comma = _Numbers()
+        self.styles: dict[str, _Numbers] = {}
         self.times: dict[str, TimeEvidence] = {}
         self.distinct: dict[str, int] | None = {}
         self.hashes: set[int] = set()
@@ -321,6 +351,8 @@ class _ColumnBuilder:
             return
         if "," in text:
             self._weigh_comma(text, times)
+        if len(text) <= _STYLED_CHARACTERS:
+            self._weigh_styled(text, times)
         for name in self._formats(text):
             try:
                 moment = read_time(text, name)
@@ -347,6 +379,21 @@ class _ColumnBuilder:
         if _GROUPED.fullmatch(text):
             self.comma.grouped += times
 
+    def _weigh_styled(self, text: str, times: int) -> None:
+        match = _STYLED.fullmatch(text)
+        if match is None or (match["before"] and match["after"]):
+            return
+        sign = match["before"] or match["after"] or ""
+        for base in NUMBER_STYLES:
+            style = f"{base} {sign}".strip()
+            if not sign and (base in ("", "decimal-comma") or _reads(text, _UNGROUPED.get(base, ""))):
+                continue  # it is a number without marks, and counted as one
+            try:
+                value = read_number(text, style)
+            except ValueError:
+                continue
+            self.styles.setdefault(style, _Numbers()).add(value, times)
+
     @staticmethod
     def _formats(text: str) -> tuple[str, ...]:
         if len(text) > 40 or not _TIME_MARKS.search(text):
@@ -364,6 +411,7 @@ class _ColumnBuilder:
             words={word: self.words[word] for word in sorted(self.words)},
             plain=self.plain.build(),
             comma=self.comma.build(),
+            styles={style: self.styles[style].build() for style in sorted(self.styles)},
             booleans=self.booleans,
             times={name: self.times[name] for name in sorted(self.times)},
             distinct=(
@@ -379,6 +427,14 @@ class _ColumnBuilder:
             sequential=self.sequential,
             example=self.example,
         )
+
+
+def _reads(text: str, style: str) -> bool:
+    try:
+        read_number(text, style)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_boolean(word: str) -> bool:

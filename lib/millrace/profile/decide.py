@@ -14,7 +14,7 @@ from millrace.contracts import METRICS, Column, ColumnType, Layout, Role, Schema
 from millrace.errors import BadInput
 from millrace.profile.build import TIME_FORMATS
 from millrace.profile.statistics import MAX_DISTINCT, ColumnProfile, Profile
-from millrace.values import is_missing_word, parse_number
+from millrace.values import NUMBER_STYLES, is_missing_word, parse_number, read_number, read_time
 
 __all__ = ["FIT_SHARE", "FOLDS", "MIN_ROWS", "column_type", "decide_schema"]
 
@@ -125,9 +125,10 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
 def column_type(column: ColumnProfile, rows: int, fit_share: float = FIT_SHARE) -> _Decided:
     """Return the narrowest type that ``fit_share`` of the column's values fit.
 
-    In the order number, number with decimal comma, boolean, time, then category or text. Digits that a
-    number would not preserve, as leading zeros, are no numbers; ``1,234`` alone is no proof of a decimal
-    comma. Words for missing count as missing for numbers and times only.
+    In the order number, number with decimal comma, number with marks of thousands, percent or currency,
+    boolean, time, then category or text. Digits that a number would not preserve, as leading zeros, are no
+    numbers; ``1,234`` alone is no proof of a decimal comma. Words for missing count as missing for numbers
+    and times only.
     """
     filled = column.count - column.word_count
     enough = fit_share * filled
@@ -137,12 +138,26 @@ def column_type(column: ColumnProfile, rows: int, fit_share: float = FIT_SHARE) 
             return _Decided("number")
         if comma.count >= enough and comma.commas > comma.grouped:
             return _Decided("number", "decimal-comma")
+        style = _style(column)
+        if style and column.numbers(style).count >= enough:
+            return _Decided("number", style)
     if column.count and column.booleans >= fit_share * column.count:
         return _Decided("boolean")
     best = max(TIME_FORMATS, key=lambda name: column.times[name].count if name in column.times else 0)
     if filled and best in column.times and column.times[best].count >= enough:
         return _Decided("time", best)
     return _Decided("category" if _is_category(column, rows) else "text")
+
+
+def _style(column: ColumnProfile) -> str:
+    """Return the style in which most cells are numbers, among those with marks that some cell bears."""
+    order = {base: place for place, base in enumerate(NUMBER_STYLES)}
+
+    def rank(style: str) -> tuple[int, int]:
+        base = style if style in order else style.rpartition(" ")[0]
+        return column.numbers(style).count, -order[base]
+
+    return max(column.styles, key=rank, default="")
 
 
 def _is_category(column: ColumnProfile, rows: int) -> bool:
@@ -183,7 +198,7 @@ def _mostly_numbers(column: ColumnProfile) -> bool:
 
 def _one_value(column: ColumnProfile, decided: _Decided) -> bool:
     if decided.type == "number":
-        numbers = column.comma if decided.format else column.plain
+        numbers = column.numbers(decided.format)
         return numbers.minimum == numbers.maximum and numbers.count == column.count
     return column.distinct is not None and len(column.distinct) == 1
 
@@ -216,7 +231,7 @@ def _column(index: int, column: ColumnProfile, decided: _Decided, role: tuple[Ro
     maximum: float | None = None
     missing = column.missing
     if decided.type == "number":
-        numbers = column.comma if decided.format else column.plain
+        numbers = column.numbers(decided.format)
         minimum, maximum = numbers.minimum, numbers.maximum
         missing += column.word_count
     elif decided.type == "time":
@@ -358,7 +373,7 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
 def _usable(column: ColumnProfile, decided: _Decided) -> int:
     """Return the rows whose target can be used."""
     if decided.type == "number":
-        numbers = column.comma if decided.format else column.plain
+        numbers = column.numbers(decided.format)
         return numbers.count - numbers.too_large
     return column.count
 
@@ -502,13 +517,14 @@ def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
             continue
         words = _listed([f"{word!r} ({count})" for word, count in found.words.items()])
         if column.type in ("number", "time"):
+            warnings += _readings(found, column)
             if words:
                 warnings.append(f"In {column.name!r}, {words} counts as missing: it is else {column.type}s.")
             misfits = found.count - found.word_count - _fitting(found, column)
             if misfits:
                 warnings.append(
                     f"{misfits} cells of {column.name!r} do not fit its type {column.type}"
-                    + (f", for example {found.example!r}" if found.example is not None else "")
+                    + _odd_example(found, column)
                     + ("." if column.role == "target" else ", and become missing.")
                 )
         elif _mostly_numbers(found) and found.example is not None and column.type != "boolean":
@@ -523,10 +539,51 @@ def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
     return warnings
 
 
+def _readings(found: ColumnProfile, column: Column) -> list[str]:
+    """Return how a column's numbers or times are read where that is not plain, and what else would fit."""
+    if column.type == "time":
+        other = column.format.translate(str.maketrans("dm", "md"))
+        seen = found.times.get(other)
+        if other == column.format or seen is None or seen.count < found.times[column.format].count:
+            return []
+        first = "the day" if column.format.find("%d") < column.format.find("%m") else "the month"
+        return [
+            f"The times of {column.name!r} fit with the day first and with the month first: {first} is "
+            "taken for the first. If that is wrong, write them as 2024-01-31."
+        ]
+    if column.format in ("", "decimal-comma"):
+        return []
+    example = found.example or ""
+    try:
+        shown = f", so {example!r} is {read_number(example, column.format):.15g}"
+    except ValueError:
+        shown = ""
+    notes = [f"The numbers of {column.name!r} are read in the style {column.format!r}{shown}."]
+    if column.format == "thousands-comma" and found.comma.count == found.numbers(column.format).count:
+        notes.append(
+            f"The numbers of {column.name!r} would fit with a decimal comma, too: commas are taken for marks "
+            "of thousands, because three digits stand behind each."
+        )
+    return notes
+
+
+def _odd_example(found: ColumnProfile, column: Column) -> str:
+    """Return an example of what does not fit, if the one that is known does not."""
+    if found.example is None:
+        return ""
+    try:
+        read_number(found.example, column.format) if column.type == "number" else read_time(
+            found.example, column.format
+        )
+    except ValueError:
+        return f", for example {found.example!r}"
+    return ""
+
+
 def _fitting(found: ColumnProfile, column: Column) -> int:
     if column.type == "time":
         return found.times[column.format].count
-    numbers = found.comma if column.format else found.plain
+    numbers = found.numbers(column.format)
     return numbers.count - numbers.too_large
 
 

@@ -15,6 +15,7 @@ from functools import reduce
 from typing import TypeVar
 
 from millrace.errors import BadInput
+from millrace.values import NUMBER_STYLES
 
 V = TypeVar("V", float, str)
 
@@ -36,6 +37,7 @@ MAX_DISTINCT = 1000
 SKETCH_SIZE = 1024
 """Hashes in a sketch: the standard error of the estimate is 1/sqrt(SKETCH_SIZE - 2), about 3 %."""
 
+_DECIMAL_COMMAS = ("thousands-point", "thousands-space-decimal-comma")
 _HASH_BYTES = 6
 _ASCII_BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 _WORD = 0xFFFFFFFFFFFFFFFF
@@ -110,6 +112,9 @@ class ColumnProfile:
         Words that mean missing in a column of numbers or times, as written, with their cells.
     plain, comma : NumberEvidence
         Numbers with a decimal point, and with a decimal comma.
+    styles : mapping of str to NumberEvidence
+        By style (``values.NUMBER_STYLES``), the numbers that are grouped or bear a sign, as that style reads
+        them; see :meth:`numbers`.
     booleans : int
         Cells that read as a boolean.
     times : mapping of str to TimeEvidence
@@ -139,6 +144,7 @@ class ColumnProfile:
     words: Mapping[str, int] = field(default_factory=dict)
     plain: NumberEvidence = NumberEvidence()
     comma: NumberEvidence = NumberEvidence()
+    styles: Mapping[str, NumberEvidence] = field(default_factory=dict)
     booleans: int = 0
     times: Mapping[str, TimeEvidence] = field(default_factory=dict)
     distinct: Mapping[str, int] | None = None
@@ -149,6 +155,21 @@ class ColumnProfile:
     sequence: int | None = None
     sequential: bool = True
     example: str | None = None
+
+    def numbers(self, style: str) -> NumberEvidence:
+        """Return the cells that are numbers in a style: those without marks among them."""
+        if style in ("", "decimal-comma"):
+            return self.comma if style else self.plain
+        base, _, sign = ("", "", style) if style in NUMBER_STYLES else style.rpartition(" ")
+        base = style if style in NUMBER_STYLES else base
+        found = self.styles.get(style, NumberEvidence())
+        if sign == "%":
+            return found
+        if base in ("", "decimal-comma"):
+            return _merge_numbers(found, self.comma if base else self.plain)
+        if style != base:
+            return _merge_numbers(found, self.numbers(base))
+        return _merge_numbers(found, self.comma if base in _DECIMAL_COMMAS else self.plain)
 
     @property
     def word_count(self) -> int:
@@ -265,6 +286,8 @@ def _merge_columns(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
         sketch = smallest(_hashes(a) | _hashes(b))
         distinct = None
     formats = sorted(a.times.keys() | b.times.keys())
+    styles = sorted(a.styles.keys() | b.styles.keys())
+    no_numbers = NumberEvidence()
     none = TimeEvidence()
     sequential, sequence = _merge_sequence(a, b)
     return replace(
@@ -274,6 +297,7 @@ def _merge_columns(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
         words=_add(a.words, b.words),
         plain=_merge_numbers(a.plain, b.plain),
         comma=_merge_numbers(a.comma, b.comma),
+        styles={s: _merge_numbers(a.styles.get(s, no_numbers), b.styles.get(s, no_numbers)) for s in styles},
         booleans=a.booleans + b.booleans,
         times={f: _merge_times(a.times.get(f, none), b.times.get(f, none)) for f in formats},
         distinct=distinct,

@@ -470,6 +470,7 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         return FINISHED;
     }
     int64_t words = 0, marks = 0, runs = 0, digits = 0, foreign = 0, characters = 0, blank = 1, letter = 0;
+    int64_t dollars = 0;
     int64_t first = 0, end = 0; /* without the blanks around it */
     for (int64_t i = 0; i < size;) {
         int64_t space = blank_at(text + i, size - i);
@@ -483,14 +484,14 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         characters += is_start, marks += is_start;
         words += blank, blank = 0;
         runs += now && !letter, letter = now;
-        digits += is_digit(byte);
+        digits += is_digit(byte), dollars += byte == '$';
         foreign += byte == '@' || byte == '=' || byte == '&' || byte == '_' || byte == '?';
     }
     /* Prose for sure: no word for missing, no boolean, no number in any style, no time. With digits and a letter
-       first those have a blank. */
+       first those have a blank, or a dollar. */
     int prose = marks > p->longest_word;
     if (digits)
-        prose = runs >= 5 || (runs >= 2 && (foreign || marks > 40)) || (words == 1 && is_letter(text[first]));
+        prose = runs >= 5 || (runs >= 2 && (foreign || marks > 40)) || (words == 1 && is_letter(text[first]) && !dollars);
     if (prose) {
         p->count += times;
         p->tokens += words * times;
