@@ -30,7 +30,7 @@ KERNELS := lib/millrace/scoring/kernel lib/millrace/csvfile/kernel
 LAYERS := core columnar science plotting onnx
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
-        destroy fuzz parity bench lock clean
+        destroy chaos fuzz parity bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -103,14 +103,18 @@ deploy: build ## to your AWS account; asks what it needs to know and remembers i
 destroy: setup ## STACK=… remove the stack and everything in its buckets; asks before it does
 	@PATH="$(CURDIR)/.tools/sam/bin:$$PATH" $(PYTHON) tools/destroy.py "$(STACK)"
 
+chaos: build ## SCENARIOS=210, or SEED=… for one: break uploads on purpose; ends with scenarios=N lost=0 stuck=0
+	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED),--scenarios $(SCENARIOS))
+
+SCENARIOS := 210
+
 fuzz: setup ## FILES=100000 SEED=0: damaged plans are refused or scored; counts by outcome as one JSON object
-	@$(PYTHON) -m tests.fuzz --files $(FILES) --seed $(SEED)
+	@$(PYTHON) -m tests.fuzz --files $(FILES) --seed $(or $(SEED),0)
 
 parity: setup ## plan against scikit-learn on 2,000 rows for every case
 	@MILLRACE_PARITY_ROWS=2000 $(PYTHON) -m pytest $(AT_ONCE) tests/unit/test_compiler_parity.py
 
 FILES := 100000
-SEED := 0
 
 bench: setup $(PEERS_$(NAME):%=.tools/%/.stamp) ## NAME=…: one benchmark; its last line is one JSON object
 	@$(PYTHON) -m benchmarks.$(NAME)$(if $(ARGS), $(ARGS))

@@ -20,7 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CI = os.environ.get("CI", "").lower() == "true"
 
-_ONE_WORKER = ("tests/platform/", "tests/contract/local/")
+_ONE_WORKER = {
+    "tests/platform/": "platform",
+    "tests/chaos/": "platform",  # both build the stack, and one must not while the other deploys it
+    "tests/contract/local/": "local",
+}
 """Folders whose tests share one embedded AWS: with pytest-xdist, one worker runs all of a folder."""
 
 _left_out = pytest.StashKey[int]()
@@ -42,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByPlatform(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return next((folder for folder in _ONE_WORKER if nodeid.startswith(folder)), nodeid)
+            return next((name for folder, name in _ONE_WORKER.items() if nodeid.startswith(folder)), nodeid)
 
     return ByPlatform(config, log)
 
@@ -91,6 +95,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if count := config.stash[_left_out]:
         line = f"left out: {count} tests, because ../shared/data is not beside this checkout"
         terminalreporter.write_line(line, yellow=True)
+    for report in [one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, ())]:
+        for name, value in report.user_properties:
+            if name == "chaos":
+                terminalreporter.write_line(f"chaos: {value}")
     for line in _skips:
         terminalreporter.write_line(f"skipped without a listed reason, so the run fails: {line}", red=True)
 

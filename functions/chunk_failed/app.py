@@ -15,7 +15,10 @@ def handler(event: dict[str, Any], job: Job[ChunkFailedSettings]) -> dict[str, A
     """Fail the tasks of the chunks in the discarded batches that the S3 notification names."""
     failed = 0
     for found in stored_objects(event):
-        for descriptor in chunk_failed(found.key, artifacts=job.ports.artifacts, tasks=job.ports.tasks):
+        ports = job.ports
+        for descriptor in chunk_failed(
+            found.key, artifacts=ports.artifacts, runs=ports.runs, tasks=ports.tasks
+        ):
             job.concerns(descriptor.run_id)
             job.logger.warning(
                 "chunk failed", extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk}

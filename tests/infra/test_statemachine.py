@@ -76,8 +76,10 @@ def test_a_run_that_trains_walks_through_its_stages() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_retries_what_is_transient_and_nothing_else(name: str) -> None:
-    (retry,) = TASKS[name]["Retry"]
+def test_every_task_retries_what_is_transient_and_once_a_process_that_died(name: str) -> None:
+    retry, died = TASKS[name]["Retry"]
+    assert died["ErrorEquals"] == ["Runtime.ExitError"]
+    assert died["MaxAttempts"] == 1, "a process that dies twice wants more memory"
     assert set(retry["ErrorEquals"]) == TRANSIENT
     assert retry["JitterStrategy"] == "FULL"
     assert 1 <= retry["MaxAttempts"] <= 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from millrace import errors, keys
 from millrace.contracts import Descriptor, RunError, RunState
-from millrace.errors import BadInput, MillraceError, Misconfigured
+from millrace.errors import BadInput, MillraceError, Misconfigured, TransientError
 from millrace.fanout import encode_descriptor
 from millrace.runs.chunk_failed import chunk_failed
 from millrace.runs.failure import explain, run_error, stage_of
@@ -198,11 +199,11 @@ def test_a_discarded_chunk_fails_its_task_with_the_workers_error(text: bool) -> 
     stored = RunError("ZeroDivisionError", "internal", "Chunk 3 failed unexpectedly.", "convert")
     store.add(keys.chunk_error("cars-1", "convert", 3), json.dumps(vars(stored)).encode())
     store.add(KEY, batch(encode_descriptor(descriptor), text=text))
-    assert chunk_failed(KEY, artifacts=store, tasks=tasks) == (descriptor,)
+    assert chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks) == (descriptor,)
     kind, error, said = tasks.answers["token"]
     assert (kind, error) == ("failure", "ZeroDivisionError")
     assert json.loads(said)["errorMessage"] == "Chunk 3 failed unexpectedly."
-    chunk_failed(KEY, artifacts=store, tasks=tasks)
+    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
     assert tasks.late == ["token"], "a repeated event finds nobody waiting"
 
 
@@ -213,7 +214,7 @@ def test_a_discarded_chunk_fails_its_task_with_the_workers_error(text: bool) -> 
 def test_a_worker_that_could_not_store_its_error_is_explained(condition: str, code: str) -> None:
     store, tasks = MemoryObjectStore("artifacts"), MemoryTasks()
     store.add(KEY, batch(encode_descriptor(Descriptor("cars-1", "profile", 0, "t")), condition=condition))
-    chunk_failed(KEY, artifacts=store, tasks=tasks)
+    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
     said = json.loads(tasks.answers["t"][2])
     assert said["code"] == code
     error = explain(tasks.answers["t"][1], tasks.answers["t"][2], "profile")
@@ -224,7 +225,7 @@ def test_a_foreign_record_does_not_hold_up_the_others() -> None:
     store, tasks = MemoryObjectStore("artifacts"), MemoryTasks()
     store.add(KEY, batch(b"poison", encode_descriptor(Descriptor("cars-1", "profile", 0, "t"))))
     with pytest.raises(BadInput, match="no JSON"):
-        chunk_failed(KEY, artifacts=store, tasks=tasks)
+        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
     assert tasks.answers["t"][0] == "failure"
 
 
@@ -233,8 +234,28 @@ def test_an_object_that_is_no_batch_is_refused(data: bytes) -> None:
     store = MemoryObjectStore("artifacts")
     store.add(KEY, data)
     with pytest.raises(BadInput) as caught:
-        chunk_failed(KEY, artifacts=store, tasks=MemoryTasks())
+        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=MemoryTasks())
     assert caught.value.code == "batch-invalid"
+
+
+def test_a_chunk_whose_workers_died_before_they_could_report_is_reported(world: World) -> None:
+    run_id = world.upload(CARS).run_id
+    world.fan_out(run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    (record,) = world.stream.take()
+    tasks = world.tasks
+
+    class Away(MemoryTasks):
+        def succeed(self, token: str, output: Mapping[str, Any]) -> bool:
+            raise TransientError("Step Functions does not answer", code="service-unavailable")
+
+    world.tasks = Away()
+    with pytest.raises(TransientError):
+        world.work(record)
+    world.artifacts.add(KEY, batch(record))
+    assert chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, tasks=tasks) == ()
+    assert tasks.answers["t1"][0] == "success"
 
 
 def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
@@ -253,7 +274,7 @@ def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
         with pytest.raises(RecursionError):
             world.work(record)
     world.artifacts.add(KEY, batch(record))
-    chunk_failed(KEY, artifacts=world.artifacts, tasks=world.tasks)
+    chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, tasks=world.tasks)
     _, error, said = world.tasks.answers["t1"]
     finish(run_id, {"Error": error, "Cause": said}, runs=world.runs)
     run = world.runs.get(run_id)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from millrace import keys
 from millrace.contracts import RunError, decode
-from millrace.errors import BadInput, Misconfigured, NotFound, TooLarge, TransientError
+from millrace.errors import BadInput, Conflict, Misconfigured, NotFound, TooLarge, TransientError
 from millrace.fanout import decode_descriptor
 from millrace.features.blocks import read_blocks
 from millrace.runs import fan_out as fan_out_module
@@ -420,6 +423,26 @@ def test_two_workers_on_one_chunk_agree(world: World) -> None:
     assert world.work(record) == "done"
     assert store.get(key) == b'{"theirs": true}'
     assert world.tasks.answers["t1"][0] == "success"
+
+
+def test_a_worker_that_wakes_up_a_pass_later_does_not_write_over_the_rejects(world: World) -> None:
+    class Held(MemoryObjectStore):
+        held: Callable[[], str] | None = None
+
+        def put(self, key: str, data: bytes, **how: Any) -> str:
+            if "/rejects/" in key and self.held is None:
+                self.held = functools.partial(super().put, key, data, **how)
+                return ""
+            return super().put(key, data, **how)
+
+    world.artifacts = store = Held("artifacts")
+    run_id = world.prepare(CARS + b"red,2,1000,one too many\nblue,4,\n")
+    rejects = store.text(keys.rejects(run_id, 0))
+    assert len(rejects.splitlines()) == 2, "the second has no target, which only convert can know"
+    assert store.held is not None
+    with contextlib.suppress(Conflict):
+        store.held()
+    assert store.text(keys.rejects(run_id, 0)) == rejects
 
 
 def test_nobody_works_on_a_pass_that_is_over(world: World) -> None:

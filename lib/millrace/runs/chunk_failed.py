@@ -1,4 +1,7 @@
-"""A chunk that exhausted its retries fails its task, with the error that its worker stored."""
+"""A chunk that exhausted its retries fails its task, with the error that its worker stored.
+
+One whose work is done, and whose workers only could not say so, is reported instead.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from millrace import keys
-from millrace.contracts import Descriptor, ObjectStore, RunError, decode
+from millrace.contracts import Descriptor, ObjectStore, RunError, RunStore, decode
 from millrace.errors import BadInput, NotFound
-from millrace.fanout import decode_descriptor, fail_pass
+from millrace.fanout import complete_chunk, decode_descriptor, fail_pass
 from millrace.fanout.ports import TaskTokens
+from millrace.runs.progress import has_result
 
 __all__ = ["chunk_failed", "discarded_records"]
 
 
-def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tuple[Descriptor, ...]:
+def chunk_failed(
+    key: str, *, artifacts: ObjectStore, runs: RunStore, tasks: TaskTokens
+) -> tuple[Descriptor, ...]:
     """Fail the tasks of the chunks in a batch that Lambda gave up on.
 
     Parameters
@@ -24,14 +30,14 @@ def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tupl
     key : str
         Where Lambda stored the batch.
     artifacts : ObjectStore
-        The artifact bucket: the batch, and the errors that workers stored.
-    tasks : TaskTokens
-        Answers to task tokens.
+        The artifact bucket: the batch, the chunks' results, and the errors that workers stored.
+    runs, tasks
+        Run records, and answers to task tokens.
 
     Returns
     -------
     tuple of Descriptor
-        The chunks in the batch.
+        The chunks that failed; those in the batch whose work is done are counted as done, not as failed.
 
     Raises
     ------
@@ -46,6 +52,9 @@ def chunk_failed(key: str, *, artifacts: ObjectStore, tasks: TaskTokens) -> tupl
             descriptor = decode_descriptor(data)
         except BadInput as error:  # the others in the batch must not wait for it
             foreign = error
+            continue
+        if has_result(descriptor, artifacts):
+            complete_chunk(descriptor, runs=runs, tasks=tasks)
             continue
         fail_pass(descriptor.token, _stored_error(descriptor, record, artifacts), tasks=tasks)
         failed.append(descriptor)

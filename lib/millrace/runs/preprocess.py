@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -14,11 +15,11 @@ from millrace.contracts import (
     RunError,
     RunStore,
 )
-from millrace.errors import MillraceError, NotFound
+from millrace.errors import Conflict, MillraceError
 from millrace.fanout import complete_chunk, fail_pass, heartbeats, release_next
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.failure import run_error
-from millrace.runs.progress import read_layout, read_ranges, read_schema, write_json
+from millrace.runs.progress import has_result, read_layout, read_ranges, read_schema, write_json
 
 if TYPE_CHECKING:
     from millrace.features.blocks import RejectedRecord
@@ -67,7 +68,7 @@ def preprocess(
             if not heartbeat.wanted:
                 return "unwanted"
             outcome: Outcome = "replayed"
-            if not _has_result(descriptor, artifacts):
+            if not has_result(descriptor, artifacts):
                 _work(descriptor, data, artifacts, runs)
                 outcome = "done"
             release_next(descriptor, replayed=outcome == "replayed", runs=runs, stream=stream)
@@ -85,14 +86,6 @@ def preprocess(
         stored = RunError(type(error).__name__, code="internal", message=message, stage=descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
         raise
-
-
-def _has_result(descriptor: Descriptor, artifacts: ObjectStore) -> bool:
-    try:
-        artifacts.head(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk))
-    except NotFound:
-        return False
-    return True
 
 
 def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore, cause: Exception) -> None:
@@ -126,7 +119,10 @@ def _work(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore, run
         if rejects:  # kept from now on, should the file be refused before it is converted
             from millrace.features.blocks import RejectedRecord
 
-            _keep(descriptor, (RejectedRecord(*reject[1:]) for reject in rejects), artifacts)
+            # Only if there are none yet: a worker that was held up must not write over what convert found.
+            with contextlib.suppress(Conflict):
+                rejected = (RejectedRecord(*reject[1:]) for reject in rejects)
+                _keep(descriptor, rejected, artifacts, only_if_absent=True)
         write_json(artifacts, result, part, only_if_absent=True)
     else:
         outcome = _convert(descriptor, text, layout, artifacts)
@@ -149,11 +145,18 @@ def _scan(descriptor: Descriptor, data: ObjectStore, artifacts: ObjectStore) -> 
     write_json(artifacts, result, found, only_if_absent=True)
 
 
-def _keep(descriptor: Descriptor, rejects: Iterable[RejectedRecord], artifacts: ObjectStore) -> None:
+def _keep(
+    descriptor: Descriptor,
+    rejects: Iterable[RejectedRecord],
+    artifacts: ObjectStore,
+    *,
+    only_if_absent: bool = False,
+) -> None:
     from millrace.features.blocks import rejects_jsonl
 
     key = keys.rejects(descriptor.run_id, descriptor.chunk)
-    artifacts.put(key, rejects_jsonl(rejects), content_type="application/jsonl")
+    text = rejects_jsonl(rejects)
+    artifacts.put(key, text, content_type="application/jsonl", only_if_absent=only_if_absent)
 
 
 def _convert(

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from millrace import keys
-from millrace.contracts import Layout, ObjectStore, Run, Schema, decode, encode
-from millrace.errors import Conflict
+from millrace.contracts import Descriptor, Layout, ObjectStore, Run, Schema, decode, encode
+from millrace.errors import Conflict, NotFound
 from millrace.runs.ports import Executions
 
 __all__ = [
     "execution_name",
+    "has_result",
     "read_layout",
     "read_parts",
     "read_ranges",
@@ -46,6 +47,15 @@ def start_execution(run: Run, executions: Executions) -> bool:
     """Start the run's state machine; ``False`` when that attempt was started before."""
     data = {"run_id": run.run_id, "kind": run.kind, "size_bytes": run.size_bytes}
     return executions.start(execution_name(run), data)
+
+
+def has_result(descriptor: Descriptor, artifacts: ObjectStore) -> bool:
+    """Tell whether the chunk's work is done: its result is what a worker writes last."""
+    try:
+        artifacts.head(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk))
+    except NotFound:
+        return False
+    return True
 
 
 def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
