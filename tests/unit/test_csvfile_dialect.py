@@ -4,6 +4,8 @@ import csv
 import io
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millrace.csvfile import sniff
 from millrace.csvfile.header import unique_names
@@ -337,3 +339,45 @@ def test_a_blank_line_of_a_single_column_is_its_missing_value() -> None:
 
 def test_numbers_with_commas_do_not_make_a_table() -> None:
     assert CsvTable.of(b"price\n12,5\n145,00\n5\n").cells == [["12,5"], ["145,00"], ["5"]]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *",;\t| :~\x01\"'\\#\n\r",
+                "\r\n",
+                "a",
+                "1",
+                "1.5",
+                "12,5",
+                "$3",
+                "Total",
+                "é",
+                "\n\n",
+                ",,",
+                "sep=;",
+            ]
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_comes_is_read_or_refused_and_no_record_lost(pieces: list[str]) -> None:
+    data = "".join(pieces).encode()
+    try:
+        table = CsvTable.of(data, target_bytes=16)
+    except BadInput as error:
+        assert error.remedy
+        return
+    assert [record.number for record in table.records] == list(range(len(table.records)))
+    assert all(len(cells) == len(table.layout.names) for cells in table.cells)
+    shortest = min(record.offset for record in table.records)
+    assert table.layout.dialect.skip_bytes <= shortest
+    at = shortest
+    for record in table.records:
+        raw = record.raw if isinstance(record.raw, bytes) else record.raw.encode("utf-8", "surrogateescape")
+        assert data[at : record.offset].strip(b"\r\n") == b""
+        assert data[record.offset :].startswith(raw)
+        at = record.offset + len(raw)
+    assert data[at:].strip(b"\r\n") == b""

@@ -30,7 +30,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _RARE_DELIMITERS = (" ", ":", "~", "^", "\x01", "\x1f")
 """Tried when none of the usual ones makes columns; the last but one is Hive's, the last is ASCII's own."""
 _SAMPLE_RECORDS = 1000
-_EVIDENCE_BYTES = 1 << 17
+_EVIDENCE_BYTES = 1 << 16
 _TRIED_BYTES = 1 << 17
 _ENOUGH_RECORDS = 100
 """Records from which a dialect is chosen at least, where there are as many: the first of the bytes tried."""
@@ -225,8 +225,9 @@ def _quotings(head: bytes, dialect: Dialect) -> Iterator[Dialect]:
     mark = re.escape(dialect.delimiter.encode("latin-1"))
     edge = rb"(?:^|[\r\n]|" + mark + rb" *)"
     end = rb"(?=" + mark + rb"|[\r\n]|$)"
-    quoted = len(re.findall(edge + rb'"[^"\r\n]*"' + end, sample))
-    opened = len(re.findall(edge + rb'"', sample))
+    double = b'"' in sample
+    quoted = len(re.findall(edge + rb'"[^"\r\n]*"' + end, sample)) if double else 0
+    opened = len(re.findall(edge + rb'"', sample)) if double else 0
     if opened > 1 and not re.search(rb'"' + end, sample):
         yield replace(dialect, quote="")  # none is ever closed: inches, perhaps
     yield dialect
@@ -236,7 +237,10 @@ def _quotings(head: bytes, dialect: Dialect) -> Iterator[Dialect]:
         return
     if b"\\" + dialect.delimiter.encode("latin-1") in sample:
         yield replace(dialect, quote="", escape="\\")
-    single = len(re.findall(edge + rb"'[^'\r\n]*(?:(?:''|\\')[^'\r\n]*)*'" + end, sample))
+    if b"'" not in sample:
+        single = 0
+    else:
+        single = len(re.findall(edge + rb"'[^'\r\n]*(?:(?:''|\\')[^'\r\n]*)*'" + end, sample))
     if single > 1 and single >= 0.9 * len(re.findall(edge + rb"'", sample)):
         yield replace(dialect, quote="'", escape="\\" if b"\\'" in sample else "")
     if opened > 1:
