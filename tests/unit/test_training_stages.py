@@ -7,12 +7,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from millrace import keys, plan
 from millrace.errors import BadInput, TransientError
+from millrace.runs.progress import read_schema
+from millrace.training import stages
+from millrace.training.limits import LIMITS
 from millrace.training.stages import select_model, train
 from millrace.training.threads import pin_threads
 from tests.fakes import MemoryObjectStore
@@ -143,3 +147,29 @@ def test_the_libraries_load_only_when_they_are_used() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_of_very_many_rows_a_part_is_held_whatever_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{i % 7},{'rare' if i % 100 == 3 else 'odd' if i % 2 else 'even'},t{i}" for i in range(2000)]
+    data = "\n".join(["a,target,text", *rows]).encode() + b"\n"
+    monkeypatch.setattr(stages, "LIMITS", {"quick": replace(LIMITS["quick"], rows=150)})
+    monkeypatch.setattr(stages, "RARE_ROWS", 50)
+    tables = []
+    for width in (1, 9):
+        world = World(width=width)
+        world.data.put("datasets/cars/spec.json", b'{"target": "target", "budget": "quick"}')
+        run_id = world.prepare(data)
+        run, schema = world.runs.get(run_id), read_schema(run_id, world.artifacts)
+        tables.append(stages._table(run, schema, world.artifacts))
+        with pytest.raises(RuntimeError, match="were kept"):
+            stages._table(replace(run, rows_kept=1999), schema, world.artifacts)
+    one, many = tables
+    assert one.record.tolist() == many.record.tolist()
+    assert one.target.tolist() == many.target.tolist()
+    assert {name: c.tolist() for name, c in one.columns.items()} == {
+        name: c.tolist() for name, c in many.columns.items()
+    }
+    assert 250 < len(one) < 400
+    rare = schema.classes.index("rare")
+    assert one.record[one.target == rare].tolist() == list(range(3, 2000, 100)), "a rare class is whole"
+    assert one.columns["a"].tolist() == [record % 7 for record in one.record.tolist()]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = [
     "cleared_jsonl",
     "convert_chunk",
     "read_blocks",
+    "read_target",
     "rejects_jsonl",
     "to_parquet",
     "write_block",
@@ -322,15 +324,41 @@ def _encode(values: Any, column: Column) -> NDArray[np.int32]:
     return np.fromiter((codes[value] for value in values), dtype=np.int32, count=len(values))
 
 
-def read_blocks(blocks: Iterable[bytes], schema: Schema) -> Table:
+RowChoice = Callable[[NDArray[np.int64], NDArray[Any]], NDArray[np.bool_]]
+"""Says of a block's record numbers and targets which rows to keep."""
+
+
+def read_target(block: bytes) -> NDArray[Any]:
+    """Return a block's target, and nothing else of it.
+
+    Raises
+    ------
+    BadInput
+        The block is damaged.
+    """
+    with _opened(block) as arrays:
+        target: NDArray[Any] = arrays["target"]
+        return target
+
+
+def read_blocks(blocks: Iterable[bytes], schema: Schema, choose: RowChoice | None = None) -> Table:
     """Return the blocks as one table, in the order of the record numbers.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes
+        As :func:`write_block` made them.
+    schema : Schema
+        What they were written under.
+    choose : callable, optional
+        Which rows of a block to keep; all of them when absent. The others are never held.
 
     Raises
     ------
     BadInput
         A block is damaged, or was written under another schema.
     """
-    parts = [_read_block(block, schema) for block in blocks]
+    parts = [_read_block(block, schema, choose) for block in blocks]
     parts.sort(key=lambda part: int(part.record[0]) if len(part.record) else -1)
     table = _joined(parts, schema)
     if np.any(np.diff(table.record) <= 0):
@@ -350,11 +378,21 @@ def _empty(schema: Schema) -> Table:
     return Table(columns, np.empty(0, dtype=target_type(schema)), np.empty(0, dtype=np.int64))
 
 
-def _read_block(block: bytes, schema: Schema) -> Table:
+def _read_block(block: bytes, schema: Schema, choose: RowChoice | None) -> Table:
+    with _opened(block) as arrays:
+        target, record = arrays["target"], arrays["record"]
+        rows: NDArray[np.intp] | slice = slice(None)
+        if choose is not None:
+            rows = np.flatnonzero(choose(record, target))
+        columns = {c.name: _read_column(arrays, c, rows) for c in schema.features}
+        return Table(columns, target[rows], record[rows])
+
+
+@contextmanager
+def _opened(block: bytes) -> Iterator[Mapping[str, NDArray[Any]]]:
     try:
         with np.load(io.BytesIO(block), allow_pickle=False) as arrays:
-            columns = {c.name: _read_column(arrays, c) for c in schema.features}
-            return Table(columns, arrays["target"], arrays["record"])
+            yield arrays
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise BadInput(
             f"A training block cannot be read ({error})",
@@ -363,24 +401,25 @@ def _read_block(block: bytes, schema: Schema) -> Table:
         ) from error
 
 
-def _read_column(arrays: Mapping[str, NDArray[Any]], column: Column) -> NDArray[Any]:
+def _read_column(
+    arrays: Mapping[str, NDArray[Any]], column: Column, rows: NDArray[np.intp] | slice
+) -> NDArray[Any]:
     key = f"c{column.index}"
     if column.type == "category":
         # Code -1 picks the last entry: None.
         names = np.array([*column.categories, None], dtype=object)
-        values: NDArray[Any] = names[arrays[key]]
+        values: NDArray[Any] = names[arrays[key][rows]]
         return values
     if column.type == "text":
         data = arrays[key].tobytes()
-        ends, missing = arrays[f"{key}.ends"], arrays[f"{key}.missing"]
-        values = np.empty(len(ends), dtype=object)
-        start = 0
-        for row, end in enumerate(ends.tolist()):
+        ends, missing = arrays[f"{key}.ends"], arrays[f"{key}.missing"][rows]
+        starts = np.concatenate([np.zeros(1, ends.dtype), ends])[:-1]
+        values = np.empty(len(missing), dtype=object)
+        for row, (start, end) in enumerate(zip(starts[rows].tolist(), ends[rows].tolist(), strict=True)):
             if not missing[row]:
                 values[row] = data[start:end].decode()
-            start = end
         return values
-    return arrays[key]
+    return arrays[key][rows]
 
 
 def to_parquet(converted: Converted, schema: Schema) -> bytes:

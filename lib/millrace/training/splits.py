@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from millrace.errors import BadInput
 
-__all__ = ["MINIMUM_ROWS", "Split", "folds", "hold_out", "sample", "shuffled"]
+__all__ = ["MINIMUM_ROWS", "Split", "folds", "hashed", "hold_out", "sample", "shuffled"]
 
 MINIMUM_ROWS = 5
 """Fewer rows leave nothing to hold out beside two folds."""
@@ -31,17 +31,21 @@ class Split:
 
 
 def shuffled(record: NDArray[np.int64], seed: int) -> Rows:
-    """Return positions in an order that the record numbers and the seed decide.
+    """Return positions in an order that the record numbers and the seed decide."""
+    return np.argsort(hashed(record, seed), kind="stable")
 
-    The key is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection of the 64-bit
+
+def hashed(record: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """Return a number for each record that its own number and the seed decide, all alike likely.
+
+    It is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a bijection of the 64-bit
     integers, so that no two records tie.
     """
     with np.errstate(over="ignore"):
         x = record.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed % (1 << 32) + 1)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-    return np.argsort(x, kind="stable")
+        return x ^ (x >> np.uint64(31))
 
 
 def hold_out(
