@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], job: Job[ChunkFailedSettings]) -> dict[str, A
     for found in stored_objects(event):
         ports = job.ports
         for descriptor in chunk_failed(
-            found.key, artifacts=ports.artifacts, runs=ports.runs, tasks=ports.tasks
+            found.key, artifacts=ports.artifacts, runs=ports.runs, stream=ports.stream, tasks=ports.tasks
         ):
             job.concerns(descriptor.run_id)
             job.logger.warning(

@@ -60,6 +60,8 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         **{("s3:GetObject", f"/runs/*/{name}/*"): _DONE for name in ("scan", "profile", "convert", "score")},
         ("states:SendTaskSuccess", "*"): _DONE,
+        ("kinesis:PutRecords", "stream/"): _DONE,
+        ("dynamodb:Query", "table/"): _DONE,
         **_LOST,
     },
     "ReconcileFunction": dict(_LOST),

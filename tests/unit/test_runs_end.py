@@ -199,11 +199,13 @@ def test_a_discarded_chunk_fails_its_task_with_the_workers_error(text: bool) -> 
     stored = RunError("ZeroDivisionError", "internal", "Chunk 3 failed unexpectedly.", "convert")
     store.add(keys.chunk_error("cars-1", "convert", 3), json.dumps(vars(stored)).encode())
     store.add(KEY, batch(encode_descriptor(descriptor), text=text))
-    assert chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks) == (descriptor,)
+    assert chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), stream=MemoryStream(), tasks=tasks) == (
+        descriptor,
+    )
     kind, error, said = tasks.answers["token"]
     assert (kind, error) == ("failure", "ZeroDivisionError")
     assert json.loads(said)["errorMessage"] == "Chunk 3 failed unexpectedly."
-    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
+    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), stream=MemoryStream(), tasks=tasks)
     assert tasks.late == ["token"], "a repeated event finds nobody waiting"
 
 
@@ -214,7 +216,7 @@ def test_a_discarded_chunk_fails_its_task_with_the_workers_error(text: bool) -> 
 def test_a_worker_that_could_not_store_its_error_is_explained(condition: str, code: str) -> None:
     store, tasks = MemoryObjectStore("artifacts"), MemoryTasks()
     store.add(KEY, batch(encode_descriptor(Descriptor("cars-1", "profile", 0, "t")), condition=condition))
-    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
+    chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), stream=MemoryStream(), tasks=tasks)
     said = json.loads(tasks.answers["t"][2])
     assert said["code"] == code
     error = explain(tasks.answers["t"][1], tasks.answers["t"][2], "profile")
@@ -225,7 +227,7 @@ def test_a_foreign_record_does_not_hold_up_the_others() -> None:
     store, tasks = MemoryObjectStore("artifacts"), MemoryTasks()
     store.add(KEY, batch(b"poison", encode_descriptor(Descriptor("cars-1", "profile", 0, "t"))))
     with pytest.raises(BadInput, match="no JSON"):
-        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=tasks)
+        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), stream=MemoryStream(), tasks=tasks)
     assert tasks.answers["t"][0] == "failure"
 
 
@@ -234,7 +236,7 @@ def test_an_object_that_is_no_batch_is_refused(data: bytes) -> None:
     store = MemoryObjectStore("artifacts")
     store.add(KEY, data)
     with pytest.raises(BadInput) as caught:
-        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), tasks=MemoryTasks())
+        chunk_failed(KEY, artifacts=store, runs=MemoryRunStore(), stream=MemoryStream(), tasks=MemoryTasks())
     assert caught.value.code == "batch-invalid"
 
 
@@ -254,8 +256,30 @@ def test_a_chunk_whose_workers_died_before_they_could_report_is_reported(world: 
     with pytest.raises(TransientError):
         world.work(record)
     world.artifacts.add(KEY, batch(record))
-    assert chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, tasks=tasks) == ()
+    assert (
+        chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, stream=world.stream, tasks=tasks) == ()
+    )
     assert tasks.answers["t1"][0] == "success"
+
+
+def test_a_chunk_that_is_given_up_though_it_is_done_lets_the_next_one_follow(world: World) -> None:
+    world.width, world.window = 6, 2
+    run_id = world.upload(CARS).run_id
+    world.fan_out(run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    assert isinstance(world.runs, MemoryRunStore)
+    first, second = world.stream.take()
+    world.runs.failures = [TransientError("DynamoDB does not answer", code="service-unavailable")]
+    with pytest.raises(TransientError):
+        world.work(first)
+    world.stream.take()  # what it released is lost, too
+    world.artifacts.add(KEY, batch(first))
+    ports = {"artifacts": world.artifacts, "runs": world.runs, "stream": world.stream, "tasks": world.tasks}
+    assert chunk_failed(KEY, **ports) == ()  # type: ignore[arg-type]
+    world.work(second)
+    world.work_all()
+    assert world.tasks.answers["t1"][0] == "success"
 
 
 def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
@@ -274,7 +298,7 @@ def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
         with pytest.raises(RecursionError):
             world.work(record)
     world.artifacts.add(KEY, batch(record))
-    chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, tasks=world.tasks)
+    chunk_failed(KEY, artifacts=world.artifacts, runs=world.runs, stream=world.stream, tasks=world.tasks)
     _, error, said = world.tasks.answers["t1"]
     finish(run_id, {"Error": error, "Cause": said}, runs=world.runs)
     run = world.runs.get(run_id)

@@ -165,6 +165,8 @@ class FinishSettings(Settings):
 class ChunkFailedSettings(Settings):
     """``chunk_failed``."""
 
+    stream: str
+
 
 @dataclass(frozen=True)
 class ReconcileSettings(Settings):

@@ -13,15 +13,15 @@ from typing import Any
 from millrace import keys
 from millrace.contracts import Descriptor, ObjectStore, RunError, RunStore, decode
 from millrace.errors import BadInput, NotFound
-from millrace.fanout import complete_chunk, decode_descriptor, fail_pass
-from millrace.fanout.ports import TaskTokens
+from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, release_next
+from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.progress import has_result
 
 __all__ = ["chunk_failed", "discarded_records"]
 
 
 def chunk_failed(
-    key: str, *, artifacts: ObjectStore, runs: RunStore, tasks: TaskTokens
+    key: str, *, artifacts: ObjectStore, runs: RunStore, stream: DescriptorStream, tasks: TaskTokens
 ) -> tuple[Descriptor, ...]:
     """Fail the tasks of the chunks in a batch that Lambda gave up on.
 
@@ -31,8 +31,8 @@ def chunk_failed(
         Where Lambda stored the batch.
     artifacts : ObjectStore
         The artifact bucket: the batch, the chunks' results, and the errors that workers stored.
-    runs, tasks
-        Run records, and answers to task tokens.
+    runs, stream, tasks
+        Run records, the stream of descriptors, and answers to task tokens.
 
     Returns
     -------
@@ -54,6 +54,7 @@ def chunk_failed(
             foreign = error
             continue
         if has_result(descriptor, artifacts):
+            release_next(descriptor, replayed=True, runs=runs, stream=stream)
             complete_chunk(descriptor, runs=runs, tasks=tasks)
             continue
         fail_pass(descriptor.token, _stored_error(descriptor, record, artifacts), tasks=tasks)
