@@ -212,13 +212,16 @@ def test_a_worker_that_dies_before_its_mark_releases_again() -> None:
     assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 1]
 
 
-def test_a_pass_begun_again_goes_on_with_the_first_open_chunk_of_each_chain() -> None:
+def test_a_pass_begun_again_goes_on_with_each_open_chunk_that_follows_a_done_one() -> None:
     runs, stream, _ = windowed(9, 3)
     stream.take()
-    for chunk in (0, 1, 3, 4, 7):
+    for chunk in (0, 3, 4, 7):  # 1 let 4 follow, and its worker died before it was marked
         runs.complete_part("cars-1", "profile", chunk)
     begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, window=3)
-    assert [decode_descriptor(record).chunk for record in stream.take()] == [6, 2]
+    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 2, 6]
+    runs.complete_part("cars-1", "profile", 8)  # and 2, though 8 was let follow
+    begin_pass("cars-1", "profile", chunks=12, token="new", runs=runs, stream=stream, window=3)
+    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 2, 6, 10, 11]
     for chunk in range(9):
         runs.complete_part("cars-1", "profile", chunk)
     begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, window=3)

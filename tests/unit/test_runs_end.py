@@ -282,6 +282,19 @@ def test_a_chunk_that_is_given_up_though_it_is_done_lets_the_next_one_follow(wor
     assert world.tasks.answers["t1"][0] == "success"
 
 
+def test_a_chunk_given_up_under_an_old_token_fails_the_pass_that_was_begun_again(world: World) -> None:
+    run_id = world.upload(CARS).run_id
+    world.fan_out(run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    (record,) = world.stream.take()
+    world.fan_out(run_id, "profile", "t2")
+    world.artifacts.add(KEY, batch(record))
+    ports = {"artifacts": world.artifacts, "runs": world.runs, "stream": world.stream, "tasks": world.tasks}
+    chunk_failed(KEY, **ports)  # type: ignore[arg-type]
+    assert world.tasks.answers["t2"][0] == "failure"
+
+
 def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
     run_id = world.upload(CARS).run_id
     world.fan_out(run_id, "profile", "t1")

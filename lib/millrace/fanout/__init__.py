@@ -7,6 +7,7 @@ from millrace.fanout.protocol import (
     complete_chunk,
     fail_pass,
     heartbeats,
+    newest_token,
     release_next,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "encode_descriptor",
     "fail_pass",
     "heartbeats",
+    "newest_token",
     "release_next",
     "spread",
 ]

@@ -16,11 +16,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from millrace.contracts import Descriptor, PassName, PassProgress, RunError, RunStore
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, NotFound
 from millrace.fanout.descriptors import spread
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 
-__all__ = ["Heartbeat", "begin_pass", "complete_chunk", "fail_pass", "heartbeats", "release_next"]
+__all__ = [
+    "Heartbeat",
+    "begin_pass",
+    "complete_chunk",
+    "fail_pass",
+    "heartbeats",
+    "newest_token",
+    "release_next",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +68,11 @@ def begin_pass(
     ahead = window if 0 < window < chunks else 0
     todo: Iterable[int] = range(chunks)
     if ahead:
-        # Of every chain the first chunk that is not done; when all are, one, so that its worker answers.
+        # Of every chain each chunk that is not done while the one before it is: a worker lets the next one
+        # follow before its own is marked, so there may be gaps. When all are done, one, whose worker answers.
         done = runs.parts_done(run_id, pass_name)
-        chains = (range(first, chunks, ahead) for first in range(ahead))
-        first = (next((chunk for chunk in chain if chunk not in done), None) for chain in chains)
-        todo = [chunk for chunk in first if chunk is not None] or [0]
+        open_ = (chunk for chunk in range(chunks) if chunk not in done)
+        todo = [chunk for chunk in open_ if chunk < ahead or chunk - ahead in done] or [0]
     stream.put(spread([Descriptor(run_id, pass_name, chunk, token, ahead) for chunk in todo]))
 
 
@@ -103,6 +111,15 @@ def complete_chunk(descriptor: Descriptor, *, runs: RunStore, tasks: TaskTokens)
             {"run_id": descriptor.run_id, "pass_name": descriptor.pass_name, "chunks": progress.total},
         )
     return progress
+
+
+def newest_token(descriptor: Descriptor, runs: RunStore) -> str:
+    """Return the token with which the descriptor's pass was begun last; its own if nothing is known of it."""
+    try:
+        progress = runs.get(descriptor.run_id).progress.get(descriptor.pass_name)
+    except NotFound:
+        progress = None
+    return progress.token if progress is not None else descriptor.token
 
 
 def fail_pass(token: str, error: RunError, *, tasks: TaskTokens) -> bool:

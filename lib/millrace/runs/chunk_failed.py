@@ -13,7 +13,7 @@ from typing import Any
 from millrace import keys
 from millrace.contracts import Descriptor, ObjectStore, RunError, RunStore, decode
 from millrace.errors import BadInput, NotFound
-from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, release_next
+from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, newest_token, release_next
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.progress import has_result
 
@@ -57,7 +57,7 @@ def chunk_failed(
             release_next(descriptor, replayed=True, runs=runs, stream=stream)
             complete_chunk(descriptor, runs=runs, tasks=tasks)
             continue
-        fail_pass(descriptor.token, _stored_error(descriptor, record, artifacts), tasks=tasks)
+        fail_pass(newest_token(descriptor, runs), _stored_error(descriptor, record, artifacts), tasks=tasks)
         failed.append(descriptor)
     if foreign is not None:
         raise foreign

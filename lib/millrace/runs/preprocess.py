@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from millrace import keys
@@ -16,7 +17,7 @@ from millrace.contracts import (
     RunStore,
 )
 from millrace.errors import Conflict, MillraceError
-from millrace.fanout import complete_chunk, fail_pass, heartbeats, release_next
+from millrace.fanout import complete_chunk, fail_pass, heartbeats, newest_token, release_next
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.failure import run_error
 from millrace.runs.progress import has_result, read_layout, read_ranges, read_schema, write_json
@@ -65,15 +66,15 @@ def preprocess(
     """
     try:
         with heartbeats(descriptor.token, every_s=heartbeat_s, tasks=tasks) as heartbeat:
-            if not heartbeat.wanted:
-                return "unwanted"
-            outcome: Outcome = "replayed"
-            if not has_result(descriptor, artifacts):
-                _work(descriptor, data, artifacts, runs)
-                outcome = "done"
-            release_next(descriptor, replayed=outcome == "replayed", runs=runs, stream=stream)
-            complete_chunk(descriptor, runs=runs, tasks=tasks)
-            return outcome
+            if heartbeat.wanted:
+                outcome: Outcome = "replayed"
+                if not has_result(descriptor, artifacts):
+                    _work(descriptor, data, artifacts, runs)
+                    outcome = "done"
+                release_next(descriptor, replayed=outcome == "replayed", runs=runs, stream=stream)
+                complete_chunk(descriptor, runs=runs, tasks=tasks)
+                return outcome
+        token = newest_token(descriptor, runs)
     except MillraceError as error:
         stored = run_error(error, descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
@@ -86,6 +87,18 @@ def preprocess(
         stored = RunError(type(error).__name__, code="internal", message=message, stage=descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
         raise
+    if token == descriptor.token:
+        return "unwanted"
+    # The pass was begun again. A chunk that follows another may be known to no record but this one.
+    return preprocess(
+        replace(descriptor, token=token),
+        data=data,
+        artifacts=artifacts,
+        runs=runs,
+        stream=stream,
+        tasks=tasks,
+        heartbeat_s=heartbeat_s,
+    )
 
 
 def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore, cause: Exception) -> None:
