@@ -31,8 +31,10 @@ from millrace.contracts import Dialect, Layout, Spec
 from millrace.csvfile.dialect import decode_cell
 from millrace.csvfile.records import physical_lines, split_records
 from millrace.errors import BadInput, TooLarge
-from millrace.features.blocks import convert_chunk, read_blocks, write_block
-from millrace.profile import decide_schema, merge, profile_chunk
+from millrace.features.blocks import read_blocks, write_block
+from millrace.features.columnar import convert_bytes
+from millrace.profile import decide_schema, merge
+from millrace.profile.build import profile_bytes
 
 __all__ = ["DEVIATIONS", "Outcome", "judge", "read", "score"]
 
@@ -150,11 +152,12 @@ def _read(data: bytes, outcome: Outcome) -> None:
     outcome.rejects = len(everything) - len(outcome.cells)
     if len(everything) != found.records or [r.number for r in everything] != list(range(len(everything))):
         outcome.faults.append(f"{found.records} records were found, and {len(everything)} read")
-    profile = merge([profile_chunk(records(chunk.number), layout.names) for chunk in layout.chunks])
+    chunks = [(data[chunk.start : chunk.end], chunk) for chunk in layout.chunks]
+    profile = merge([profile_bytes(part, layout, chunk)[0] for part, chunk in chunks])
     if profile.rows_read != len(everything):
         outcome.faults.append(f"of {len(everything)} records {profile.rows_read} are profiled")
     schema = decide_schema(profile, layout, Spec())
-    converted = [convert_chunk(records(chunk.number), schema, layout) for chunk in layout.chunks]
+    converted = [convert_bytes(part, schema, layout, chunk) for part, chunk in chunks]
     tables = [part.table for part in converted]
     blocks = [write_block(schema, table.columns, table.target, table.record) for table in tables]
     outcome.trained_rows = len(read_blocks(blocks, schema))

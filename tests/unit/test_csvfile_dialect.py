@@ -124,6 +124,14 @@ def test_a_header_longer_than_the_head_is_refused() -> None:
     assert caught.value.code == "header-too-long"
 
 
+@pytest.mark.parametrize("quote", [b"", b'"'], ids=["plain", "quoted"])
+def test_a_field_longer_than_the_head_is_read(quote: bytes) -> None:
+    field = b"word " * 500_000
+    table = CsvTable.of(b"text,size\n" + quote + field + quote + b",1\n" + b"short,2\n" * 20)
+    assert (table.layout.names, len(table.cells)) == (("text", "size"), 21)
+    assert table.cells[0] == [field.decode(), "1"]
+
+
 def test_a_header_without_rows_is_refused_when_the_file_is_cut() -> None:
     with pytest.raises(BadInput) as caught:
         CsvTable.of(b"a,b,c\n\n")

@@ -359,8 +359,10 @@ def _sample(head: bytes, dialect: Dialect, complete: bool) -> list[RawRecord]:
     lines = physical_lines([head], skip_bytes=dialect.skip_bytes)
     try:
         for record in split_records(lines, dialect, line=1 + dialect.skip_lines, offset=dialect.skip_bytes):
-            if len(found) > _SAMPLE_RECORDS or (record.cells is None and not complete):
+            if len(found) > _SAMPLE_RECORDS:
                 break
+            if record.cells is None and not complete:
+                return found  # the rest of it lies behind the head
             if record.cells != []:
                 found.append(record)
     except BadInput:
