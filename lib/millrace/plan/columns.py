@@ -7,6 +7,7 @@ once. Imported when a block of rows comes.
 from __future__ import annotations
 
 from array import array
+from operator import itemgetter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +32,13 @@ def convert_rows(
     signature: Signature, rows: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Sequence[Any]], list[Warning]]:
     """Convert rows that came as objects; see :func:`convert_columns`."""
-    names = list(rows[0])
-    if all(map(names.__eq__, map(list, rows))):
-        values = zip(*[row.values() for row in rows], strict=True)
-        return convert_columns(signature, dict(zip(names, values, strict=True)), len(rows))
+    if signature.known.issuperset(rows[0]) and set(map(len, rows)) == {len(rows[0])}:
+        try:
+            return convert_columns(
+                signature, {name: list(map(itemgetter(name), rows)) for name in rows[0]}, len(rows)
+            )
+        except KeyError:
+            pass
     known = signature.known
     columns = {field["name"]: [row.get(field["name"]) for row in rows] for field in signature.fields}
     strays = [
@@ -141,8 +145,9 @@ def _numbers(
     notices: Notices = []
     absent: list[int] = []
     numbers: array[Any]
+    plain: Sequence[Any]
     if isinstance(values, memoryview):
-        numbers = array("d", values)
+        plain = numbers = array("d", values)
         if some_missing and sum(numbers) != sum(numbers):
             absent = [row for row, number in enumerate(numbers) if number != number]
             for row in absent:
@@ -155,12 +160,13 @@ def _numbers(
             numbers = array("d", values)
         except OverflowError:
             return None
-    total = sum(numbers)
+        plain = values  # its floats are there already
+    total = sum(plain)
     if total - total != 0.0:
         return None
     low, high = field.get("minimum", -_INFINITY), field.get("maximum", _INFINITY)
     gone = set(absent)
-    if min(numbers) < low or max(numbers) > high:
+    if min(plain) < low or max(plain) > high:
         for row, number in enumerate(numbers):
             if not low <= number <= high and row not in gone:
                 notice = converter(values[row])[1]
