@@ -140,8 +140,7 @@ class Stack:
     def usage(self, function: str) -> Usage:
         """Return what a function's invocations took so far."""
         logs = self.platform.client("logs")
-        name = self.platform.resources()["".join(p.title() for p in function.split("_")) + "Function"]
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/millrace/dev/{function}")
         text = "\n".join(event["message"] for page in pages for event in page["events"])
         reports = _REPORT.findall(text)
         return Usage(
