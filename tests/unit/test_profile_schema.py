@@ -303,3 +303,20 @@ def test_evidence_of_marked_numbers_adds_up_however_the_file_is_cut() -> None:
     assert CsvTable.of(data, target_bytes=64).profile == CsvTable.of(data).profile
     found = CsvTable.of(data).profile.columns[0].numbers("thousands-comma $")
     assert (found.count, found.minimum, found.maximum) == (76, -2.0, 1234.5)
+
+
+def test_features_that_hold_the_same_are_named_wherever_the_file_is_cut() -> None:
+    rows = "".join(f"{i * 7 % 100}.5,{i * 7 % 100}.5,{i * 7 % 99}.5,{i % 2}\n" for i in range(200))
+    data = f"a,b,c,y\n{rows}".encode()
+    for pieces in (1, 7):
+        schema = CsvTable.of(data, target_bytes=len(data) // pieces, block_bytes=313).schema()
+        assert [note for note in schema.warnings if "the same in every record" in note] == [
+            "'a', 'b' hold the same in every record."
+        ]
+
+
+def test_a_rare_class_and_columns_that_are_mostly_missing_are_told() -> None:
+    rows = "".join(f"{i}.5,{'' if i % 3 else i}.25,{'no' if i % 50 else 'yes'}\n" for i in range(300))
+    schema = CsvTable.of(f"a,b,y\n{rows.replace(',.25,', ',,')}".encode()).schema()
+    assert "Mostly missing: 'b' (67%)." in schema.warnings
+    assert "The classes are unequal: 'yes' has 2.0% of the rows: accuracy says little." in schema.warnings

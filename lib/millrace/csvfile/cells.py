@@ -137,6 +137,7 @@ class Measured:
     distinct: dict[str, int] | None
     sketch: tuple[int, ...]
     others: dict[str, int]
+    fingerprint: int
 
 
 @dataclass(frozen=True)
@@ -435,4 +436,5 @@ def _measured(found: kernel.Profile) -> Measured:
         distinct=_counts(found.distinct) if found.exact else None,
         sketch=sketch,
         others=_counts(found.others),
+        fingerprint=found.fingerprint,
     )

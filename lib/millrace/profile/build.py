@@ -16,11 +16,21 @@ from millrace.profile.statistics import (
     NumberEvidence,
     Profile,
     TimeEvidence,
+    add_marks,
+    record_mark,
     scaled,
     sketch_hashes,
     smallest,
+    value_hash,
 )
-from millrace.values import MISSING_WORDS, NUMBER_STYLES, parse_boolean, read_number, read_time
+from millrace.values import (
+    MISSING_WORDS,
+    NUMBER_STYLES,
+    is_missing,
+    parse_boolean,
+    read_number,
+    read_time,
+)
 
 if TYPE_CHECKING:
     from millrace.csvfile import Reject
@@ -252,12 +262,16 @@ class _ColumnBuilder:
         self.sequence: int | None = None
         self.sequential = True
         self.example: str | None = None
+        self.fingerprint = 0
 
     def add(self, cells: Sequence[str], numbers: Sequence[int]) -> None:
         """Take a batch of cells into account; ``numbers`` are their records'."""
         if self.sequential:
             self._follow(cells, numbers)
         counts = Counter(cells)
+        hashes = {text: 0 if is_missing(text) else value_hash(text) for text in counts}
+        marks = (record_mark(hashes[text], number) for text, number in zip(cells, numbers, strict=True))
+        self.fingerprint = add_marks(self.fingerprint, *marks)
         for blank in [text for text in counts if not text or text.isspace()]:
             self.missing += counts.pop(blank)
         self._count_distinct(counts)
@@ -269,7 +283,7 @@ class _ColumnBuilder:
         self.multiword, self.tokens, self.longest = cells.multiword, cells.tokens, cells.longest
         self.sequence, self.sequential = cells.sequence, cells.sequential
         self.distinct, self.hashes = cells.distinct, set(cells.sketch)
-        self.example = cells.example
+        self.example, self.fingerprint = cells.example, cells.fingerprint
         self.plain.integers, self.plain.codes = cells.integers, cells.codes
         self.plain.take(cells.dotted)
         for numbers in (self.plain, self.comma):
@@ -426,6 +440,7 @@ class _ColumnBuilder:
             sequence=self.sequence,
             sequential=self.sequential,
             example=self.example,
+            fingerprint=self.fingerprint,
         )
 
 

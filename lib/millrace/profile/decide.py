@@ -13,6 +13,7 @@ from typing import get_args
 from millrace.contracts import METRICS, Column, ColumnType, Layout, Role, Schema, Spec, Task
 from millrace.errors import BadInput
 from millrace.profile.build import TIME_FORMATS
+from millrace.profile.notes import duplicates, imbalance, mostly_missing
 from millrace.profile.statistics import MAX_DISTINCT, ColumnProfile, Profile
 from millrace.values import NUMBER_STYLES, is_missing_word, parse_number, read_number, read_time
 
@@ -109,6 +110,7 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
     _check_time_column(spec, columns)
     warnings += _left_out(columns)
     warnings += _cells(profile, columns)
+    warnings += _noticed(profile, columns)
     return Schema(
         columns=columns,
         target=target_name,
@@ -367,6 +369,11 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
             f"Classes with fewer rows than the {FOLDS} folds are kept, but cannot be judged well: "
             f"{_listed(rare)}."
         )
+    rarest = imbalance(counts or {}, classes, usable)
+    if rarest is not None:
+        warnings.append(
+            f"The classes are unequal: {rarest[0]!r} has {rarest[1]:.1%} of the rows: accuracy says little."
+        )
     return _Target(task, classes, _positive_class(classes, decided, spec, task))
 
 
@@ -578,6 +585,18 @@ def _odd_example(found: ColumnProfile, column: Column) -> str:
     except ValueError:
         return f", for example {found.example!r}"
     return ""
+
+
+def _noticed(profile: Profile, columns: Sequence[Column]) -> list[str]:
+    """Return the warnings about features that say nothing new, or little."""
+    noticed = [
+        f"{_listed([_short(name) for name in names])} hold the same in every record."
+        for names in duplicates(profile.columns, columns)
+    ]
+    missing = [f"{_short(name)} ({share:.0%})" for name, share in mostly_missing(columns, profile.rows)]
+    if missing:
+        noticed.append(f"Mostly missing: {_listed(missing)}.")
+    return noticed
 
 
 def _fitting(found: ColumnProfile, column: Column) -> int:

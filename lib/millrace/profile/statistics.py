@@ -136,6 +136,8 @@ class ColumnProfile:
         Whether that may still hold.
     example : str or None
         The first by code point of the values that are no plain number, cut to 80 characters.
+    fingerprint : int
+        Sum of :func:`record_mark` of all records, 64 bits: two columns that have the same hold the same.
     """
 
     name: str
@@ -155,6 +157,7 @@ class ColumnProfile:
     sequence: int | None = None
     sequential: bool = True
     example: str | None = None
+    fingerprint: int = 0
 
     def numbers(self, style: str) -> NumberEvidence:
         """Return the cells that are numbers in a style: those without marks among them."""
@@ -249,6 +252,21 @@ def value_hash(text: str) -> int:
     return (value ^ value >> 33) >> (64 - 8 * _HASH_BYTES)
 
 
+def record_mark(hash: int, record: int) -> int:
+    """Return a record's part of a column's fingerprint, from its cell's :func:`value_hash`, 0 if missing.
+
+    It is ``mark_of`` of ``csvfile/kernel/source/cells.c``.
+    """
+    mark = (hash ^ (record + 1) * 0x9E3779B97F4A7C15) & _WORD
+    mark = (mark ^ mark >> 33) * 0xFF51AFD7ED558CCD & _WORD
+    return mark ^ mark >> 33
+
+
+def add_marks(*marks: int) -> int:
+    """Return the sum of marks, as a fingerprint keeps it."""
+    return sum(marks) & _WORD
+
+
 def smallest(hashes: Iterable[int]) -> tuple[int, ...]:
     """Return the ``SKETCH_SIZE`` smallest of the distinct hashes, ascending."""
     return tuple(heapq.nsmallest(SKETCH_SIZE, set(hashes)))
@@ -308,6 +326,7 @@ def _merge_columns(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
         sequence=sequence,
         sequential=sequential,
         example=_least(a.example, b.example),
+        fingerprint=add_marks(a.fingerprint, b.fingerprint),
     )
 
 

@@ -26,7 +26,7 @@ __all__ = [
     "library",
 ]
 
-ABI = 5
+ABI = 6
 """Of ``source/csv.h``: raised when a function or a structure changes."""
 NAME = "kernel.so"
 
@@ -82,6 +82,7 @@ class Profile(ctypes.Structure):
         *(("sketch", _pointer), ("sketched", _int64), ("threshold", _uint64)),
         *(("distinct", Texts), ("others", Texts)),
         *((name, _int64) for name in ("exact", "limit", "sketch_size", "longest_word")),
+        ("fingerprint", _uint64),
     )
 
 

@@ -441,8 +441,7 @@ static void weigh_example(struct profile *p, const uint8_t *text, int64_t size)
 }
 
 /* Take a text that came so many times into account. */
-static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint64_t hash, int64_t times,
-                     int hashed)
+static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint64_t hash, int64_t times)
 {
     struct number number;
     if (read_number(text, size, '.', &number)) {
@@ -452,10 +451,10 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         p->integers += number.integer * times;
         p->codes += number.code * times;
         p->booleans += number.digit * times;
-        if (!number.dotted && !p->exact && sketch_in(p, hashed ? hash : hash_of(text, size))) return NO_MEMORY;
+        if (!number.dotted && !p->exact && sketch_in(p, hash)) return NO_MEMORY;
         return weigh_number(number.dotted ? &p->dotted : &p->undotted, number.value, times);
     }
-    if (!p->exact && sketch_in(p, hashed ? hash : hash_of(text, size))) return NO_MEMORY;
+    if (!p->exact && sketch_in(p, hash)) return NO_MEMORY;
     double moment = read_iso(text, size);
     if (moment == moment) {
         if (!p->times || moment < p->earliest) p->earliest = moment;
@@ -500,7 +499,7 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         weigh_example(p, text + first, end - first);
         return FINISHED;
     }
-    int32_t other = number_of(&p->others, text, size, hashed ? hash : hash_of(text, size));
+    int32_t other = number_of(&p->others, text, size, hash);
     if (other < 0) return NO_MEMORY;
     p->others.entries[other].count += times;
     return FINISHED;
@@ -510,7 +509,7 @@ static int32_t weigh_all(struct profile *p)
 {
     for (int64_t i = 0; i < p->distinct.count; i++) {
         struct entry *entry = p->distinct.entries + i;
-        if (weigh(p, entry->text, entry->size, entry->hash, entry->count, 1)) return NO_MEMORY;
+        if (weigh(p, entry->text, entry->size, entry->hash, entry->count)) return NO_MEMORY;
     }
     return FINISHED;
 }
@@ -532,6 +531,14 @@ static int32_t follow(struct profile *p, const uint8_t *text, int64_t size, int6
     return FINISHED;
 }
 
+/* Return a record's part of a column's fingerprint; profile/statistics.py has it in Python. */
+static inline uint64_t mark_of(uint64_t hash, int64_t record)
+{
+    uint64_t mark = (hash >> 16) ^ (uint64_t)(record + 1) * 0x9E3779B97F4A7C15u;
+    mark = (mark ^ (mark >> 33)) * 0xFF51AFD7ED558CCDu;
+    return mark ^ (mark >> 33);
+}
+
 static int32_t profile_tile(struct chunk *chunk, struct job *job, const struct span *cells, int64_t first,
                             int64_t rows)
 {
@@ -540,16 +547,20 @@ static int32_t profile_tile(struct chunk *chunk, struct job *job, const struct s
         struct span cell = cells[r * chunk->width];
         const uint8_t *text = chunk->data + cell.start;
         int64_t size = cell.size;
-        if (p->sequential) follow(p, text, size, chunk->first_record + chunk->numbers[first + r]);
+        int64_t record = chunk->first_record + chunk->numbers[first + r];
+        if (p->sequential) follow(p, text, size, record);
         if (!size || ((is_blank(*text) || *text >= 0x80) && is_missing(text, size))) {
+            p->fingerprint += mark_of(0, record);
             p->missing++;
             continue;
         }
+        uint64_t hash = hash_of(text, size);
+        p->fingerprint += mark_of(hash, record);
         if (!p->exact) {
-            if (weigh(p, text, size, 0, 1, 0)) return NO_MEMORY;
+            if (weigh(p, text, size, hash, 1)) return NO_MEMORY;
             continue;
         }
-        int32_t number = number_of(&p->distinct, text, size, hash_of(text, size));
+        int32_t number = number_of(&p->distinct, text, size, hash);
         if (number < 0) return NO_MEMORY;
         p->distinct.entries[number].count++;
         if (p->distinct.count > p->limit) {

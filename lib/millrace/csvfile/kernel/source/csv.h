@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define CSV_ABI 5
+#define CSV_ABI 6
 
 struct span {
     uint32_t start, size;
@@ -59,6 +59,7 @@ struct profile {
     struct texts distinct; /* while exact */
     struct texts others;   /* for Python to judge */
     int64_t exact, limit, sketch_size, longest_word;
+    uint64_t fingerprint; /* sum over the records of what mixes the cell and the record's number */
 };
 
 enum { NUMBERS = 1, TIMES = 2, CODES = 3, SPANS = 4, PROFILE = 5 };
