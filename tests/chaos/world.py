@@ -148,7 +148,7 @@ class World:
                     "s3": {
                         "s3SchemaVersion": "1.0",
                         "bucket": {"name": self.stack.data_bucket},
-                        "object": {"key": quote_plus(key), "versionId": version_id},
+                        "object": {"key": quote_plus(key, safe="/"), "versionId": version_id},
                     },
                 }
             ]

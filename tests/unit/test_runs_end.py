@@ -124,7 +124,7 @@ def test_a_registered_run_is_not_failed_afterwards(world: World) -> None:
         (
             "TransientError",
             cause("TransientError", "S3 is slow. Try again."),
-            "unspecified",
+            "service-unavailable",
             "S3 is slow",
         ),
         ("", "", "internal", "unexpectedly"),

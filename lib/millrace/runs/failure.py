@@ -102,8 +102,10 @@ def explain(name: str, cause: str, stage: str) -> RunError:
     kind = str(detail.get("errorType") or name)
     message = str(detail.get("errorMessage") or "" if detail else cause)
     if message and (kind in _OURS or "code" in detail):
-        # A stage notes its code on the run; without that, only the class is known.
-        return RunError(kind, str(detail.get("code", "unspecified")), message, stage)
+        # A stage notes its code on the run; without that, only the class is known. What is worth another try
+        # is not noted: it ends a run when the retries are over.
+        unnoted = "service-unavailable" if kind == "TransientError" else "unspecified"
+        return RunError(kind, str(detail.get("code", unnoted)), message, stage)
     # The words first: by its name alone, Lambda.Unknown may be a time-out as well as a dead process.
     foreign = _by_text(message) or _FOREIGN.get(kind) or _FOREIGN.get(name)
     if foreign is not None:
