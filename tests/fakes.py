@@ -10,6 +10,7 @@ from typing import Any
 
 from millrace.contracts import ObjectInfo, PassProgress, Run, Usage
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
+from millrace.streams.ports import Batch
 
 
 def make_run(run_id: str = "cars-1", **changes: Any) -> Run:
@@ -47,6 +48,8 @@ class MemoryObjectStore:
         self.bucket = bucket
         self.reads: list[tuple[str, int | None, int | None]] = []
         """Every read's key and range."""
+        self.writes: list[str] = []
+        """The key of each version."""
         self.failures: list[MillraceError] = []
         """Raised, first to last, by the next writes."""
         self._versions: dict[str, list[_Version]] = {}
@@ -55,6 +58,7 @@ class MemoryObjectStore:
     def add(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str:
         """Upload as a user would; return the version id."""
         self._counter += 1
+        self.writes.append(key)
         version = _Version(data, f"v{self._counter}", dict(metadata or {}))
         self._versions.setdefault(key, []).append(version)
         return version.version_id
@@ -104,9 +108,9 @@ class MemoryObjectStore:
         self.add(key, data)
         return self._versions[key][-1].etag
 
-    def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
+    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
         data = b"".join(blocks)
-        self.put(key, data)
+        self.put(key, data, only_if_absent=only_if_absent)
         return len(data)
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
@@ -141,7 +145,7 @@ class MemoryRunStore:
         self._done: dict[tuple[str, str], set[int]] = {}
         self._passes: dict[tuple[str, str], tuple[int, str]] = {}
         self._usage: dict[tuple[str, str], Usage] = {}
-        self._successes: dict[str, str] = {}
+        self._successes: dict[tuple[str, str], str] = {}
         self._clock = 0
 
     def open(self, run: Run) -> bool:
@@ -197,14 +201,21 @@ class MemoryRunStore:
         self._usage[run_id, usage.function] = Usage(**kept, **added)
 
     def last_success(self, dataset: str) -> Run | None:
-        run_id = self._successes.get(dataset)
-        return self.get(run_id) if run_id else None
+        return self._last(dataset, "any")
+
+    def last_upload(self, dataset: str) -> Run | None:
+        return self._last(dataset, "upload")
 
     def record_success(self, run_id: str) -> None:
         run = self.get(run_id)
-        before = self.last_success(run.dataset)
-        if before is None or before.created_at <= run.created_at:
-            self._successes[run.dataset] = run_id
+        for which in ("any", run.source):
+            before = self._last(run.dataset, which)
+            if before is None or before.created_at <= run.created_at:
+                self._successes[run.dataset, which] = run_id
+
+    def _last(self, dataset: str, which: str) -> Run | None:
+        run_id = self._successes.get((dataset, which))
+        return self.get(run_id) if run_id else None
 
     def _progress(self, run_id: str, name: str) -> PassProgress:
         total, token = self._passes[run_id, name]
@@ -287,6 +298,11 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.objects: dict[str, str] = {}
         self.on_stream: set[str] = set()
+        self.batches: dict[str, Batch] = {}
+        """Noted as pending, once; taken ones too."""
+        self.taken: set[str] = set()
+        self.leases: dict[str, tuple[str, float]] = {}
+        self.now = 0.0
 
     def claim(self, identity: str, object_key: str) -> str:
         return self.objects.setdefault(identity, object_key)
@@ -298,10 +314,31 @@ class MemoryLedger:
         return True
 
     def published(self, object_key: str) -> bool:
-        return object_key in self.on_stream
+        return object_key in self.on_stream or object_key in self.batches
 
     def mark_published(self, object_key: str) -> None:
         self.on_stream.add(object_key)
+
+    def mark_pending(self, batch: Batch) -> None:
+        self.batches.setdefault(batch.key, batch)
+
+    def pending(self, dataset: str) -> list[Batch]:
+        waiting = (batch for key, batch in self.batches.items() if key not in self.taken)
+        return sorted((b for b in waiting if b.dataset == dataset), key=lambda batch: batch.since)
+
+    def take(self, object_key: str) -> None:
+        self.taken.add(object_key)
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        by, until = self.leases.get(name, (holder, 0.0))
+        if by != holder and until > self.now:
+            return False
+        self.leases[name] = holder, self.now + seconds
+        return True
+
+    def release(self, name: str, holder: str) -> None:
+        if self.leases.get(name, ("", 0.0))[0] == holder:
+            self.leases[name] = holder, self.now
 
 
 @dataclass

@@ -82,7 +82,7 @@ def _linear(
         "task": task,
         "classes": classes,
         "signature": SIGNATURE,
-        "ignored": ["id"],
+        "ignored": ["id", "target"],
         "features": [
             {
                 "kind": "columns",

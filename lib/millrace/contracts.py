@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from millrace import keys
 from millrace.errors import BadInput
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ Task = Literal["binary", "multiclass", "regression"]
 Budget = Literal["quick", "standard", "thorough"]
 PassName = Literal["scan", "profile", "convert", "score"]
 ScoreFormat = Literal["csv", "parquet"]
+NewData = Literal["append", "replace"]
 RunState = Literal[
     "QUEUED",
     "PROFILING",
@@ -71,6 +73,13 @@ class Spec:
     """A column has the narrowest type that this share of its values fits."""
     max_reject_share: float | None = None
     """Share of rejected records above which the run stops before it trains."""
+    on_new_data: NewData = "append"
+    """What becomes of rows that a stream brought: a run trains on the uploaded file and all of them, or on
+    those alone that came since the run before."""
+    retrain_rows: int | None = None
+    """New rows that start a run; 0 for none. The stack's parameter when absent."""
+    retrain_after_minutes: int | None = None
+    """Minutes after which the first new row starts a run; 0 for none. The stack's parameter when absent."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +327,11 @@ class Run:
         """What the run does with its file."""
         return "train" if self.score is None else "score"
 
+    @property
+    def source(self) -> Literal["upload", "stream"]:
+        """Where the run's file came from: a user, or the rows that a stream brought."""
+        return "upload" if keys.generation_of(self.key) is None else "stream"
+
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -366,7 +380,7 @@ class ObjectStore(Protocol):
         """Write and return the etag; ``Conflict`` when the condition does not hold."""
         ...
 
-    def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
+    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
         """Write the blocks as one object without holding them all; return the size in bytes."""
         ...
 
@@ -424,6 +438,10 @@ class RunStore(Protocol):
 
     def last_success(self, dataset: str) -> Run | None:
         """Return the dataset's last successful run."""
+        ...
+
+    def last_upload(self, dataset: str) -> Run | None:
+        """Return the dataset's last successful run of a file that a user uploaded."""
         ...
 
     def record_success(self, run_id: str) -> None:

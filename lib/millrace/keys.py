@@ -2,8 +2,8 @@
 
 Standard library only and tiny, because ``predict`` imports it too.
 
-``datasets/``, ``score/``, ``scored/`` and ``streamed/`` are in the data bucket; ``runs/``, ``models/`` and
-``aws/lambda/`` (what the stream of chunks gave up on) are in the artifact bucket.
+``datasets/``, ``score/``, ``scored/``, ``streamed/`` and ``collected/`` are in the data bucket; ``runs/``,
+``models/`` and ``aws/lambda/`` (what the stream of chunks gave up on) are in the artifact bucket.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 DATASETS = "datasets/"
 SCORE = "score/"
 SCORED = "scored/"
+COLLECTED = "collected/"
 RUNS = "runs/"
 MODELS = "models/"
 FAILURES = "aws/lambda/"
@@ -93,9 +94,64 @@ def scored_report(result: str) -> str:
     return f"{result}.report.json"
 
 
-def streamed(hour: str, shard: str, sequence: str, batch: str) -> str:
-    """Return the key of what came of a batch of the stream ``rows``."""
-    return f"streamed/{hour}/{shard}-{sequence}-{batch}.jsonl"
+def streamed(name: str) -> str:
+    """Return the key of what came of a batch of the stream ``rows``; see :func:`batch_name`."""
+    return f"streamed/{name}"
+
+
+def batch_name(hour: str, shard: str, sequence: str, unique: str) -> str:
+    """Return the last part of the keys of what is written of one batch of the stream ``rows``."""
+    return f"{hour}/{shard}-{sequence}-{unique}.jsonl"
+
+
+def collected_batch(dataset: str, name: str) -> str:
+    """Return the key of the rows of ``dataset`` that one batch of the stream brought."""
+    return f"{COLLECTED}{dataset}/batches/{name}"
+
+
+def collecting(key: str) -> str | None:
+    """Return the dataset whose rows the object ``key`` holds; ``None`` for a key of any other kind."""
+    dataset, _, rest = key.removeprefix(COLLECTED).partition("/")
+    return dataset if key.startswith(COLLECTED) and rest.startswith("batches/") else None
+
+
+def collected_rejects(dataset: str, name: str) -> str:
+    """Return the key of the records of a batch that are no rows of ``dataset``, with their reasons."""
+    return f"{COLLECTED}{dataset}/rejects/{name}"
+
+
+def collected_base(dataset: str, run_id: str) -> str:
+    """Return the key of the file of the run ``run_id``, written plainly: what rows are appended to."""
+    return f"{COLLECTED}{dataset}/base/{run_id}.csv"
+
+
+def generations(dataset: str) -> str:
+    """Return the prefix of the dataset's generations; listed, they come in their order."""
+    return f"{COLLECTED}{dataset}/generations/"
+
+
+def generation(dataset: str, number: int, name: str) -> str:
+    """Return the key of ``name`` (``generation.json``, ``rows.jsonl``, ``done.json``) in a generation."""
+    return f"{generations(dataset)}{number:06d}/{name}"
+
+
+def generation_files(dataset: str) -> str:
+    """Return the prefix of the files that a dataset's generations are trained on."""
+    return f"{DATASETS}{dataset}/collected/"
+
+
+def generation_file(dataset: str, number: int) -> str:
+    """Return the key of the file that a generation is trained on: an upload like any other."""
+    return f"{generation_files(dataset)}{number:06d}.csv"
+
+
+def generation_of(key: str) -> int | None:
+    """Return the generation whose file ``key`` is; ``None`` for what a user uploaded."""
+    dataset = dataset_of(key)
+    if dataset is None:
+        return None
+    name = key.removeprefix(generation_files(dataset)).removesuffix(".csv")
+    return int(name) if name.isdecimal() and key == generation_file(dataset, int(name)) else None
 
 
 # --- a run -------------------------------------------------------------------------------------

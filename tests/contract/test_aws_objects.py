@@ -130,6 +130,14 @@ def test_writes_a_stream_of_any_size(store: ObjectStore, size_bytes: int) -> Non
     assert store.head("key").size_bytes == size_bytes
 
 
+@pytest.mark.parametrize("size_bytes", [10, PART_BYTES + 1], ids=["one-part", "parts"])
+def test_a_stream_is_written_once_if_that_is_asked_for(store: ObjectStore, size_bytes: int) -> None:
+    store.put_stream("key", [bytes(size_bytes)], only_if_absent=True)
+    with pytest.raises(Conflict):
+        store.put_stream("key", [b"x" * size_bytes], only_if_absent=True)
+    assert store.get("key") == bytes(size_bytes)
+
+
 def test_a_broken_stream_writes_nothing(store: ObjectStore) -> None:
     def blocks() -> Iterator[bytes]:
         yield bytes(PART_BYTES + 1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from millrace import keys
 from millrace.aws.runs import DynamoRunStore
 from millrace.contracts import PassProgress, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
@@ -174,6 +175,19 @@ def test_remembers_the_last_success_of_a_dataset(store: RunStore) -> None:
     assert last is not None
     assert last.run_id == "cars-2"
     assert store.last_success("boats") is None
+
+
+def test_remembers_the_last_upload_apart_from_collected_rows(store: RunStore) -> None:
+    store.open(make_run("cars-1", created_at="2026-11-20T10:00:01.000Z"))
+    collected = keys.generation_file("cars", 1)
+    store.open(make_run("cars-2", key=collected, created_at="2026-11-20T10:00:02.000Z"))
+    store.record_success("cars-2")
+    assert store.last_upload("cars") is None
+    store.record_success("cars-1")
+    last, upload = store.last_success("cars"), store.last_upload("cars")
+    assert last is not None
+    assert upload is not None
+    assert (last.run_id, last.source, upload.run_id) == ("cars-2", "stream", "cars-1")
 
 
 def test_a_table_that_is_not_there_is_misconfigured(dynamodb: Any) -> None:

@@ -14,7 +14,17 @@ HEAVY = ("aws_xray_sdk", "boto3", "numpy", "pandas", "pyarrow", "pydantic", "sci
 
 @pytest.mark.parametrize(
     "function",
-    ["ingest", "fan_out", "preprocess", "decide", "collect", "finish", "chunk_failed", "reconcile"],
+    [
+        "ingest",
+        "fan_out",
+        "preprocess",
+        "decide",
+        "collect",
+        "finish",
+        "chunk_failed",
+        "reconcile",
+        "retrain",
+    ],
 )
 def test_nothing_heavy_is_imported_with_the_function(function: str) -> None:
     code = f"import app, sys; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -86,14 +86,14 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     return made
 
 
-def event(*records: Any, first: int = 1) -> dict[str, Any]:
+def event(*records: Any, first: int = 1, partition_key: str = "p") -> dict[str, Any]:
     """Return the event of a batch; a record is JSON, or bytes as they are."""
     return {
         "Records": [
             {
                 "kinesis": {
                     "kinesisSchemaVersion": "1.0",
-                    "partitionKey": "p",
+                    "partitionKey": partition_key,
                     "sequenceNumber": str(number),
                     "data": base64.b64encode(
                         record if isinstance(record, bytes) else json.dumps(record).encode()
@@ -241,4 +241,143 @@ def test_the_stream_needs_a_stack_that_has_it(cloud: Cloud, monkeypatch: pytest.
 
 
 def test_keys_of_the_stream_lie_where_no_function_listens() -> None:
-    assert keys.streamed("2026/11/20/10", "s", "1", "b") == "streamed/2026/11/20/10/s-1-b.jsonl"
+    name = keys.batch_name("2026/11/20/10", "s", "1", "b")
+    assert keys.streamed(name) == "streamed/2026/11/20/10/s-1-b.jsonl"
+    for key in (keys.collected_batch("demo", name), keys.collected_rejects("demo", name)):
+        assert keys.dataset_of(key) is keys.model_to_score_with(key) is None
+
+
+# --- rows for datasets --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset(cloud: Cloud) -> Cloud:
+    """The dataset demo, whose first version is live."""
+    World(artifacts=cloud.artifacts).register(plans.binary())
+    return cloud
+
+
+def collected(cloud: Cloud, kind: str = "batches", name: str = "demo") -> list[dict[str, Any]]:
+    """Return the lines of the dataset's batches, or of its rejects."""
+    texts = [cloud.data.get(key) for key in cloud.data.list(f"collected/{name}/{kind}/")]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
+NEW = {"dataset": "demo", "row": {"age": 10, "city": "Bern", "target": "yes"}}
+
+
+def test_rows_for_a_dataset_are_collected_beside_records_to_score(dataset: Cloud) -> None:
+    several = {**NEW, "id": "s", "rows": [NEW["row"], {"target": "no", "id": 7}]}
+    del several["row"]
+    text = {"dataset": "demo", "csv": 'city,target,age\n"Köln",no,\nBern,yes,1e1\n'}
+    batch = event({**NEW, "id": "a"}, ROW, several, text)
+    assert dataset.handler(batch, Context()) == {"batchItemFailures": []}
+    first, second, third = collected(dataset)
+    assert (first["id"], first["dataset"], first["version"]) == ("a", "demo", 1)
+    assert first["rows"] == [{"age": "10", "city": "Bern", "target": "yes"}]
+    assert second["rows"][1] == {"id": "7", "target": "no"}
+    assert third["rows"][0] == {"city": "Köln", "target": "no"}
+    assert third["rows"][1] == {"age": "1e1", "city": "Bern", "target": "yes"}
+    assert third["id"] == "shardId-000000000000:4"
+    (waiting,) = dataset.ledger.pending("demo")
+    assert (waiting.rows, waiting.since) == (5, "2026-11-20T10:00:00.123Z")
+    assert len(dataset.outcomes()) == len(dataset.sent()) == 1, "only what was scored goes there"
+
+
+def test_plain_csv_is_collected_under_the_partition_key_of_its_dataset(dataset: Cloud) -> None:
+    text = b"\xef\xbb\xbfage,target\r\n3,no\r\n"
+    dataset.handler(event(text, partition_key="dataset/demo/file 7/1"), Context())
+    dataset.handler(event(text, first=2, partition_key="dataset/demo"), Context())
+    first, second = collected(dataset)
+    assert (first["id"], second["id"]) == ("file 7/1", "shardId-000000000000:2")
+    assert first["rows"] == second["rows"] == [{"age": "3", "target": "no"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"row": {"age": "old", "target": "no"}}, "value-type"),
+        ({"row": {"age": 1}}, "target-missing"),
+        ({"row": {"target": "perhaps"}}, "class-unknown"),
+        ({"row": {"target": "no", "aeg": 1}}, "field-unknown"),
+        ({"row": [1]}, "row-not-an-object"),
+        ({"rows": []}, "rows-missing"),
+        ({"row": None, "rows": 5}, "rows-missing"),
+        ({"model": "demo"}, "field-unknown"),
+        ({"id": 1.5}, "id-invalid"),
+        ({"dataset": "nobody"}, "dataset-untrained"),
+    ],
+)
+def test_a_record_that_is_no_row_of_its_dataset_is_listed_and_blocks_nothing(
+    dataset: Cloud, changes: dict[str, Any], code: str
+) -> None:
+    batch = event({**NEW, **changes}, NEW)
+    assert dataset.handler(batch, Context()) == {"batchItemFailures": []}
+    (reject,) = collected(dataset, "rejects", changes.get("dataset", "demo"))
+    assert reject["error"]["code"] == code
+    assert reject["error"]["message"]
+    assert reject["record"] == batch["Records"][0]["kinesis"]["data"]
+    assert reject["partition_key"] == "p"
+    assert len(collected(dataset)) == 1
+    assert dataset.outcomes() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\xff", "body-not-json"),
+        (b'age,target\n"3,no\n', "body-not-csv"),
+        (b"age,target\n", "rows-empty"),
+        (b"", "rows-empty"),
+        (b"age,target\n1\n", "record-ragged"),
+        (b"age,age\n1,2\n", "column-name"),
+        (b"age,target\n1,no\nx,no\n", "value-type"),
+    ],
+)
+def test_csv_that_is_wrong_is_listed(dataset: Cloud, data: bytes, code: str) -> None:
+    dataset.handler(event(data, partition_key="dataset/demo/x"), Context())
+    (reject,) = collected(dataset, "rejects")
+    assert reject["error"]["code"] == code
+    assert collected(dataset) == []
+    if code == "value-type":
+        assert reject["error"]["values"][0]["row"] == 1
+
+
+@pytest.mark.parametrize("name", ["", "a/b", 5, None])
+def test_a_record_that_names_no_possible_dataset_is_answered_on_the_stream(dataset: Cloud, name: Any) -> None:
+    dataset.handler(event({**NEW, "dataset": name}), Context())
+    (outcome,) = dataset.outcomes()
+    assert outcome["error"]["code"] == "dataset-name"
+    assert not list(dataset.data.list("collected/"))
+
+
+def test_a_model_from_elsewhere_has_no_dataset(cloud: Cloud) -> None:
+    World(artifacts=cloud.artifacts).register(plans.trees(), model="demo")
+    cloud.bucket.objects |= Bucket(demo=plans.trees("demo")).objects
+    cloud.handler(event(NEW), Context())
+    (reject,) = collected(cloud, "rejects")
+    assert reject["error"]["code"] == "dataset-untrained"
+
+
+def test_a_version_is_asked_once_and_a_new_one_counts_at_once(dataset: Cloud) -> None:
+    dataset.artifacts.reads.clear()
+    dataset.handler(event(NEW, NEW), Context())
+    read = [key for key, _, _ in dataset.artifacts.reads if key.endswith("version.json")]
+    assert len(read) == 1
+    dataset.bucket.objects |= {
+        keys.version("demo", 2, "model.plan"): plans.binary(classes=("yes", "maybe")),
+        keys.alias("demo"): b'{"version": 2}',
+    }
+    World(artifacts=dataset.artifacts).register(plans.binary(classes=("yes", "maybe")))
+    dataset.handler(event({**NEW, "row": {"target": "maybe"}}, first=3), Context())
+    assert [record["version"] for record in collected(dataset)] == [1, 1, 2]
+
+
+def test_a_batch_of_rows_that_cannot_be_written_is_delivered_again(dataset: Cloud) -> None:
+    dataset.data.failures.append(TransientError("slow", code="service-unavailable"))
+    with pytest.raises(TransientError):
+        dataset.handler(event({**NEW, "id": "a"}), Context())
+    for _ in range(2):
+        dataset.handler(event({**NEW, "id": "a"}), Context())
+    assert [record["id"] for record in collected(dataset)] == ["a"]
+    assert [batch.rows for batch in dataset.ledger.pending("demo")] == [1]

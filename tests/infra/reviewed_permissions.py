@@ -53,6 +53,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         ("dynamodb:UpdateItem", "table/millrace-Ledger"): _TAKEN_OVER,
         ("s3:GetObject", "/streamed/*"): _TAKEN_OVER,
+        ("s3:GetObject", "/rejects/*"): _TAKEN_OVER,
         **_MAPPING,
         **_LOST,
     },
@@ -65,6 +66,15 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         **_LOST,
     },
     "ReconcileFunction": dict(_LOST),
+    "RetrainFunction": {
+        ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
+        ("s3:GetObject", "/source.csv"): "Reads an upload that came compressed or in another encoding.",
+        (
+            "s3:AbortMultipartUpload",
+            "/collected/*",
+        ): "Ends an upload that a service's fault cut off half-way.",
+        **_LOST,
+    },
     "PredictFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
 }
 """By function, besides :data:`DELIVERY`."""

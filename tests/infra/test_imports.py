@@ -27,10 +27,11 @@ ARROWS: dict[str, frozenset[str]] = {
     "training": frozenset({"features", "compiler", "scoring", "plan"}),
     "registry": frozenset({"plan"}),
     "report": frozenset({"profile", "plan"}),
-    # Scoring a file is a run as well: it pins a version, and evaluates its plan.
-    "runs": frozenset({"csvfile", "profile", "features", "fanout", "plan", "scoring", "registry"}),
+    # Scoring a file is a run as well: it pins a version, and evaluates its plan. So is training on rows that
+    # a stream brought.
+    "runs": frozenset({"csvfile", "profile", "features", "fanout", "plan", "scoring", "registry", "streams"}),
     # Adapters implement ports, which live in the room that needs them.
-    "streams": frozenset({"fanout"}),
+    "streams": frozenset({"fanout", "plan"}),
     "aws": frozenset({"fanout", "runs", "registry", "streams"}),
     "edge": frozenset(
         {

@@ -66,8 +66,12 @@ def test_uploads_and_failed_batches_trigger_their_functions() -> None:
 
 
 def test_no_function_writes_where_a_notification_listens() -> None:
-    """Two writers are meant to: presigned uploads, and Lambda's own on-failure destination."""
-    meant = {("ManageFunction", "DataBucket"), ("PreprocessFunction", "ArtifactBucket")}
+    """These are meant to: presigned uploads, Lambda's own on-failure destination, and files of new rows."""
+    meant = {
+        ("ManageFunction", "DataBucket"),
+        ("PreprocessFunction", "ArtifactBucket"),
+        ("RetrainFunction", "DataBucket"),
+    }
     writers = set()
     for function in functions():
         for actions, targets in statements(function):
@@ -95,7 +99,7 @@ def test_roles_name_actions_and_resources() -> None:
 def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
     roles = [properties["Role"]["Fn::GetAtt"][0] for properties in functions().values()]
     logs = [properties["LoggingConfig"]["LogGroup"]["Ref"] for properties in functions().values()]
-    assert len(set(roles)) == len(set(logs)) == len(functions()) == 16
+    assert len(set(roles)) == len(set(logs)) == len(functions()) == 17
     for log_group in resources("AWS::Logs::LogGroup").values():
         assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
@@ -133,7 +137,10 @@ def test_the_stream_of_rows_gives_up_where_nothing_listens() -> None:
 def test_the_streams_of_rows_are_left_out_unless_asked_for() -> None:
     """Their shards cost while idle; what belongs to them has their condition."""
     assert template()["Parameters"]["RowsShardCount"]["Default"] == 0
-    parts = ("RowsStream", "ScoredStream", "LedgerTable", "ScoreStreamsPolicy", "RowsMapping")
+    parts = (
+        *("RowsStream", "ScoredStream", "LedgerTable", "ScoreStreamsPolicy", "RowsMapping"),
+        *("RetrainFunction", "RetrainRole", "RetrainLogGroup"),
+    )
     assert {template()["Resources"][part]["Condition"] for part in parts} == {"WithRows"}
     assert resources("AWS::DynamoDB::Table")["LedgerTable"]["TimeToLiveSpecification"]["Enabled"] is True
     for stream in ("RowsStream", "ScoredStream"):
@@ -148,7 +155,8 @@ def test_a_retry_fits_into_the_age_of_a_record() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["IngestFunction", "ChunkFailedFunction", "ReconcileFunction", "ScoreFunction"]
+    "function",
+    ["IngestFunction", "ChunkFailedFunction", "ReconcileFunction", "RetrainFunction", "ScoreFunction"],
 )
 def test_events_that_nobody_waits_for_have_a_destination(function: str) -> None:
     destination = functions()[function]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]

@@ -61,6 +61,8 @@ RETURNS: dict[str, dict[str, Any]] = {
     "reconcile.schedule.json": {"runs": {}},
     "register.run.json": {"model": "events-titanic", "version": 1, "promoted": True},
     "report.run.json": {},
+    "retrain.schedule.json": {},
+    "score.collect.json": {"batchItemFailures": []},
     "score.file.json": {},
     "score.rows.json": {"model": "titanic", "version": 1},
     "score.stream.json": {"batchItemFailures": []},

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.errors import BadInput, TransientError
-from millrace.streams import MAX_ID, Committed, Outcome, Source, commit, identity_of
+from millrace.streams import MAX_ID, Committed, Outcome, Source, commit, identity_of, publisher
 from millrace.streams.commit import MAX_RECORD_BYTES
 from tests.fakes import MemoryLedger, MemoryObjectStore, MemoryStream
 
@@ -33,12 +33,14 @@ class Stream:
 
     def commit(self, *outcomes: Outcome) -> Committed:
         self._keys += 1
+        ledger: Any = Mortal(self.ledger, self._live)
+        output: Any = Mortal(self.output, self._live)
         return commit(
             outcomes,
             f"streamed/{self._keys}",
-            ledger=_Mortal(self.ledger, self._live),  # type: ignore[arg-type]
-            store=_Mortal(self.store, self._live),  # type: ignore[arg-type]
-            output=_Mortal(self.output, self._live),  # type: ignore[arg-type]
+            ledger=ledger,
+            store=Mortal(self.store, self._live),  # type: ignore[arg-type]
+            publish=publisher(ledger, "data", output),
         )
 
     def committed(self) -> list[str]:
@@ -56,7 +58,7 @@ class Stream:
                 raise TransientError("died", code="service-unavailable")
 
 
-class _Mortal:
+class Mortal:
     """Passes calls on, and dies before or after one."""
 
     def __init__(self, inner: Any, live: Callable[[], None]) -> None:
@@ -78,7 +80,7 @@ class _Mortal:
 
 def test_a_batch_is_one_object_and_a_record_for_each_outcome() -> None:
     stream = Stream()
-    assert stream.commit(outcome("a", 1), outcome("b", 2)) == Committed(2, 0)
+    assert stream.commit(outcome("a", 1), outcome("b", 2)) == Committed(2, 0, {})
     assert stream.store.get("streamed/1") == (
         b'{"id":"a","model":"m","prediction":1}\n{"id":"b","model":"m","prediction":2}\n'
     )
@@ -89,26 +91,29 @@ def test_a_batch_is_one_object_and_a_record_for_each_outcome() -> None:
 def test_a_duplicate_has_no_second_effect_even_with_another_answer() -> None:
     stream = Stream()
     stream.commit(outcome("a", 1))
-    assert stream.commit(outcome("a", 9), outcome("b"), outcome("b", 7)) == Committed(1, 2)
+    assert stream.commit(outcome("a", 9), outcome("b"), outcome("b", 7)) == Committed(
+        1, 2, {"a": "streamed/1"}
+    )
     assert sorted(stream.committed()) == ["a", "b"]
     assert len(stream.output.records) == 2
-    assert stream.commit(outcome("a"), outcome("b")) == Committed(0, 2)
+    owners = {"a": "streamed/1", "b": "streamed/2"}
+    assert stream.commit(outcome("a"), outcome("b")) == Committed(0, 2, owners)
     assert list(stream.store.list("streamed/")) == ["streamed/1", "streamed/2"]
 
 
 def test_a_worker_that_died_before_it_wrote_is_overtaken_for_good() -> None:
     stream = Stream()
     stream.ledger.claim("a", "streamed/dead")
-    assert stream.commit(outcome("a")) == Committed(1, 0)
+    assert stream.commit(outcome("a")) == Committed(1, 0, {})
     with pytest.raises(TransientError):  # it was not dead after all, and writes now
         commit(
             [outcome("a", 5), outcome("c")],
             "streamed/dead",
             ledger=stream.ledger,
             store=_Unclaimed(stream.store),
-            output=stream.output,
+            publish=publisher(stream.ledger, "data", stream.output),
         )
-    assert stream.commit(outcome("a", 5), outcome("c")) == Committed(1, 1)
+    assert stream.commit(outcome("a", 5), outcome("c")) == Committed(1, 1, {"a": "streamed/1"})
     assert sorted(stream.committed()) == ["a", "c"]
 
 

@@ -1,13 +1,16 @@
-"""DynamoDB as :class:`millrace.streams.ports.Ledger`: one table whose items expire.
+"""DynamoDB as the ports of :mod:`millrace.streams.ports`: one table whose items expire.
 
 ======================  ==================================================================
 ``pk``                  what
 ======================  ==================================================================
 ``identity#<sha256>``   ``object``: the key of the object that the identity belongs to
-``object#<key>``        the object's outcomes are on the output stream
+``object#<key>``        the object's outcomes are published; rows of a dataset that wait for a training
+                        have ``dataset``, ``since``, ``rows`` and ``size_bytes`` until one has taken them
+``lease#<name>``        ``holder``: who alone does what the name says
 ======================  ==================================================================
 
 ``expires_at`` is when an item may be forgotten, in seconds since 1970; DynamoDB deletes it some time after.
+What waits has none. The index ``by_dataset`` (``dataset``, ``since``) has only what waits.
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from typing import Any
 from millrace.aws.clients import client
 from millrace.aws.errors import error_code, translated
 from millrace.errors import TransientError
+from millrace.streams.ports import Batch
 
 __all__ = ["DynamoLedger"]
+
+INDEX = "by_dataset"
 
 
 class DynamoLedger:
@@ -54,18 +60,14 @@ class DynamoLedger:
         """Give the identity to ``object_key`` unless it has one; return the object that it belongs to."""
         item = self._address(f"identity#{identity}") | {"object": {"S": object_key}, **self._expiry()}
         with translated(self._where(identity)):
-            try:
-                self._db.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    # An item may outlive its time by days; then it is as good as gone.
-                    ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",
-                    ExpressionAttributeValues={":now": {"N": str(int(self._clock()))}},
-                )
-            except self._db.exceptions.ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-            else:
+            if self._if(
+                self._db.put_item,
+                TableName=self._table,
+                Item=item,
+                # An item may outlive its time by days; then it is as good as gone.
+                ConditionExpression="attribute_not_exists(pk) OR expires_at < :now",
+                ExpressionAttributeValues={":now": {"N": str(int(self._clock()))}},
+            ):
                 return object_key
             found = self._read(f"identity#{identity}")
         if found is None:  # it expired between the two calls
@@ -78,20 +80,15 @@ class DynamoLedger:
     def move(self, identity: str, source: str, target: str) -> bool:
         """Give the identity to another object; ``False`` when it does not belong to ``source`` any more."""
         with translated(self._where(identity)):
-            try:
-                self._db.update_item(
-                    TableName=self._table,
-                    Key=self._address(f"identity#{identity}"),
-                    UpdateExpression="SET #object = :target",
-                    ConditionExpression="#object = :source",
-                    ExpressionAttributeNames={"#object": "object"},
-                    ExpressionAttributeValues={":source": {"S": source}, ":target": {"S": target}},
-                )
-            except self._db.exceptions.ClientError as error:
-                if error_code(error) == "ConditionalCheckFailedException":
-                    return False
-                raise
-        return True
+            return self._if(
+                self._db.update_item,
+                TableName=self._table,
+                Key=self._address(f"identity#{identity}"),
+                UpdateExpression="SET #object = :target",
+                ConditionExpression="#object = :source",
+                ExpressionAttributeNames={"#object": "object"},
+                ExpressionAttributeValues={":source": {"S": source}, ":target": {"S": target}},
+            )
 
     def published(self, object_key: str) -> bool:
         """Tell whether all of the object's outcomes are known to be on the output stream."""
@@ -104,6 +101,104 @@ class DynamoLedger:
             self._db.put_item(
                 TableName=self._table, Item=self._address(f"object#{object_key}") | self._expiry()
             )
+
+    def mark_pending(self, batch: Batch) -> None:
+        """Note that the object's rows wait for a training; nothing changes when that was noted before."""
+        item = self._address(f"object#{batch.key}") | {
+            "dataset": {"S": batch.dataset},
+            "since": {"S": batch.since},
+            "rows": {"N": str(batch.rows)},
+            "size_bytes": {"N": str(batch.size_bytes)},
+        }
+        with translated(self._where(batch.key)):
+            self._if(
+                self._db.put_item,
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+
+    def pending(self, dataset: str) -> list[Batch]:
+        """Return the dataset's batches that wait, those that arrived first at the beginning.
+
+        The index lags by a moment: a batch that was just noted may be missing, one that was just taken be
+        there still.
+        """
+        found: list[Batch] = []
+        page: dict[str, Any] = {}
+        while True:
+            with translated(self._where(f"dataset {dataset}")):
+                answer = self._db.query(
+                    TableName=self._table,
+                    IndexName=INDEX,
+                    KeyConditionExpression="dataset = :dataset",
+                    ExpressionAttributeValues={":dataset": {"S": dataset}},
+                    **page,
+                )
+            found += [
+                Batch(
+                    key=item["pk"]["S"].removeprefix("object#"),
+                    dataset=dataset,
+                    rows=int(item["rows"]["N"]),
+                    since=item["since"]["S"],
+                    size_bytes=int(item["size_bytes"]["N"]),
+                )
+                for item in answer["Items"]
+            ]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def take(self, object_key: str) -> None:
+        """Note that the object's rows wait no more; it leaves the index and may be forgotten in time."""
+        with translated(self._where(object_key)):
+            self._db.update_item(
+                TableName=self._table,
+                Key=self._address(f"object#{object_key}"),
+                UpdateExpression="SET expires_at = :at REMOVE dataset, since",
+                ExpressionAttributeValues={":at": self._expiry()["expires_at"]},
+            )
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Let ``holder`` alone do what ``name`` says for so long; ``False`` while another one does."""
+        now = int(self._clock())
+        item = self._address(f"lease#{name}") | {
+            "holder": {"S": holder},
+            "expires_at": {"N": str(now + int(seconds))},
+        }
+        with translated(self._where(name)):
+            return self._if(
+                self._db.put_item,
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now OR holder = :holder",
+                ExpressionAttributeValues={":now": {"N": str(now)}, ":holder": {"S": holder}},
+            )
+
+    def release(self, name: str, holder: str) -> None:
+        """Give the lease back before its time."""
+        with translated(self._where(name)):
+            self._if(
+                self._db.update_item,
+                TableName=self._table,
+                Key=self._address(f"lease#{name}"),
+                UpdateExpression="SET expires_at = :now",
+                ConditionExpression="holder = :holder",
+                ExpressionAttributeValues={
+                    ":now": {"N": str(int(self._clock()))},
+                    ":holder": {"S": holder},
+                },
+            )
+
+    def _if(self, call: Callable[..., Any], **request: Any) -> bool:
+        """Make a conditional write; ``False`` when its condition does not hold."""
+        try:
+            call(**request)
+        except self._db.exceptions.ClientError as error:
+            if error_code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     def _read(self, name: str) -> dict[str, Any] | None:
         answer = self._db.get_item(TableName=self._table, Key=self._address(name), ConsistentRead=True)

@@ -145,11 +145,16 @@ class S3Store:
             self._sleep(random.uniform(0, 0.2 * attempt))
         return self._s3.put_object(**request)
 
-    def put_stream(self, key: str, blocks: Iterable[bytes]) -> int:
+    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
         """Write the blocks as one object and return the size in bytes.
 
         Holds at most one part of 8 MiB and one block. When ``blocks`` raises, nothing is written and the
         error goes on.
+
+        Raises
+        ------
+        Conflict
+            The object is there, and was to be written only if it is not.
         """
         waiting = bytearray()
         upload: _Upload | None = None
@@ -163,11 +168,11 @@ class S3Store:
                     upload.part(bytes(waiting[:PART_BYTES]))
                     del waiting[:PART_BYTES]
             if upload is None:
-                self.put(key, bytes(waiting))
+                self.put(key, bytes(waiting), only_if_absent=only_if_absent)
             else:
                 if waiting:
                     upload.part(bytes(waiting))
-                upload.complete()
+                upload.complete(only_if_absent=only_if_absent)
         except BaseException:
             if upload is not None:
                 upload.abort()
@@ -242,10 +247,11 @@ class _Upload:
         part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
         self._parts.append({"PartNumber": number, **part})
 
-    def complete(self) -> None:
+    def complete(self, *, only_if_absent: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
         with translated(self._uri):
             self._s3.complete_multipart_upload(
-                **self._address, UploadId=self._id, MultipartUpload={"Parts": self._parts}
+                **self._address, UploadId=self._id, MultipartUpload={"Parts": self._parts}, **condition
             )
 
     def abort(self) -> None:

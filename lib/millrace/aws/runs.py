@@ -7,6 +7,7 @@
 ``run#<id>``         ``pass#<name>``     ``total``, ``token``, and ``done``, the set of parts that are done
 ``run#<id>``         ``usage#<fn>``      what one function used, added up
 ``dataset#<name>``   ``last_success``    which run succeeded last
+``dataset#<name>``   ``last_upload``     the same of the runs of files that users uploaded
 ===================  ==================  ==========================================================
 
 The index ``by_time`` has ``gsi_pk`` (always ``run``) and ``gsi_sk`` (``<created_at>#<id>``). All four key
@@ -232,10 +233,17 @@ class DynamoRunStore:
 
     def last_success(self, dataset: str) -> Run | None:
         """Return the dataset's last successful run."""
+        return self._last(dataset, "last_success")
+
+    def last_upload(self, dataset: str) -> Run | None:
+        """Return the dataset's last successful run of a file that a user uploaded."""
+        return self._last(dataset, "last_upload")
+
+    def _last(self, dataset: str, sk: str) -> Run | None:
         with translated(f"dataset {dataset}"):
             answer = self._db.get_item(
                 TableName=self._table,
-                Key={"pk": {"S": f"dataset#{dataset}"}, "sk": {"S": "last_success"}},
+                Key={"pk": {"S": f"dataset#{dataset}"}, "sk": {"S": sk}},
                 ConsistentRead=True,
             )
         item = answer.get("Item")
@@ -244,18 +252,19 @@ class DynamoRunStore:
     def record_success(self, run_id: str) -> None:
         """Make this run its dataset's last successful one, unless a younger run is that already."""
         run = self.get(run_id)
-        item = {
-            "pk": {"S": f"dataset#{run.dataset}"},
-            "sk": {"S": "last_success"},
-            "run_id": {"S": run_id},
-            "created_at": {"S": run.created_at},
-        }
-        self._put_if(
-            item,
-            "attribute_not_exists(pk) OR created_at <= :created_at",
-            {":created_at": {"S": run.created_at}},
-            run_id,
-        )
+        for sk in ("last_success", "last_upload") if run.source == "upload" else ("last_success",):
+            item = {
+                "pk": {"S": f"dataset#{run.dataset}"},
+                "sk": {"S": sk},
+                "run_id": {"S": run_id},
+                "created_at": {"S": run.created_at},
+            }
+            self._put_if(
+                item,
+                "attribute_not_exists(pk) OR created_at <= :created_at",
+                {":created_at": {"S": run.created_at}},
+                run_id,
+            )
 
     def _put_if(self, item: dict[str, Any], condition: str, values: dict[str, Any], run_id: str) -> bool:
         with translated(self._where(run_id)):

@@ -268,6 +268,7 @@ def _runs(arguments: argparse.Namespace, console: Console) -> int:
         [
             run["run"],
             run.get("kind", "train"),
+            run.get("source", "upload"),
             run["state"].lower(),
             run["created_at"],
             _version(run),
@@ -275,7 +276,7 @@ def _runs(arguments: argparse.Namespace, console: Console) -> int:
         ]
         for run in page["runs"]
     ]
-    console.answer(page, table(["run", "kind", "state", "created", "version", "rows"], rows))
+    console.answer(page, table(["run", "kind", "source", "state", "created", "version", "rows"], rows))
     return EXIT_OK
 
 

@@ -37,10 +37,10 @@ from millrace.runs.failure import run_error
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
+    from millrace.aws.ledger import DynamoLedger
     from millrace.contracts import ObjectStore, RunStore
     from millrace.fanout.ports import DescriptorStream, TaskTokens
     from millrace.runs.ports import Executions
-    from millrace.streams.ports import Ledger
 
 __all__ = ["Job", "LambdaContext", "Ports", "stage"]
 
@@ -136,8 +136,8 @@ class Ports(Generic[S]):
         return StepFunctionsExecutions(self._setting("state_machine_arn"))
 
     @functools.cached_property
-    def ledger(self) -> Ledger:
-        """Which object holds the outcome of each record of the stream ``rows``."""
+    def ledger(self) -> DynamoLedger:
+        """Which object holds the outcome of each record of the stream ``rows``, and which rows wait."""
         from millrace.aws.ledger import DynamoLedger
 
         return DynamoLedger(self._setting("ledger"), float(self._setting("ledger_days")) * 86400)

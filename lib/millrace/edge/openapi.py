@@ -63,6 +63,7 @@ class RunSummary(BaseModel):
 
     run: str
     kind: str = Field(description="`train` or `score`.")
+    source: str = Field(description="`upload`, or `stream` for a file of rows that a stream brought.")
     state: str
     dataset: str = Field(description="Of a run that scores, the model.")
     model: str | None
@@ -93,6 +94,7 @@ class RunSummary(BaseModel):
         return {
             "run": run.run_id,
             "kind": run.kind,
+            "source": run.source,
             "state": run.state,
             "dataset": run.dataset,
             "model": run.model,

@@ -1,6 +1,7 @@
 """``score``: records of a stream, rows of a direct event, and a file that is named directly.
 
-A stream record's data is the body of ``POST /predict`` with two more fields: ``id``, by which it is scored
+A stream record that names a ``dataset`` is collected, see :mod:`millrace.edge.collect`; every other one is to
+be scored. Its data is the body of ``POST /predict`` with two more fields: ``id``, by which it is scored
 once (without it, by its place on the stream), and ``row`` for a single row in the place of ``rows``. What
 comes of it is one JSON object: ``id``, ``source`` (``shard``, ``sequence``, ``arrived_at``), and either the
 answer of ``POST /predict`` (with ``row``: ``prediction``, and ``probabilities`` of that row), or ``error``
@@ -14,10 +15,11 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from millrace import keys
 from millrace.edge import http
+from millrace.edge.collect import dataset_of_partition_key, is_dataset
 from millrace.edge.predict import ours
 from millrace.edge.predict.call import Call
 from millrace.edge.predict.score import array_bytes, load
@@ -30,7 +32,15 @@ if TYPE_CHECKING:
     from millrace.edge.settings import ScoreSettings
     from millrace.registry.reader import Reader
 
-__all__ = ["answer_rows", "batch_key", "outcome_of", "read_registry", "score_named_file"]
+__all__ = [
+    "Arrival",
+    "answer_rows",
+    "arrival_of",
+    "name_of",
+    "outcome_of",
+    "read_registry",
+    "score_named_file",
+]
 
 HELD_SHARE = 0.5
 """Share of the function's memory that loaded plans may take."""
@@ -111,13 +121,58 @@ def score_named_file(event: Mapping[str, Any], job: Job[ScoreSettings]) -> Run:
     )
 
 
-def outcome_of(record: Mapping[str, Any], reader: Reader, remaining_ms: Callable[[], int]) -> Outcome:
+class Arrival(NamedTuple):
+    """A record as it was delivered.
+
+    Attributes
+    ----------
+    source : Source
+        Where on the stream it stood.
+    record : mapping
+        As it came: ``record``, its data in base64, and ``partition_key``.
+    dataset : str or None
+        The dataset that its rows are for; ``None`` for a record to score, and for what names nothing.
+    body : object
+        Its data as JSON values, or its text when it is CSV by its partition key.
+    error : BadInput or None
+        Its data cannot be read.
+    """
+
+    source: Source
+    record: Mapping[str, str]
+    dataset: str | None
+    body: Any
+    error: BadInput | None = None
+
+
+def arrival_of(record: Mapping[str, Any]) -> Arrival:
+    """Read one record of the stream, as it stands in the event of the event source mapping."""
+    kinesis = record["kinesis"]
+    arrived = datetime.fromtimestamp(kinesis["approximateArrivalTimestamp"], UTC)
+    source = Source(
+        record["eventID"].partition(":")[0],
+        kinesis["sequenceNumber"],
+        arrived.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    )
+    raw = {"record": kinesis["data"], "partition_key": kinesis["partitionKey"]}
+    dataset = dataset_of_partition_key(kinesis["partitionKey"])
+    try:
+        text = _text(kinesis["data"])
+        body = http.parse(text) if dataset is None else text
+    except BadInput as error:
+        return Arrival(source, raw, dataset, None, error)
+    if dataset is None and isinstance(body, dict) and is_dataset(body.get("dataset")):
+        dataset = body["dataset"]
+    return Arrival(source, raw, dataset, body)
+
+
+def outcome_of(arrival: Arrival, reader: Reader, remaining_ms: Callable[[], int]) -> Outcome:
     """Score one record of the stream; a record that is wrong has a reason for an outcome.
 
     Parameters
     ----------
-    record : mapping
-        As it stands in the event of the event source mapping.
+    arrival : Arrival
+        The record.
     reader : Reader
         The registry.
     remaining_ms : callable
@@ -130,19 +185,20 @@ def outcome_of(record: Mapping[str, Any], reader: Reader, remaining_ms: Callable
     Misconfigured
         The model's plan cannot be used, or the deployment is wrong: no fault of the record.
     """
-    kinesis = record["kinesis"]
-    arrived = datetime.fromtimestamp(kinesis["approximateArrivalTimestamp"], UTC)
-    source = Source(
-        record["eventID"].partition(":")[0],
-        kinesis["sequenceNumber"],
-        arrived.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    )
+    source, body = arrival.source, arrival.body
     shown, identity = identity_of(None, None, source)
     content: dict[str, Any] = {"id": shown, "source": vars(source)}
     try:
-        body = http.parse(_text(kinesis["data"]))
+        if arrival.error is not None:
+            raise arrival.error
         if not isinstance(body, dict):
             raise BadInput("The record is not a JSON object", code="body-not-an-object", where="the record")
+        if "dataset" in body:  # and no dataset can be called so, else it would not be here
+            raise BadInput(
+                "A record for a dataset names it by 1 to 63 letters, digits, dots, hyphens, underscores",
+                code="dataset-name",
+                where="field 'dataset'",
+            )
         shown, identity = identity_of(body.get("model"), body.pop("id", None), source)
         content["id"] = shown
         single = "row" in body and "rows" not in body
@@ -151,7 +207,7 @@ def outcome_of(record: Mapping[str, Any], reader: Reader, remaining_ms: Callable
         content |= _named(answer_rows(body, reader, remaining_ms), single)
     except (BadInput, NotFound) as error:
         content["error"] = {"code": error.code, "message": str(error)}
-        content["record"] = kinesis["data"]
+        content["record"] = arrival.record["record"]
     return Outcome(identity, content)
 
 
@@ -173,11 +229,11 @@ def _named(answer: dict[str, Any], single: bool) -> dict[str, Any]:
     return {**answer, "prediction": prediction, "probabilities": shares and shares[0]}
 
 
-def batch_key(event: Mapping[str, Any]) -> str:
-    """Return where the outcomes of a batch go: by hour and shard, and each time to another key."""
+def name_of(event: Mapping[str, Any]) -> str:
+    """Return the last part of the keys of what comes of a batch: by hour and shard, and never the same."""
     first = event["Records"][0]
     arrived = datetime.fromtimestamp(first["kinesis"]["approximateArrivalTimestamp"], UTC)
     shard = first["eventID"].partition(":")[0]
-    return keys.streamed(
+    return keys.batch_name(
         f"{arrived:%Y/%m/%d/%H}", shard, first["kinesis"]["sequenceNumber"], uuid.uuid4().hex
     )

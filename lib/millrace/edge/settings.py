@@ -176,6 +176,17 @@ class ReconcileSettings(Settings):
 
 
 @dataclass(frozen=True)
+class RetrainSettings(Settings):
+    """``retrain``: how many new rows, and how many minutes after the first of them, start a run."""
+
+    data_bucket: str
+    ledger: str
+    ledger_days: int
+    retrain_rows: int
+    retrain_after_minutes: int
+
+
+@dataclass(frozen=True)
 class ManageSettings(Settings):
     """``manage``."""
 

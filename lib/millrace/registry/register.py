@@ -57,6 +57,7 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
             created_at="",
             task=evaluation["task"],
             target=evaluation["target"],
+            target_format=evaluation.get("target_format", ""),
             metric=evaluation["metric"],
             plan_sha256="",
             plan_bytes=0,

@@ -32,6 +32,8 @@ class Version:
     classes: tuple[str, ...] = ()
     signature: tuple[Mapping[str, Any], ...] = ()
     """The fields that a row may have, as in the plan."""
+    target_format: str = ""
+    """How the training file spells the target, as a signature's field has it in ``format``."""
     chosen: str = ""
     """The candidate that won."""
     rows: Mapping[str, int] = field(default_factory=dict)

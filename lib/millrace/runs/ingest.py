@@ -17,7 +17,16 @@ from millrace.runs.failure import run_error
 from millrace.runs.ports import Executions
 from millrace.runs.progress import start_execution, utc_now
 
-__all__ = ["SCORE_METADATA", "Upload", "ingest", "parse_score_spec", "parse_spec", "run_id_of", "score_file"]
+__all__ = [
+    "SCORE_METADATA",
+    "Upload",
+    "ingest",
+    "parse_score_spec",
+    "parse_spec",
+    "read_spec",
+    "run_id_of",
+    "score_file",
+]
 
 DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """What a dataset may be called: with the run's hash and attempt it must fit into the 80 characters of an
@@ -277,6 +286,14 @@ def _check(spec: Spec) -> None:
             where="max_reject_share",
             remedy="Use a number from 0 to 1.",
         )
+    for name in ("retrain_rows", "retrain_after_minutes"):
+        if (getattr(spec, name) or 0) < 0:
+            raise BadInput(
+                f"{name} is below zero",
+                code="spec-invalid",
+                where=name,
+                remedy="Use a positive number, or 0 for never.",
+            )
     if spec.target is not None and spec.target in spec.exclude:
         raise BadInput(
             f"The target {spec.target!r} is also excluded",
@@ -307,7 +324,7 @@ def _judge(run: Run, info: ObjectInfo, data: ObjectStore, runs: RunStore, max_fi
     """Return the run as it should be recorded: queued, unchanged, or failed with the reason."""
     try:
         _check_upload(run, info, max_file_bytes)
-        run = replace(run, spec=_read_spec(run.dataset, data))
+        run = replace(run, spec=read_spec(run.dataset, data))
     except BadInput as error:
         return replace(run, state="FAILED", error=run_error(error, "ingest"))
     last = runs.last_success(run.dataset)
@@ -413,7 +430,8 @@ def _check_size(run: Run, info: ObjectInfo, max_file_bytes: int, remedy: str) ->
         )
 
 
-def _read_spec(dataset: str, data: ObjectStore) -> Spec:
+def read_spec(dataset: str, data: ObjectStore) -> Spec:
+    """Return what the dataset's ``spec.json`` asks for; ``BadInput`` when that cannot be used."""
     found = _read_beside(keys.spec(dataset), Spec, data)
     return parse_spec(*found) if found else Spec()
 

@@ -140,6 +140,7 @@ def select(
     evaluation = {
         "task": schema.task,
         "target": schema.target,
+        "target_format": schema.column(schema.target).format,
         "metric": best.result.metric,
         "classes": list(schema.classes),
         "rows": {"trained": best.trained, "holdout": len(held)},
