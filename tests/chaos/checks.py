@@ -21,8 +21,14 @@ Fingerprint = dict[str, str]
 """Checksums of what a run made, by name."""
 
 
-def where_each_record_is(world: World, run: Run, table: Table, kind: str) -> list[str]:
-    """Tell which records of the file are not in exactly one place: a part of the data set, or the rejects."""
+def where_each_record_is(
+    world: World, run: Run, table: Table, kind: str, *, result: bool = True
+) -> list[str]:
+    """Tell which records of the file are not in exactly one place: a part of the data set, or the rejects.
+
+    Of a file that was scored these are its result and the rejects beside it; without ``result`` the run's own
+    parts of both, because another version of the file has its result at the same place.
+    """
     stack = world.stack
     kept: list[float] = []
     if kind == "train":
@@ -35,6 +41,11 @@ def where_each_record_is(world: World, run: Run, table: Table, kind: str) -> lis
         ]
         records = [table.good.index(serial) for serial in kept]
         said = [] if numbers == records else [f"the blocks hold the records {numbers}, the parts {records}"]
+        rejects = [stack.read(key) for key in stack.keys(keys.rejects_prefix(run.run_id))]
+    elif not result:
+        said = []
+        for key in stack.keys(keys.run(run.run_id, "scored/")):
+            kept += [float(row[0]) for row in csv.reader(io.StringIO(stack.read(key).decode()))]
         rejects = [stack.read(key) for key in stack.keys(keys.rejects_prefix(run.run_id))]
     else:
         said = []

@@ -81,6 +81,8 @@ class Scenario:
         How many uploads there are, all at once.
     versions : bool
         Whether they are versions of one file.
+    same : bool
+        Whether these are the same to the byte.
     apart : bool
         Whether each is uploaded after the one before has ended.
     rules : tuple of Rule
@@ -97,10 +99,20 @@ class Scenario:
     rules: tuple[Rule, ...] = ()
     files: int = 1
     versions: bool = False
+    same: bool = False
     apart: bool = False
     events_twice: bool = False
     late: bool = False
     restart: bool = False
+
+    def table_of(self, number: int) -> int:
+        """Return the table of an upload: versions of one file that come at once are not the same."""
+        return (self.table + number) % len(TABLES) if self.versions and not self.same else self.table
+
+    @property
+    def trained(self) -> set[int]:
+        """Which tables train."""
+        return {self.table_of(number) for number in range(self.files)} if self.kind == "train" else set()
 
     @property
     def alone(self) -> bool:
@@ -149,7 +161,7 @@ def _break(base: Scenario, rng: random.Random) -> Scenario:
         case "two versions at once":
             return replace(base, files=2, versions=True, events_twice=True, rules=_delays(rng))
         case "the same file twice":
-            return replace(base, files=2, versions=True, apart=rng.random() < 0.5)
+            return replace(base, files=2, versions=True, same=True, apart=rng.random() < 0.5)
         case "many files at once":
             many = (
                 {"train": 4, "score": 8}[base.kind]

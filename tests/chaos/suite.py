@@ -36,7 +36,7 @@ class Upload:
 
     run_id: str
     key: str
-    version_id: str
+    table: int
     event: dict[str, Any]
 
 
@@ -104,7 +104,7 @@ class Suite:
 
     def _prepare(self, wanted: list[Scenario]) -> None:
         """Take each table through undisturbed, to have something to compare with and models that score."""
-        tables = sorted({one.table for one in wanted})
+        tables = sorted({one.table for one in wanted}.union(*(one.trained for one in wanted)))
         for table in tables:
             upload = self._upload("train", f"reference{table}", f"table{TABLES[table].ending}", table)
             self._remember(upload, table, "train")
@@ -139,9 +139,8 @@ class Suite:
             Metadata={"force": "true"} if force else {},
         )
         version = put["VersionId"]
-        return Upload(
-            run_id_of(stack.data_bucket, folder, key, version), key, version, self._world.event(key, version)
-        )
+        run_id = run_id_of(stack.data_bucket, folder, key, version)
+        return Upload(run_id, key, table, self._world.event(key, version))
 
     # --- one scenario --------------------------------------------------------------------------
 
@@ -173,10 +172,10 @@ class Suite:
         for number in range(what.files):
             part = "" if what.versions or what.files == 1 else f"-{number}"
             if what.kind == "train":
-                upload = self._upload("train", f"{name}{part}", self._file("table", what.table), what.table)
+                folder, file = f"{name}{part}", self._file("table", what.table)
             else:
                 folder, file = f"reference{what.table}", self._file(f"{name}{part}", what.table)
-                upload = self._upload("score", folder, file, what.table)
+            upload = self._upload(what.kind, folder, file, what.table_of(number))
             world.watch(faults, upload.run_id)
             self._results[upload.run_id] = result
             uploads.append(upload)
@@ -197,7 +196,9 @@ class Suite:
         for token in faults.tokens:
             if world.waits(token):
                 result.stuck.append(f"somebody still waits for the token {token}")
-        self._rerun(what, [run for run in ended if run is not None and run.state == "FAILED"], result)
+        self._rerun(
+            what, uploads, [run for run in ended if run is not None and run.state == "FAILED"], result
+        )
 
     def _repeat(self, uploads: list[Upload], rng: random.Random) -> None:
         """Deliver each notification twice more, in another order."""
@@ -263,19 +264,22 @@ class Suite:
         if what.kind == "train" and run.state in ("SUCCEEDED", "FAILED"):
             result.lost += checks.versions(world, run)
         if run.state == "SUCCEEDED":
-            result.lost += self._compare(run, what)
+            result.lost += self._compare(run, upload.table, what)
             self._final.append((result, run.run_id, checks.everything(world, run.run_id)))
 
-    def _compare(self, run: Run, what: Scenario) -> list[str]:
-        found = checks.where_each_record_is(self._world, run, TABLES[what.table], what.kind)
+    def _compare(self, run: Run, table: int, what: Scenario) -> list[str]:
+        if what.kind == "score" and what.versions:
+            return checks.where_each_record_is(self._world, run, TABLES[table], "score", result=False)
+        found = checks.where_each_record_is(self._world, run, TABLES[table], what.kind)
         made = checks.fingerprint(self._world, run, what.kind)
-        return found + checks.differences(made, self._undisturbed[what.table, what.kind])
+        return found + checks.differences(made, self._undisturbed[table, what.kind])
 
-    def _rerun(self, what: Scenario, failed: list[Run], result: Result) -> None:
+    def _rerun(self, what: Scenario, uploads: list[Upload], failed: list[Run], result: Result) -> None:
         """Upload what failed again: undisturbed, it must give what it would have given at once."""
         for old in failed[:1]:
             _, folder, file = old.key.split("/", 2)
-            upload = self._upload(what.kind, folder, file, what.table, force=True)
+            table = next(one.table for one in uploads if one.run_id == old.run_id)
+            upload = self._upload(what.kind, folder, file, table, force=True)
             run = self._world.wait(upload.run_id, upload.event, result.notes)
             if run is None or run.state != "SUCCEEDED":
                 result.stuck.append(
@@ -283,7 +287,7 @@ class Suite:
                 )
                 continue
             result.states.append("again SUCCEEDED")
-            result.lost += [f"uploaded again: {line}" for line in self._compare(run, what)]
+            result.lost += [f"uploaded again: {line}" for line in self._compare(run, table, what)]
 
     # --- rows on a stream ----------------------------------------------------------------------
 
