@@ -405,6 +405,20 @@ def test_a_lost_execution_is_started_again_as_the_next_attempt(status: str | Non
     assert (started["run_id"], started["kind"]) == (lost.run_id, "train")
 
 
+def test_two_looks_at_the_same_time_begin_one_attempt() -> None:
+    lost = Lost()
+
+    class Slow(MemoryExecutions):
+        def status(self, name: str) -> str | None:
+            assert lost.reconcile() == "restarted", "the other look, between this one's list and its record"
+            return "FAILED"
+
+    slow = Slow()
+    assert reconcile(runs=lost.runs, executions=slow, now=NOW) == {}
+    assert lost.runs.get(lost.run_id).attempt == 2
+    assert not slow.started
+
+
 def test_a_reconciler_that_died_after_the_start_notes_it_the_next_time() -> None:
     lost = Lost()
     lost.executions.start(f"{lost.run_id}-2", {"run_id": lost.run_id})

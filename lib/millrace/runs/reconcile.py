@@ -42,9 +42,10 @@ def reconcile(
         status = executions.status(execution_name(run))
         if status == "RUNNING":
             continue
-        # The list comes from an index that may lag: the record itself decides.
-        run = runs.get(run.run_id)
-        if run.state in TERMINAL_STATES:
+        # The list comes from an index that may lag: the record itself decides. Another look at the same time
+        # may have begun the next attempt, whose execution is not the one that was asked for.
+        listed, run = run, runs.get(run.run_id)
+        if run.state in TERMINAL_STATES or run.attempt != listed.attempt:
             continue
         done[run.run_id] = _resume(run, status, runs, executions)
     return done
