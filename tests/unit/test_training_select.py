@@ -43,7 +43,7 @@ def test_the_evaluation_says_everything_and_is_json(task: Task) -> None:
     assert set(found) == {
         *("task", "target", "metric", "classes", "rows", "candidates", "chosen", "metrics", "baseline"),
         *("features", "parity", "curves", "importance", "notes", "libraries", "plan_bytes", "seed"),
-        "interval",
+        *("interval", "target_format"),
     }
     assert found["rows"] == {"trained": 160, "holdout": 40}
     assert set(found["metrics"]) == set(found["baseline"])
