@@ -1,4 +1,4 @@
-"""preprocess: takes chunks off the stream through their pass, profile or convert."""
+"""preprocess: takes chunks through their pass, off the stream or as a Map hands them over."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
+from millrace.contracts import Descriptor, decode
 from millrace.edge.handler import Job, stage
 from millrace.edge.settings import PreprocessSettings
 from millrace.fanout import decode_descriptor
@@ -16,8 +17,7 @@ from millrace.runs.preprocess import preprocess
 def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, Any]:
     """Work on the descriptors; the answer names the records that the stream should deliver again."""
 
-    def take(record: Any) -> None:
-        descriptor = decode_descriptor(record.kinesis.data_as_bytes())
+    def work(descriptor: Descriptor) -> str:
         job.concerns(descriptor.run_id)
         outcome = preprocess(
             descriptor,
@@ -33,6 +33,13 @@ def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, An
             "chunk",
             extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk, "outcome": outcome},
         )
+        return outcome
+
+    if "descriptor" in event:
+        return {"outcome": work(decode(Descriptor, event["descriptor"]))}
+
+    def take(record: Any) -> None:
+        work(decode_descriptor(record.kinesis.data_as_bytes()))
 
     # A batch in which every record fails is answered like any other: each record is named, none is lost.
     processor = BatchProcessor(

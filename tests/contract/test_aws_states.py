@@ -10,8 +10,15 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from millrace.aws.states import StepFunctionsExecutions, StepFunctionsTasks
+from millrace.aws.states import (
+    MAP_ITEMS,
+    StepFunctionsExecutions,
+    StepFunctionsMap,
+    StepFunctionsTasks,
+)
+from millrace.contracts import Descriptor
 from millrace.errors import Misconfigured, TransientError
+from millrace.fanout import spread
 from tests.moto_clients import moto_client
 
 TOKEN = "t" * 40
@@ -50,6 +57,35 @@ def test_a_state_machine_that_is_not_there_is_misconfigured(states: Any) -> None
     executions = StepFunctionsExecutions("arn:aws:states:us-east-1:123456789012:stateMachine:no", states)
     with pytest.raises(Misconfigured):
         executions.start("cars-1-1", {})
+
+
+def started(states: Any, arn: str) -> list[dict[str, Any]]:
+    """What each execution was given, in the order of the chunks."""
+    found = states.list_executions(stateMachineArn=arn)["executions"]
+    inputs = [
+        json.loads(states.describe_execution(executionArn=one["executionArn"])["input"]) for one in found
+    ]
+    return sorted(inputs, key=lambda one: one["chunks"])
+
+
+def test_a_map_gets_every_chunk_once_however_often_it_is_told(states: Any) -> None:
+    definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
+    arn = states.create_state_machine(
+        name="chunks", definition=definition, roleArn="arn:aws:iam::123456789012:role/run"
+    )["stateMachineArn"]
+    many = spread([Descriptor("cars-1", "profile", chunk, "t1") for chunk in range(2 * MAP_ITEMS + 1)])
+    chunks = StepFunctionsMap(arn, states)
+    chunks.put(many)
+    chunks.put(many)
+    found = started(states, arn)
+    assert [one["chunks"] for one in found] == [
+        list(range(MAP_ITEMS)),
+        list(range(MAP_ITEMS, 2 * MAP_ITEMS)),
+        [2 * MAP_ITEMS],
+    ]
+    assert {(one["run_id"], one["pass_name"], one["token"]) for one in found} == {("cars-1", "profile", "t1")}
+    chunks.put(spread([Descriptor("cars-1", "profile", 0, "t2")]))  # begun anew, under another token
+    assert len(started(states, arn)) == 4
 
 
 CALLS = {

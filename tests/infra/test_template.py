@@ -111,14 +111,14 @@ def test_functions_are_those_of_the_folders() -> None:
 
 
 def test_the_stream_gives_up_and_says_so() -> None:
-    mapping = functions()["PreprocessFunction"]["Events"]["Chunks"]["Properties"]
+    mapping = resources("AWS::Lambda::EventSourceMapping")["ChunksMapping"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BisectBatchOnFunctionError"] is True
     assert 0 < mapping["MaximumRetryAttempts"] <= 5
     assert 60 <= mapping["MaximumRecordAgeInSeconds"] <= 86400
     failures = mapping["DestinationConfig"]["OnFailure"]
     # By reference, so that the bucket is there before the mapping that names it.
-    assert failures == {"Type": "S3", "Destination": {"Fn::GetAtt": ["ArtifactBucket", "Arn"]}}
+    assert failures == {"Destination": {"Fn::GetAtt": ["ArtifactBucket", "Arn"]}}
     assert mapping["ParallelizationFactor"] == {"Ref": "ParallelizationFactor"}
 
 
@@ -147,9 +147,25 @@ def test_the_streams_of_rows_are_left_out_unless_asked_for() -> None:
         assert resources("AWS::Kinesis::Stream")[stream]["StreamEncryption"]["EncryptionType"] == "KMS"
 
 
+def test_chunks_go_over_the_stream_or_through_a_map() -> None:
+    """The stream's shards cost while idle: what belongs to either way has its condition."""
+    every = template()["Resources"]
+    assert template()["Parameters"]["FanOut"]["Default"] == "stream"
+    stream = (
+        "ChunkStream",
+        "ChunksMapping",
+        "PreprocessStreamPolicy",
+        "FanOutStreamPolicy",
+        "ChunkFailedStreamPolicy",
+    )
+    assert {every[part]["Condition"] for part in stream} == {"WithStream"}
+    machine = ("ChunkStateMachine", "ChunkStateMachineRole", "ChunkStateMachineLogGroup", "FanOutMapPolicy")
+    assert {every[part]["Condition"] for part in machine} == {"WithMap"}
+
+
 def test_a_retry_fits_into_the_age_of_a_record() -> None:
     function = functions()["PreprocessFunction"]
-    mapping = function["Events"]["Chunks"]["Properties"]
+    mapping = resources("AWS::Lambda::EventSourceMapping")["ChunksMapping"]
     tries = mapping["MaximumRetryAttempts"] + 1
     assert function["Timeout"] * tries <= mapping["MaximumRecordAgeInSeconds"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.platform.stack import Stack
 from tests.platform.tables import UPLOADS
 
 PARAMETERS = {
+    "FanOut": os.environ.get("MILLRACE_FAN_OUT", "stream"),
     # Small files in several chunks on two shards, and a limit that a test can exceed.
     "ShardCount": "2",
     "ParallelizationFactor": "2",

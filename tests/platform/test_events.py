@@ -23,6 +23,7 @@ SCORE_RUN_ID = "penguins-ba9876543210"
 RETURNS: dict[str, dict[str, Any]] = {
     "assemble.run.json": {},
     "chunk_failed.discarded.json": {"chunks": 1},
+    "chunk_failed.map.json": {"chunks": 1},
     "collect.run.json": {},
     "decide.run.json": {"target": "Species", "task": "multiclass"},
     "fan_out.convert.json": {},
@@ -55,6 +56,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "predict.version.json": {"statusCode": 200},
     "preprocess.batch.json": {},
     "preprocess.convert.json": {"batchItemFailures": []},
+    "preprocess.map.json": {"outcome": "unwanted"},  # nobody waits for its token
     "preprocess.poison.json": {},
     "preprocess.profile.json": {"batchItemFailures": []},
     "reconcile.at_once.json": {},

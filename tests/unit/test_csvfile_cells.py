@@ -301,3 +301,10 @@ def test_a_value_has_the_same_hash_in_both(text: str) -> None:
 def test_what_the_kernel_does_not_know_of_is_left_to_the_reader(dialect: Dialect) -> None:
     data = b"a,b\n#c,d\ne,f\n"
     assert read_cells(data, dialect, chunk_of(data), 2, [Wanted(0, "text")]) is None
+
+
+@pytest.mark.parametrize("read", [read_cells, lambda *arguments: list(read_records(*arguments[:4]))])
+def test_a_chunk_whose_bytes_are_not_all_there_is_not_read(read: Any) -> None:
+    data = b"1,2\n3,4\n"
+    with pytest.raises(ValueError, match="chunk 3 has 8 bytes, got 4"):
+        read(data[:4], Dialect(), chunk_of(data), 2, [Wanted(0, "text"), Wanted(1, "text")])

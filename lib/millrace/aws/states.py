@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from millrace.aws.clients import client
 from millrace.aws.errors import error_code, translated
 
-__all__ = ["StepFunctionsExecutions", "StepFunctionsTasks"]
+__all__ = ["StepFunctionsExecutions", "StepFunctionsMap", "StepFunctionsTasks"]
+
+MAP_ITEMS = 1000
+"""Chunks of one execution of the Map: each takes about 7 of the 25,000 events that its history may have, and
+more when it is tried again."""
 
 _GONE = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 
@@ -60,6 +65,46 @@ class StepFunctionsExecutions:
                 raise
         status: str = answer["status"]
         return status
+
+
+class StepFunctionsMap:
+    """Executions of a state machine that hands chunks to workers: a stream of descriptors without a stream.
+
+    Parameters
+    ----------
+    state_machine_arn : str
+        Its ARN.
+    states : botocore client, optional
+        Built on first use when absent.
+    """
+
+    def __init__(self, state_machine_arn: str, states: Any = None) -> None:
+        self._executions = StepFunctionsExecutions(state_machine_arn, states)
+
+    def put(self, records: Iterable[tuple[bytes, str, str]]) -> None:
+        """Start executions for descriptors, given as records of a stream; their keys mean nothing here.
+
+        An execution is named by what it is about, so that starting it again changes nothing.
+
+        Raises
+        ------
+        TransientError
+            Step Functions refuses for the moment; the call may be repeated as it is.
+        """
+        passes: dict[tuple[str, str, str], list[int]] = {}
+        for data, _, _ in records:
+            found = json.loads(data)
+            passes.setdefault((found["run_id"], found["pass_name"], found["token"]), []).append(
+                found["chunk"]
+            )
+        for (run_id, pass_name, token), chunks in passes.items():
+            for start in range(0, len(chunks), MAP_ITEMS):
+                part = chunks[start : start + MAP_ITEMS]
+                digest = hashlib.sha256(f"{run_id} {pass_name} {token} {part}".encode()).hexdigest()
+                self._executions.start(
+                    f"{run_id[:48]}-{pass_name}-{digest[:16]}",
+                    {"run_id": run_id, "pass_name": pass_name, "token": token, "chunks": part},
+                )
 
 
 class StepFunctionsTasks:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from millrace.contracts import Chunk, Dialect
 from millrace.csvfile import kernel
-from millrace.csvfile.reader import Record, Reject, read_records
+from millrace.csvfile.reader import Record, Reject, expect_whole, read_records
 from millrace.csvfile.records import MAX_RECORD_BYTES
 
 __all__ = ["Cells", "Codes", "Measured", "Spelled", "Sums", "Values", "Wanted", "read_cells"]
@@ -207,6 +207,7 @@ def read_cells(
     Cells or None
         None where the chunk must be read record by record.
     """
+    expect_whole(data, chunk)
     library = kernel.library()
     ascii_only = data.isascii()
     seen = None

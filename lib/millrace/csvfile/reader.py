@@ -9,7 +9,7 @@ from millrace.contracts import Chunk, Dialect
 from millrace.csvfile.dialect import decode_cell
 from millrace.csvfile.records import RawRecord, physical_lines, split_records
 
-__all__ = ["Record", "Reject", "decode_raw", "fault_of", "read_records"]
+__all__ = ["Record", "Reject", "decode_raw", "expect_whole", "fault_of", "read_records"]
 
 
 _BLOCK_BYTES = 1 << 20
@@ -69,8 +69,7 @@ def read_records(data: bytes, dialect: Dialect, chunk: Chunk, width: int) -> Ite
     width : int
         Number of columns.
     """
-    if len(data) != chunk.end - chunk.start:
-        raise ValueError(f"chunk {chunk.number} has {chunk.end - chunk.start} bytes, got {len(data)}")
+    expect_whole(data, chunk)
     number = chunk.first_record
     encoding = dialect.encoding
     plain = data.isascii()
@@ -110,6 +109,12 @@ def fault_of(raw: RawRecord, dialect: Dialect, width: int) -> str:
         return ""
     few = "too few" if len(cells) < width else "too many"
     return f"{few} fields: {len(cells)} instead of {width}"
+
+
+def expect_whole(data: bytes, chunk: Chunk) -> None:
+    """Raise ValueError when a chunk's bytes are not all there: what is missing would be lost without a word."""
+    if len(data) != chunk.end - chunk.start:
+        raise ValueError(f"chunk {chunk.number} has {chunk.end - chunk.start} bytes, got {len(data)}")
 
 
 def decode_raw(raw: bytes, encoding: str) -> str:

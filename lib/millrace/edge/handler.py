@@ -24,7 +24,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from millrace.aws.clients import requests_sent
@@ -76,6 +76,17 @@ class LambdaContext(Protocol):
         ...
 
 
+class _NoStream:
+    """What a worker has in a stack without a stream: its Map knows every chunk, so none follows another."""
+
+    def put(self, records: Iterable[tuple[bytes, str, str]]) -> None:
+        raise Misconfigured(
+            "The stack has no stream to put chunks on",
+            code="port-not-configured",
+            remedy="Deploy fan_out and its workers with the same parameter FanOut.",
+        )
+
+
 class Ports(Generic[S]):
     """The adapters that a function's settings ask for; each is built when first used, once.
 
@@ -116,7 +127,14 @@ class Ports(Generic[S]):
 
     @functools.cached_property
     def stream(self) -> DescriptorStream:
-        """The stream of chunk descriptors."""
+        """The stream of chunk descriptors, or the Map that takes its place in a stack without one."""
+        machine = getattr(self.settings, "chunk_machine_arn", "")
+        if machine:
+            from millrace.aws.states import StepFunctionsMap
+
+            return StepFunctionsMap(machine)
+        if getattr(self.settings, "stream", None) == "":
+            return _NoStream()
         from millrace.aws.stream import KinesisStream
 
         return KinesisStream(self._setting("stream"))

@@ -63,12 +63,17 @@ class IngestSettings(Settings):
     max_file_bytes: int
 
 
+MAP_LANES = 40
+"""Iterations of an inline Map that run at once (Step Functions developer guide, "Map workflow state")."""
+
+
 @dataclass(frozen=True)
 class FanOutSettings(Settings):
-    """``fan_out``."""
+    """``fan_out``; either ``stream`` or ``chunk_machine_arn`` is empty."""
 
     data_bucket: str
     stream: str
+    chunk_machine_arn: str
     shard_count: int
     parallelization_factor: int
     max_file_bytes: int
@@ -78,6 +83,8 @@ class FanOutSettings(Settings):
     @property
     def lanes(self) -> int:
         """How many chunks are worked on at once; a template cannot multiply, so it is done here."""
+        if not self.stream:
+            return MAP_LANES
         return self.shard_count * self.parallelization_factor
 
     @property
@@ -91,13 +98,16 @@ class FanOutSettings(Settings):
 
     @property
     def window(self) -> int:
-        """How many chunks of one pass are on the stream at once: in each lane the next one is waiting."""
-        return 2 * self.lanes
+        """How many chunks of one pass are on the stream at once: in each lane the next one is waiting.
+
+        Without a stream 0, for all: each pass has a Map of its own, and nobody waits behind another.
+        """
+        return 2 * self.lanes if self.stream else 0
 
 
 @dataclass(frozen=True)
 class PreprocessSettings(Settings):
-    """``preprocess``."""
+    """``preprocess``; ``stream`` is empty in a stack without one."""
 
     data_bucket: str
     stream: str
@@ -163,7 +173,7 @@ class FinishSettings(Settings):
 
 @dataclass(frozen=True)
 class ChunkFailedSettings(Settings):
-    """``chunk_failed``."""
+    """``chunk_failed``; ``stream`` is empty in a stack without one."""
 
     stream: str
 

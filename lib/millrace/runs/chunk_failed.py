@@ -17,7 +17,7 @@ from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, newest
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.progress import has_result
 
-__all__ = ["chunk_failed", "discarded_records"]
+__all__ = ["chunk_failed", "discarded_records", "give_up"]
 
 
 def chunk_failed(
@@ -53,15 +53,42 @@ def chunk_failed(
         except BadInput as error:  # the others in the batch must not wait for it
             foreign = error
             continue
-        if has_result(descriptor, artifacts):
-            release_next(descriptor, replayed=True, runs=runs, stream=stream)
-            complete_chunk(descriptor, runs=runs, tasks=tasks)
-            continue
-        fail_pass(newest_token(descriptor, runs), _stored_error(descriptor, record, artifacts), tasks=tasks)
-        failed.append(descriptor)
+        condition = _condition(record)
+        if give_up(
+            descriptor, artifacts=artifacts, runs=runs, stream=stream, tasks=tasks, condition=condition
+        ):
+            failed.append(descriptor)
     if foreign is not None:
         raise foreign
     return tuple(failed)
+
+
+def give_up(
+    descriptor: Descriptor,
+    *,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    stream: DescriptorStream,
+    tasks: TaskTokens,
+    condition: str = "",
+) -> bool:
+    """Fail the task of one chunk, with the error that its worker stored; ``False`` if its work was done.
+
+    Parameters
+    ----------
+    descriptor : Descriptor
+        The chunk.
+    artifacts, runs, stream, tasks
+        As for :func:`chunk_failed`.
+    condition : str
+        Why Lambda gave up on the record, in its own word.
+    """
+    if has_result(descriptor, artifacts):
+        release_next(descriptor, replayed=True, runs=runs, stream=stream)
+        complete_chunk(descriptor, runs=runs, tasks=tasks)
+        return False
+    fail_pass(newest_token(descriptor, runs), _stored_error(descriptor, condition, artifacts), tasks=tasks)
+    return True
 
 
 def discarded_records(record: Any, where: str) -> Iterator[bytes]:
@@ -97,13 +124,17 @@ def _parse(text: bytes | str) -> Any:
         return None
 
 
-def _stored_error(descriptor: Descriptor, record: dict[str, Any], artifacts: ObjectStore) -> RunError:
+def _condition(record: dict[str, Any]) -> str:
+    return str(record.get("requestContext", {}).get("condition", ""))
+
+
+def _stored_error(descriptor: Descriptor, condition: str, artifacts: ObjectStore) -> RunError:
     key = keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
     try:
         return decode(RunError, json.loads(artifacts.get(key)))
     except NotFound:
         pass
-    if record.get("requestContext", {}).get("condition") == "RecordAgeExceeded":
+    if condition == "RecordAgeExceeded":
         return RunError(
             "RecordAgeExceeded",
             code="workers-behind",
