@@ -112,7 +112,7 @@ def fault_of(raw: RawRecord, dialect: Dialect, width: int) -> str:
 
 
 def expect_whole(data: bytes, chunk: Chunk) -> None:
-    """Raise ValueError when a chunk's bytes are not all there: what is missing would be lost without a word."""
+    """Raise ValueError when a chunk's bytes are not all there: what is missing would be lost in silence."""
     if len(data) != chunk.end - chunk.start:
         raise ValueError(f"chunk {chunk.number} has {chunk.end - chunk.start} bytes, got {len(data)}")
 
