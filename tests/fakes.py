@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from millrace.contracts import ObjectInfo, PassProgress, Run, Usage
+from millrace.contracts import ObjectInfo, ObjectStore, PassProgress, Run, Usage
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
 from millrace.streams.ports import Batch
 
@@ -112,6 +112,11 @@ class MemoryObjectStore:
         data = b"".join(blocks)
         self.put(key, data, only_if_absent=only_if_absent)
         return len(data)
+
+    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
+        return self.put_stream(
+            key, (piece if isinstance(piece, bytes) else piece[0].get(piece[1]) for piece in pieces)
+        )
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         version = self._find(key, version_id)

@@ -384,6 +384,10 @@ class ObjectStore(Protocol):
         """Write the blocks as one object without holding them all; return the size in bytes."""
         ...
 
+    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
+        """Write bytes and whole objects, named by store and key, one behind the other; return the size."""
+        ...
+
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return what the store knows of the object."""
         ...

@@ -148,6 +148,35 @@ def test_a_broken_stream_writes_nothing(store: ObjectStore) -> None:
     assert list(store.list("")) == []
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [[], [0], [3], [3, 4], [6 << 20], [3, 6 << 20, 4], [3, 27 << 20, 4, 12 << 20], [6 << 20, 1, 5 << 20, 7]],
+)
+@pytest.mark.parametrize("limit", [1 << 30, 12 << 20])
+def test_joins_bytes_and_objects_of_any_size(
+    store: ObjectStore, sizes: list[int], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.aws.objects.COPY_BYTES", limit)
+    whole = b"head\n"
+    pieces: list[Any] = [whole]
+    for number, size in enumerate(sizes):
+        data = bytes([65 + number]) * size
+        store.put(f"part-{number}", data)
+        pieces.append((store, f"part-{number}"))
+        whole += data
+    assert store.put_joined("whole", pieces) == len(whole)
+    assert store.get("whole") == whole
+
+
+def test_what_cannot_be_joined_leaves_nothing(s3: Any) -> None:
+    store = S3Store(BUCKET, s3)
+    store.put("part", bytes(6 << 20))
+    with pytest.raises(NotFound):
+        store.put_joined("whole", [b"head\n", (store, "part"), (store, "absent")])
+    assert list(store.list("")) == ["part"]
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+
+
 def test_a_broken_stream_leaves_no_upload(s3: Any) -> None:
     def blocks() -> Iterator[bytes]:
         yield bytes(PART_BYTES)

@@ -9,13 +9,17 @@ from typing import Any
 
 from millrace.aws.clients import client
 from millrace.aws.errors import error_code, translated
-from millrace.contracts import ObjectInfo
+from millrace.contracts import ObjectInfo, ObjectStore
 from millrace.errors import Conflict, NotFound
 
 __all__ = ["S3Store"]
 
 PART_BYTES = 8 << 20
 """S3 takes parts of at least 5 MiB, and 10,000 of them: objects of up to 80 GB at this size."""
+MIN_PART_BYTES = 5 << 20
+"""The least that a part may have which is not the last (Amazon S3 user guide, "Multipart upload limits")."""
+COPY_BYTES = 1 << 30
+"""The most that one request copies; S3 allows 5 GiB."""
 TRIES = 4
 """How often a conditional write is made that S3 refuses because another one is under way."""
 CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
@@ -179,6 +183,48 @@ class S3Store:
             raise
         return size_bytes
 
+    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
+        """Write bytes and whole objects, named by store and key, one behind the other; return the size.
+
+        S3 copies an object itself that is large enough for a part; of what is too small, at most a part is
+        held. When ``pieces`` raises, nothing is written and the error goes on.
+        """
+        waiting = bytearray()
+        upload: _Upload | None = None
+        size_bytes = 0
+        try:
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    size = read = len(piece)
+                    waiting += piece
+                else:
+                    store, name = piece
+                    size = store.head(name).size_bytes
+                    # What waits must become a part before the object's rest can follow as one.
+                    read = max(0, MIN_PART_BYTES - len(waiting)) if waiting else 0
+                    if size - read < MIN_PART_BYTES:
+                        read = size
+                    waiting += store.get(name, end=read)
+                size_bytes += size
+                if read < size or len(waiting) >= PART_BYTES:
+                    upload = upload or _Upload(self._s3, self._address(key, None), self._uri(key))
+                    if waiting:
+                        upload.part(bytes(waiting))
+                        waiting.clear()
+                    if read < size:
+                        upload.copy(f"{store.bucket}/{name}", read, size)
+            if upload is None:
+                self.put(key, bytes(waiting))
+            else:
+                if waiting:
+                    upload.part(bytes(waiting))
+                upload.complete()
+        except BaseException:
+            if upload is not None:
+                upload.abort()
+            raise
+        return size_bytes
+
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return what the bucket knows of the object; ``version_id`` is ``"null"`` without versioning."""
         with translated(self._uri(key)):
@@ -246,6 +292,23 @@ class _Upload:
             )
         part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
         self._parts.append({"PartNumber": number, **part})
+
+    def copy(self, source: str, start: int, end: int) -> None:
+        """Let S3 copy the bytes ``[start, end)`` of ``<bucket>/<key>``, in parts of about one size."""
+        parts = -(-(end - start) // COPY_BYTES)
+        for place in range(parts):
+            first, last = (start + (end - start) * at // parts for at in (place, place + 1))
+            with translated(self._uri):
+                answer = self._s3.upload_part_copy(
+                    **self._address,
+                    UploadId=self._id,
+                    PartNumber=len(self._parts) + 1,
+                    CopySource=source,
+                    CopySourceRange=f"bytes={first}-{last - 1}",
+                )
+            copied = answer["CopyPartResult"]
+            part = {name: copied[name] for name in ("ETag", "ChecksumCRC32") if name in copied}
+            self._parts.append({"PartNumber": len(self._parts) + 1, **part})
 
     def complete(self, *, only_if_absent: bool = False) -> None:
         condition = {"IfNoneMatch": "*"} if only_if_absent else {}
