@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from millrace.cli.http import post_file
+from millrace.edge.estimate import FileSize, estimate
 from tests.platform.conftest import PENGUINS_FILE, PENGUINS_SPEC
 from tests.platform.stack import Stack
 
@@ -51,6 +52,17 @@ def test_an_upload_becomes_a_live_version(stack: Stack, penguins: dict[str, Any]
     assert penguins["progress"]["train"]["total"] >= 4
     assert penguins["metrics"]["log_loss"] < penguins["baseline"]["log_loss"] / 2
     assert penguins["cost"]["usd"] > 0
+
+
+def test_a_run_sends_about_the_requests_that_an_estimate_expects(
+    penguins: dict[str, Any], penguins_csv: bytes
+) -> None:
+    progress = penguins["progress"]
+    size = FileSize(len(penguins_csv), penguins["rows_read"], 17, progress["convert"]["total"])
+    expected = estimate(size, progress["train"]["total"], shards=1)["requests"]
+    assert set(expected) == set(penguins["cost"]["requests"])
+    for kind, sent in penguins["cost"]["requests"].items():
+        assert 0.5 * sent <= expected[kind] <= 2 * sent, (kind, sent, expected[kind])
 
 
 def test_the_plan_was_held_against_the_pipeline_before_it_was_registered(

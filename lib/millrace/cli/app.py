@@ -120,6 +120,15 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--output", type=Path, metavar="PATH", help="wait, and write the result there")
     add.add_argument("--wait", action="store_true", help="follow the run until it has ended")
 
+    add = commands.add_parser("cost", help="estimate what ingesting and training on a file will cost")
+    add.add_argument("file", type=_existing, metavar="FILE", help="a CSV file, plain or compressed")
+    add.add_argument("--spec", type=_existing, metavar="FILE", help="the spec.json that goes with it")
+    add.add_argument(
+        "--shards", type=int, default=1, metavar="N", help="shards of the stack's stream (default: 1)"
+    )
+    add.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add.set_defaults(command=_cost)
+
     add = _remote(commands, "runs", "list runs, or show one", _runs)
     add.add_argument("id", nargs="?", metavar="ID", help="a run")
     add = _remote(commands, "rejects", "show the records that a run rejected, and why", _rejects)
@@ -252,6 +261,12 @@ def _rejects(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.cli.rejects import rejects
 
     return rejects(_connect(arguments), console, arguments.id, output=arguments.output)
+
+
+def _cost(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.cost import cost
+
+    return cost(console, arguments.file, arguments.spec, arguments.shards)
 
 
 def _runs(arguments: argparse.Namespace, console: Console) -> int:

@@ -49,8 +49,9 @@ def run_cost(run: Run) -> dict[str, Any]:
     -------
     dict
         ``usd`` (the total), ``parts`` (US dollars by part), ``gb_seconds``, ``invocations``, ``requests``
-        (by kind), ``estimated`` (the names of the parts that are estimates), ``stream_shard_month_usd`` (one
-        shard of the stream, for a month, not in the total) and ``prices`` (region and date of the table).
+        (by kind), ``functions`` (what each used), ``estimated`` (the names of the parts that are estimates),
+        ``stream_shard_month_usd`` (one shard of the stream, for a month, not in the total) and ``prices``
+        (region and date of the table).
     """
     invocations = sum(usage.invocations for usage in run.usage)
     gb_seconds = sum(usage.billed_ms / 1000 * usage.memory_mb / 1024 for usage in run.usage)
@@ -75,6 +76,15 @@ def run_cost(run: Run) -> dict[str, Any]:
         "gb_seconds": round(gb_seconds, 3),
         "invocations": invocations,
         "requests": requests,
+        "functions": {
+            usage.function: {
+                "invocations": usage.invocations,
+                "seconds": usage.billed_ms / 1000,
+                "memory_mb": usage.memory_mb,
+                **{kind: getattr(usage, kind) for kind in REQUESTS},
+            }
+            for usage in run.usage
+        },
         "estimated": ["table_requests"],
         "stream_shard_month_usd": round(stream_month(1), 2),
         "prices": f"{table['region']}, {table['date']}",
