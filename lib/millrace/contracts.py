@@ -315,6 +315,8 @@ class Run:
     promoted: bool | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
+    profile: str | None = None
+    """URI of what is known of each column of the file."""
     report: str | None = None
     result: str | None = None
     """URI of the scored file."""

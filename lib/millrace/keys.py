@@ -262,6 +262,11 @@ def evaluation(run_id: str) -> str:
     return run(run_id, "evaluation.json")
 
 
+def columns(run_id: str) -> str:
+    """Return the key of what is known of each column, :class:`millrace.training.describe.Description`."""
+    return run(run_id, "columns.json")
+
+
 def held_out(run_id: str) -> str:
     """Return the key of the sample of held-out rows, a training block, against which exports are checked."""
     return run(run_id, "held_out.npz")

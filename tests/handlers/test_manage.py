@@ -51,7 +51,8 @@ RUN = make_run(
 RUN_FIELDS = {
     *("run", "kind", "state", "dataset", "model", "version", "promoted", "created_at", "updated_at", "file"),
     *("target", "task", "rows_read", "rows_kept", "rows_rejected", "rows_trained", "rejects", "progress"),
-    *("rows_scored", "metrics", "baseline", "report", "result", "warnings", "error", "cost", "source"),
+    *("rows_scored", "metrics", "baseline", "profile", "report", "result", "warnings", "error", "cost"),
+    "source",
 }
 
 

@@ -24,7 +24,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "features": frozenset({"csvfile", "profile"}),
     "scoring": frozenset({"plan"}),
     "compiler": frozenset({"plan", "features", "scoring"}),
-    "training": frozenset({"features", "compiler", "scoring", "plan"}),
+    "training": frozenset({"profile", "features", "compiler", "scoring", "plan"}),
     "registry": frozenset({"plan"}),
     "report": frozenset({"profile", "plan"}),
     # Scoring a file is a run as well: it pins a version, and evaluates its plan. So is training on rows that

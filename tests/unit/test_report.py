@@ -103,6 +103,60 @@ def schema(**changes: Any) -> Schema:
     return Schema(**(values | changes))
 
 
+def description(**changes: Any) -> dict[str, Any]:
+    mass: dict[str, Any] = {
+        "name": "body_mass",
+        "type": "number",
+        "role": "feature",
+        "reason": "",
+        "missing": 2,
+        "distinct": 94,
+        "distinct_exact": True,
+        "minimum": 2700.0,
+        "maximum": 6300.0,
+        "mean": 4201.75,
+        "quantiles": {"0.05": 3150.0, "0.25": 3550.0, "0.5": 4050.0, "0.75": 4750.0, "0.95": 5650.0},
+        "std": 801.9,
+        "skew": 0.47,
+        "top": [["3800", 0.035]],
+        "top_exact": True,
+        "mean_length": None,
+        "longest": 4,
+        "mean_words": None,
+        "example": None,
+        "association": 0.4255,
+        "association_measure": "correlation ratio",
+        "alone": 0.1357,
+        "drift": 0.0789,
+        "warnings": ["leakage suspect: it alone predicts 97% of the target"],
+    }
+    nothing = {"minimum": None, "maximum": None, "mean": None, "std": None, "skew": None, "quantiles": {}}
+    words = mass | nothing | {"type": "category", "mean_length": 3.0, "warnings": []}
+    figures = {"association": None, "association_measure": None, "alone": None, "drift": None}
+    values: dict[str, Any] = {
+        "rows": 344,
+        "sample_rows": 333,
+        "sample_error": 0.0,
+        "confidence": 0.99,
+        "time_column": None,
+        "columns": [
+            mass,
+            words
+            | {"name": NASTY, "distinct": 6000, "distinct_exact": False, "top_exact": False}
+            | {"top": [[NASTY, 0.25], ["b", 0.125]]},
+            words
+            | figures
+            | {"name": "sex", "role": "target", "distinct": 2, "top": [["m", 0.5], ["f", 0.5]]},
+            words
+            | figures
+            | {"name": "region", "role": "constant", "distinct": 1, "top": [["Anvers", 1.0]]}
+            | {"reason": "Every row has the value Anvers."},
+        ],
+        "notes": [],
+    }
+    return values | changes
+
+
 class Page(HTMLParser):
     """What a browser would see: tags, attributes and text, with the tags well nested."""
 
@@ -136,8 +190,8 @@ class Page(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
-def page(*args: Any) -> Page:
-    seen = Page(render(*args).decode("utf-8"))
+def page(*args: Any, columns: dict[str, Any] | None = None) -> Page:
+    seen = Page(render(*args, columns or description()).decode("utf-8"))
     assert seen.stack == []
     return seen
 
@@ -154,14 +208,34 @@ def test_the_page_says_what_was_learned() -> None:
         "The split is random.",
         "2.0e-16",
         "1.9.1",
-        "a, b, c, d, e and 1 more",
-        "2,700 to 6,300",
     ):
         assert fact in text
 
 
+def test_each_column_has_a_line_in_one_table() -> None:
+    html = render(run(), evaluation(), schema(), description()).decode()
+    table = next(part for part in html.split("<table") if "<caption>4 columns</caption>" in part)
+    lines = [Page(line).text for line in table.partition("<tbody>")[2].split("</tr>")[:4]]
+    assert lines[0].startswith("body_massnumberfeature2942,700 · 4,050 · 6,3000.42550.13570.0789")
+    assert lines[0].endswith("leakage suspect: it alone predicts 97% of the target")
+    assert f"≈ 6,000{NASTY} (≈ 25%), b (≈ 12%)" in lines[1]
+    assert lines[2].startswith("sexcategorytarget22m (50%), f (50%)–––")
+    assert "Every row has the value Anvers." in lines[3]
+    assert 'title="correlation ratio"' in table
+
+
+def test_estimates_are_called_so_with_their_bound() -> None:
+    exact = page(run(), evaluation(), schema()).text
+    assert "estimates" not in exact and "by their order in the file" in exact
+    drawn = description(rows=10**6, sample_rows=20_000, sample_error=0.0123, time_column=NASTY)
+    text = page(run(), evaluation(), schema(), columns=drawn).text
+    assert "estimates from 20,000 rows" in text
+    assert "right to 1.2% of the rows with a certainty of 99%" in text
+    assert f"by {NASTY}" in text
+
+
 def test_the_chosen_candidate_leads() -> None:
-    html = render(run(), evaluation(), schema()).decode()
+    html = render(run(), evaluation(), schema(), description()).decode()
     order = [html.index(f'<th scope="row">{name}') for name in ("forest", "linear", "boosted")]
     assert order == sorted(order)
     assert html.count('class="chosen"') == 1
@@ -199,7 +273,7 @@ def test_figures_have_a_name_and_ids_are_unique() -> None:
     for attributes in drawings:
         assert attributes["role"] == "img"
         assert attributes["aria-labelledby"] in ids
-    html = render(run(), evaluation(), schema()).decode()
+    html = render(run(), evaluation(), schema(), description()).decode()
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
 
 
@@ -211,7 +285,9 @@ def test_tables_are_accessible() -> None:
 
 
 def test_the_same_input_makes_the_same_page() -> None:
-    assert render(run(), evaluation(), schema()) == render(run(), evaluation(), schema())
+    assert render(run(), evaluation(), schema(), description()) == render(
+        run(), evaluation(), schema(), description()
+    )
 
 
 def test_a_regression_has_residuals_and_no_classes() -> None:
@@ -244,7 +320,7 @@ def test_the_confusion_matrix_stays_readable(classes: int) -> None:
 
 def test_absent_figures_are_left_out() -> None:
     bare = evaluation(curves={}, importance=[], metrics={"accuracy": 0.5}, baseline={"accuracy": None})
-    seen = page(run(), bare, schema(columns=(), warnings=()))
+    seen = page(run(), bare, schema(columns=(), warnings=()), columns=description(columns=[]))
     assert not [tag for tag, _ in seen.tags if tag == "svg"]
     assert "–" in seen.text
 
@@ -254,10 +330,12 @@ def test_the_use_case_reads_writes_and_notes_where() -> None:
     runs.open(run())
     artifacts.add(keys.schema(run().run_id), json.dumps(encode(schema())).encode())
     artifacts.add(keys.evaluation(run().run_id), json.dumps(evaluation()).encode())
+    artifacts.add(keys.columns(run().run_id), json.dumps(description()).encode())
     uri = write_report(run().run_id, artifacts, runs)
     assert uri == f"s3://artifacts/runs/{run().run_id}/report.html"
     assert runs.get(run().run_id).report == uri
     assert "0.9712" in artifacts.text(keys.run_report(run().run_id))
+    assert "2,700 · 4,050 · 6,300" in artifacts.text(keys.run_report(run().run_id))
 
 
 def test_without_an_evaluation_there_is_no_report() -> None:

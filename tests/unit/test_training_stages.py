@@ -68,6 +68,10 @@ def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World
     assert evaluation["baseline"]["r2"] < 0.1
     assert plan.read(world.artifacts.get(keys.run_plan(run_id))).model == "cars"
     assert run.rows_trained == 96
+    columns = artifacts(world).json(keys.columns(run_id))
+    assert run.profile == f"s3://artifacts/{keys.columns(run_id)}"
+    assert [column["name"] for column in columns["columns"]] == ["colour", "doors", "price", "age"]
+    assert set(columns["notes"]) <= set(run.warnings) and "'age' (" in columns["notes"][0]
     assert (run.metrics, run.baseline) == (evaluation["metrics"], evaluation["baseline"])
 
 

@@ -82,6 +82,7 @@ class RunSummary(BaseModel):
     rejects: str | None = Field(description="URI prefix of the rejected records.")
     metrics: dict[str, float] = Field(description="On the hold-out.")
     baseline: dict[str, float] = Field(description="The same for the naive prediction.")
+    profile: str | None = Field(description="URI of what is known of each column of the file.")
     report: str | None
     result: str | None = Field(description="URI of the scored file.")
     warnings: list[str]
@@ -113,6 +114,7 @@ class RunSummary(BaseModel):
             "rejects": run.rejects,
             "metrics": dict(run.metrics),
             "baseline": dict(run.baseline),
+            "profile": run.profile,
             "report": run.report,
             "result": run.result,
             "warnings": list(run.warnings),

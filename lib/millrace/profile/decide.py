@@ -17,7 +17,7 @@ from millrace.profile.notes import duplicates, imbalance, mostly_missing
 from millrace.profile.statistics import MAX_DISTINCT, ColumnProfile, Profile
 from millrace.values import NUMBER_STYLES, is_missing_word, parse_number, read_number, read_time
 
-__all__ = ["FIT_SHARE", "FOLDS", "MIN_ROWS", "column_type", "decide_schema"]
+__all__ = ["FIT_SHARE", "FOLDS", "MIN_ROWS", "column_type", "decide_schema", "listed", "short"]
 
 FIT_SHARE = 0.995
 """A column has the narrowest type that this share of its values fits, unless the spec says another."""
@@ -104,7 +104,7 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
         raise BadInput(
             "No column is left to learn from" if len(columns) > 1 else "The file has one column only",
             code="no-features",
-            where=_listed([f"{_short(c.name)}: {c.reason}" for c in columns if c.reason]),
+            where=listed([f"{short(c.name)}: {c.reason}" for c in columns if c.reason]),
             remedy="Add columns that say something about the target, or check the delimiter.",
         )
     _check_time_column(spec, columns)
@@ -282,7 +282,7 @@ def _no_such_column(field: str, name: str, names: Sequence[str]) -> BadInput:
         f"The file has no column {name!r}",
         code="column-unknown",
         where=f"spec field {field!r}",
-        remedy=f"Its columns are {_listed([_short(name) for name in names])}.",
+        remedy=f"Its columns are {listed([short(name) for name in names])}.",
     )
 
 
@@ -367,7 +367,7 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
     if rare:
         warnings.append(
             f"Classes with fewer rows than the {FOLDS} folds are kept, but cannot be judged well: "
-            f"{_listed(rare)}."
+            f"{listed(rare)}."
         )
     rarest = imbalance(counts or {}, classes, usable)
     if rarest is not None:
@@ -511,8 +511,8 @@ def _left_out(columns: Iterable[Column]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for column in columns:
         if column.reason:
-            reasons.setdefault(column.reason, []).append(_short(column.name))
-    return [f"Left out, because {reason}: {_listed(names)}." for reason, names in reasons.items()]
+            reasons.setdefault(column.reason, []).append(short(column.name))
+    return [f"Left out, because {reason}: {listed(names)}." for reason, names in reasons.items()]
 
 
 def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
@@ -522,7 +522,7 @@ def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
     for found, column in zip(profile.columns, columns, strict=True):
         if column.role not in ("feature", "target"):
             continue
-        words = _listed([f"{word!r} ({count})" for word, count in found.words.items()])
+        words = listed([f"{word!r} ({count})" for word, count in found.words.items()])
         if column.type in ("number", "time"):
             warnings += _readings(found, column)
             if words:
@@ -542,7 +542,7 @@ def _cells(profile: Profile, columns: Iterable[Column]) -> list[str]:
         elif words:
             kept.append(f"{column.name!r} {words}")
     if kept:
-        warnings.append(f"These words are values, not missing, in columns of words: {_listed(kept)}.")
+        warnings.append(f"These words are values, not missing, in columns of words: {listed(kept)}.")
     return warnings
 
 
@@ -590,12 +590,12 @@ def _odd_example(found: ColumnProfile, column: Column) -> str:
 def _noticed(profile: Profile, columns: Sequence[Column]) -> list[str]:
     """Return the warnings about features that say nothing new, or little."""
     noticed = [
-        f"{_listed([_short(name) for name in names])} hold the same in every record."
+        f"{listed([short(name) for name in names])} hold the same in every record."
         for names in duplicates(profile.columns, columns)
     ]
-    missing = [f"{_short(name)} ({share:.0%})" for name, share in mostly_missing(columns, profile.rows)]
+    missing = [f"{short(name)} ({share:.0%})" for name, share in mostly_missing(columns, profile.rows)]
     if missing:
-        noticed.append(f"Mostly missing: {_listed(missing)}.")
+        noticed.append(f"Mostly missing: {listed(missing)}.")
     return noticed
 
 
@@ -606,11 +606,12 @@ def _fitting(found: ColumnProfile, column: Column) -> int:
     return numbers.count - numbers.too_large
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """Return a column's name in quotes, as much of it as a message can hold."""
     return repr(name if len(name) <= _NAME_CHARACTERS else name[:_NAME_CHARACTERS] + "…")
 
 
-def _listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
     """Return the items in a row, as many as a message can hold: the run's record has a size limit."""
     shown, size = 0, 0
     for item in items[:_NAMES_SHOWN]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from millrace.contracts import LOWER_IS_BETTER, Column, Run, Schema
+from millrace.contracts import LOWER_IS_BETTER, Run, Schema
 from millrace.report import figures
 
 MAX_LABELS = 20
@@ -73,7 +73,7 @@ figcaption { color: var(--quiet); }
 """
 
 
-def render(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> bytes:
+def render(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: Mapping[str, Any]) -> bytes:
     """Return the report of ``run`` as one HTML page in UTF-8.
 
     Parameters
@@ -83,7 +83,9 @@ def render(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> bytes:
     evaluation : mapping
         What ``select`` wrote: candidates, metrics, baseline, curves, importance, parity.
     schema : Schema
-        The columns, with the reason of each that was left out.
+        Target, task and classes.
+    description : mapping
+        What ``select`` wrote of the columns: :class:`millrace.training.describe.Description`, as JSON types.
     """
     title = f"{evaluation['model']}: {evaluation['target']}"
     sections = [
@@ -91,7 +93,7 @@ def render(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> bytes:
         _section("The candidates", _candidates(evaluation)),
         *_curves(evaluation, schema),
         _section("What it looks at", _importance(evaluation)),
-        _section("The columns", _columns(evaluation, schema)),
+        _section("The columns", _columns(evaluation, description)),
         _section("To be careful about", _warnings(run, evaluation, schema)),
         _section("The artifact", _artifact(evaluation)),
     ]
@@ -276,41 +278,72 @@ def _importance(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _columns(evaluation: Mapping[str, Any], schema: Schema) -> str:
+def _columns(evaluation: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    columns = description["columns"]
+    if not columns:
+        return ""
     became = evaluation["features"]
-    used = [column for column in schema.columns if column.role == "feature"]
-    left = [column for column in schema.columns if column.role not in ("feature", "target")]
-    out = _table(
-        f"{_count(len(used), 'column')} in the model",
-        ["column", "type", "missing", "values", "became"],
-        [
+    lines = []
+    for column in columns:
+        distinct = "over 1,000" if column["distinct"] is None else _number(column["distinct"])
+        strength = _cell(_number(column["association"]), "number")
+        if column["association_measure"]:
+            strength = _Html(
+                strength.replace("<td", f'<td title="{escape(column["association_measure"])}"', 1)
+            )
+        lines.append(
             [
-                column.name,
-                column.type,
-                _cell(_number(column.missing), "number"),
+                column["name"],
+                column["type"],
+                column["role"],
+                _cell(_number(column["missing"]), "number"),
+                _cell(
+                    ("" if column["distinct_exact"] or column["distinct"] is None else "≈ ") + distinct,
+                    "number",
+                ),
                 _values(column),
-                became.get(column.name, ""),
+                strength,
+                _cell(_number(column["alone"]), "number"),
+                _cell(_number(column["drift"]), "number"),
+                column["reason"] or became.get(column["name"], ""),
+                "; ".join(column["warnings"]),
             ]
-            for column in used
-        ],
-    )
-    if left:
-        out += _table(
-            f"{_count(len(left), 'column')} left out",
-            ["column", "why"],
-            [[column.name, column.reason or column.role] for column in left],
         )
-    return out
+    heads = ["column", "type", "role", "missing", "distinct", "values", "with the target", "alone", "drift"]
+    return _estimates(description) + _table(
+        _count(len(columns), "column"), [*heads, "what became of it", "look at"], lines
+    )
 
 
-def _values(column: Column) -> str:
-    if column.categories:
-        names = ", ".join(column.categories[:5])
-        more = f" and {len(column.categories) - 5} more" if len(column.categories) > 5 else ""
-        return names + more
-    if column.type == "number" and column.minimum is not None and column.maximum is not None:
-        return f"{_number(column.minimum)} to {_number(column.maximum)}"
-    return ""
+def _estimates(description: Mapping[str, Any]) -> str:
+    order = description["time_column"]
+    text = (
+        "<p>Of numbers and times: least · median · greatest. With the target: Spearman's correlation, the "
+        "correlation ratio or Cramér's V. Alone: the share of the target that the column predicts by itself. "
+        "Drift: the distance of the later half of the rows from the earlier, by "
+        f"{escape(order) if order else 'their order in the file'}.</p>"
+    )
+    if description["sample_error"]:
+        text += (
+            f"<p>Medians, shares marked ≈, and the last three are estimates from "
+            f"{_count(description['sample_rows'], 'row')}: a share, and the place of a median, is right to "
+            f"{description['sample_error']:.1%} of the rows with a certainty of "
+            f"{description['confidence']:.0%}.</p>"
+        )
+    return text
+
+
+def _values(column: Mapping[str, Any]) -> str:
+    """Return the range of a number or time, and of others the most frequent values with their shares."""
+    if column["minimum"] is not None:
+        ends = [column["minimum"], column["quantiles"].get("0.5"), column["maximum"]]
+        return " · ".join(_point(value) for value in ends if value is not None)
+    about = "" if column["top_exact"] else "≈ "
+    return ", ".join(f"{value} ({about}{share:.0%})" for value, share in column["top"])
+
+
+def _point(value: float | str) -> str:
+    return value if isinstance(value, str) else _number(value)
 
 
 def _warnings(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> str:

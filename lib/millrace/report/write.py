@@ -15,13 +15,14 @@ def write_report(run_id: str, artifacts: ObjectStore, runs: RunStore) -> str:
     Raises
     ------
     NotFound
-        The run, its schema or its evaluation is not there.
+        The run, its schema, its evaluation or the description of its columns is not there.
     """
     run = runs.get(run_id)
     schema = decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
     evaluation = json.loads(artifacts.get(keys.evaluation(run_id)))
+    description = json.loads(artifacts.get(keys.columns(run_id)))
     key = keys.run_report(run_id)
-    artifacts.put(key, render(run, evaluation, schema), content_type="text/html; charset=utf-8")
+    artifacts.put(key, render(run, evaluation, schema, description), content_type="text/html; charset=utf-8")
     uri = f"s3://{artifacts.bucket}/{key}"
     runs.update(run_id, report=uri)
     return uri

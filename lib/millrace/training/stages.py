@@ -15,6 +15,8 @@ from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encod
 from millrace.errors import BadInput, MillraceError, NotFound
 from millrace.features.blocks import Table, read_blocks, read_target
 from millrace.features.candidates import candidate_names
+from millrace.profile import Profile
+from millrace.training.describe import describe
 from millrace.training.limits import LIMITS
 from millrace.training.select import select
 from millrace.training.splits import hashed
@@ -78,7 +80,7 @@ def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -
 
 
 def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
-    """Choose, fit, compile and evaluate; store the plan and ``evaluation.json``.
+    """Describe the columns; choose, fit, compile and evaluate; store ``columns.json``, plan and evaluation.
 
     Parameters
     ----------
@@ -96,8 +98,12 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     schema = _schema(run_id, artifacts)
     names = candidate_names(schema, run.spec.budget)
     results = [_result(run_id, name, artifacts) for name in names]
+    table = _table(run, schema, artifacts)
+    profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
+    description = describe(profile, schema, table, seed=run.spec.seed)
+    _put_json(artifacts, keys.columns(run_id), encode(description))
     selection = select(
-        _table(run, schema, artifacts),
+        table,
         schema,
         results,
         model=run.dataset,
@@ -121,7 +127,8 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         rows_trained=evaluation["rows"]["trained"],
         metrics=evaluation["metrics"],
         baseline=evaluation["baseline"],
-        warnings=tuple(dict.fromkeys([*run.warnings, *evaluation["notes"]])),
+        profile=f"s3://{artifacts.bucket}/{keys.columns(run_id)}",
+        warnings=tuple(dict.fromkeys([*run.warnings, *description.notes, *evaluation["notes"]])),
     )
     return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
 
