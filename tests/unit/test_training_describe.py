@@ -306,6 +306,14 @@ def test_columns_that_are_left_out_and_numbers_at_the_limits_are_described_too()
     assert json.loads(json.dumps(encode(found), allow_nan=False))["columns"][1]["minimum"] == -1e308
 
 
+def test_words_for_missing_and_a_rare_class_are_told() -> None:
+    level = ["n/a" if i % 10 == 0 else "-" if i % 10 == 1 else i / 4 for i in range(200)]
+    found = described(csv("level,y", level, ["rare" if i < 6 else "usual" for i in range(200)]), "y")
+    assert column_of(found, "level").words == {"-": 20, "n/a": 20}
+    assert column_of(found, "level").missing == 40
+    assert column_of(found, "y").warnings == ("'rare' has 3.0%",)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",

@@ -17,7 +17,16 @@ from millrace.profile.notes import duplicates, imbalance, mostly_missing
 from millrace.profile.statistics import MAX_DISTINCT, ColumnProfile, Profile
 from millrace.values import NUMBER_STYLES, is_missing_word, parse_number, read_number, read_time
 
-__all__ = ["FIT_SHARE", "FOLDS", "MIN_ROWS", "column_type", "decide_schema", "listed", "short"]
+__all__ = [
+    "FIT_SHARE",
+    "FOLDS",
+    "MIN_ROWS",
+    "class_counts",
+    "column_type",
+    "decide_schema",
+    "listed",
+    "short",
+]
 
 FIT_SHARE = 0.995
 """A column has the narrowest type that this share of its values fits, unless the spec says another."""
@@ -334,7 +343,7 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
             where=where,
             remedy="Name another target, or make it a number, such as days since a fixed date.",
         )
-    counts = _class_counts(column, decided)
+    counts = class_counts(column, decided)
     usable = _usable(column, decided)
     if not usable:
         raise BadInput(
@@ -385,7 +394,7 @@ def _usable(column: ColumnProfile, decided: _Decided) -> int:
     return column.count
 
 
-def _class_counts(column: ColumnProfile, decided: _Decided) -> dict[str, int] | None:
+def class_counts(column: ColumnProfile, decided: _Decided | Column) -> dict[str, int] | None:
     """Return the rows of each class by its label; None when there are too many to count.
 
     Numbers of the same value are one class, labelled by their most frequent spelling.

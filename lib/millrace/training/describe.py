@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from millrace.contracts import Column, ColumnType, Schema
 from millrace.profile import ColumnProfile, Profile
-from millrace.profile.decide import listed, short
-from millrace.profile.notes import duplicates, mostly_missing
+from millrace.profile.decide import class_counts, listed, short
+from millrace.profile.notes import duplicates, imbalance, mostly_missing
 from millrace.training.pairs import Goal, aftermath, alone, association, drift, parts_of
 from millrace.training.splits import shuffled
 
@@ -89,6 +89,8 @@ class ColumnDescription:
         Words of a value.
     example : str, optional
         A value that is no plain number.
+    words : mapping of str to int
+        Words that mean missing in a column of numbers or times, with their cells.
     association, association_measure : float and str, optional
         With the target, from the sample; see :func:`millrace.training.pairs.association`.
     alone : float, optional
@@ -113,6 +115,7 @@ class ColumnDescription:
     mean_words: float | None
     mean_length: float | None
     example: str | None
+    words: Mapping[str, int]
     top: tuple[tuple[str, float], ...]
     top_exact: bool
     quantiles: Mapping[str, float | str]
@@ -265,6 +268,7 @@ def _counted(found: ColumnProfile, column: Column) -> ColumnDescription:
         mean_words=found.tokens / found.count if words and found.count else None,
         mean_length=length,
         example=found.example,
+        words=found.words,
         top=top,
         top_exact=found.distinct is not None,
         quantiles={},
@@ -353,6 +357,11 @@ def _noted(
             warnings[name].append(f"holds the same as {short(names[0])}")
     for name, share in mostly_missing(schema.columns, profile.rows):
         warnings[name].append(f"{share:.0%} missing")
+    target = schema.column(schema.target)
+    counts = class_counts(profile.columns[target.index], target) if schema.classes else None
+    rarest = imbalance(counts, schema.classes, sum(counts.values())) if counts else None
+    if rarest is not None:
+        warnings[target.name].append(f"{rarest[0]!r} has {rarest[1]:.1%}")
     notes = []
     suspects = _suspects(schema, columns, sample, goal)
     for name, why in suspects.items():
