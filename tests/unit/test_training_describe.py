@@ -311,7 +311,7 @@ def test_words_for_missing_and_a_rare_class_are_told() -> None:
     found = described(csv("level,y", level, ["rare" if i < 6 else "usual" for i in range(200)]), "y")
     assert column_of(found, "level").words == {"-": 20, "n/a": 20}
     assert column_of(found, "level").missing == 40
-    assert column_of(found, "y").warnings == ("'rare' has 3.0%",)
+    assert column_of(found, "y").warnings == ("'rare' has 3%",)
 
 
 @pytest.mark.slow

@@ -343,7 +343,7 @@ def _values(column: Mapping[str, Any]) -> str:
 
 
 def _point(value: float | str) -> str:
-    return value if isinstance(value, str) else _number(value)
+    return value.removesuffix(" 00:00:00") if isinstance(value, str) else _number(value)
 
 
 def _warnings(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> str:

@@ -361,7 +361,7 @@ def _noted(
     counts = class_counts(profile.columns[target.index], target) if schema.classes else None
     rarest = imbalance(counts, schema.classes, sum(counts.values())) if counts else None
     if rarest is not None:
-        warnings[target.name].append(f"{rarest[0]!r} has {rarest[1]:.1%}")
+        warnings[target.name].append(f"{rarest[0]!r} has {100 * rarest[1]:.2g}%")
     notes = []
     suspects = _suspects(schema, columns, sample, goal)
     for name, why in suspects.items():
@@ -404,8 +404,8 @@ def _suspects(
         seen = aftermath(sample[column.name], goal, most=AFTERMATH_SHARE, times=AFTERMATH_TIMES)
         if seen is not None:
             suspects[column.name] = (
-                f"where it is not as usual, in {seen.rows} of {len(goal.values)} rows, neither is the target "
-                f"in {seen.unusual}"
+                f"in {seen.rows} of {len(goal.values)} rows it is not what it usually is, and in "
+                f"{seen.unusual} of them neither is the target"
             )
     if not goal.classes:
         numbers = {c.name: sample[c.name] for c in schema.features if c.type in ("number", "boolean")}
