@@ -45,8 +45,8 @@ def test_requests_are_priced_by_kind() -> None:
         Usage("b", 1, 0, 128, s3_writes=2, s3_reads=4),
     )
     cost = run_cost(run(usage=usage))
-    assert cost["requests"] == {"s3_writes": 5, "s3_reads": 0, "table_writes": 0, "table_reads": 7}
-    assert cost["parts"]["s3_requests"] == pytest.approx(5 * price("s3_write"))
+    assert cost["requests"] == {"s3_writes": 5, "s3_reads": 4, "table_writes": 0, "table_reads": 7}
+    assert cost["parts"]["s3_requests"] == pytest.approx(5 * price("s3_write") + 4 * price("s3_read"))
     assert cost["parts"]["table_requests"] == pytest.approx(7 * price("dynamodb_read"))
 
 
