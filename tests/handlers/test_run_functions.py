@@ -117,6 +117,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         "MILLRACE_MAX_FILE_BYTES": "100000",
         "MILLRACE_SHARD_COUNT": "1",
         "MILLRACE_PARALLELIZATION_FACTOR": "3",
+        "MILLRACE_CHUNK_MACHINE_ARN": "",
         "MILLRACE_MIN_CHUNK_BYTES": str(len(CARS) // 3 + 1),
         "MILLRACE_MAX_CHUNK_BYTES": "1000000",
         "MILLRACE_HEARTBEAT_S": "60",

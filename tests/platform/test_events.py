@@ -22,8 +22,8 @@ SCORE_RUN_ID = "penguins-ba9876543210"
 
 RETURNS: dict[str, dict[str, Any]] = {
     "assemble.run.json": {},
-    "chunk_failed.discarded.json": {"chunks": 1},
-    "chunk_failed.map.json": {"chunks": 1},
+    "chunk_failed.discarded.json": {"chunks": 0},  # the chunk's work is done
+    "chunk_failed.map.json": {"chunks": 0},
     "collect.run.json": {},
     "decide.run.json": {"target": "Species", "task": "multiclass"},
     "fan_out.convert.json": {},

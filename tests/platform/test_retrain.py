@@ -94,7 +94,7 @@ def test_new_rows_start_a_run_that_gives_a_new_version(stack: Stack, dataset: Da
     assert codes == ["record-repeated"] * 20 + ["target-missing", "value-type"]
     (nobody,) = dataset.lines(keys.collected_rejects("nobody", ""))
     assert nobody["error"]["code"] == "dataset-untrained"
-    assert stack.platform.invoke("retrain", TICK).payload == {"generations": {}}, "20 rows are too few"
+    assert DATASET not in stack.platform.invoke("retrain", TICK).payload["generations"], "too few rows"
 
     corrected = "colour,price,doors\ngreen,1500,4\nblue,1400,3\n"
     dataset.put(
@@ -109,7 +109,7 @@ def test_new_rows_start_a_run_that_gives_a_new_version(stack: Stack, dataset: Da
     assert text.splitlines()[121] == '"red","2","1000"'
     assert text.splitlines()[-2:] == ['"green","4","1500"', '"blue","3","1400"']
     answer = stack.platform.invoke("retrain", TICK)
-    assert answer.payload == {"generations": {}}, "nothing is counted twice"
+    assert DATASET not in answer.payload["generations"], "nothing is counted twice"
 
 
 def test_the_next_rows_are_added_to_all_before(stack: Stack, dataset: Dataset) -> None:
