@@ -41,7 +41,10 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     },
     "FanOutFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
-        ("s3:GetObject", "/source.csv"): "Looks at a range of an unpacked file again where a quote stays open.",
+        (
+            "s3:GetObject",
+            "/source.csv",
+        ): "Looks at a range of an unpacked file again where a quote stays open.",
     },
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
