@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 from benchmarks.score_file import follow
 from millrace.cli.http import Api
 from millrace.cli.train import read_spec, submit
-from millrace.edge.cost import REQUESTS
+from millrace.contracts import REQUESTS
 from millrace.edge.estimate import FileSize, estimate, rates
 from millrace.local.platform import Platform
 

@@ -108,15 +108,12 @@ class MemoryObjectStore:
         self.add(key, data)
         return self._versions[key][-1].etag
 
-    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
-        data = b"".join(blocks)
+    def put_stream(
+        self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]], *, only_if_absent: bool = False
+    ) -> int:
+        data = b"".join(piece if isinstance(piece, bytes) else piece[0].get(piece[1]) for piece in pieces)
         self.put(key, data, only_if_absent=only_if_absent)
         return len(data)
-
-    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
-        return self.put_stream(
-            key, (piece if isinstance(piece, bytes) else piece[0].get(piece[1]) for piece in pieces)
-        )
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         version = self._find(key, version_id)

@@ -265,6 +265,10 @@ class RunError:
     stage: str = ""
 
 
+REQUESTS = ("s3_writes", "s3_reads", "table_writes", "table_reads")
+"""Kinds of requests, as they are priced."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """What one function used on behalf of a run; the requests are those to S3 and to DynamoDB."""
@@ -382,12 +386,10 @@ class ObjectStore(Protocol):
         """Write and return the etag; ``Conflict`` when the condition does not hold."""
         ...
 
-    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
-        """Write the blocks as one object without holding them all; return the size in bytes."""
-        ...
-
-    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
-        """Write bytes and whole objects, named by store and key, one behind the other; return the size."""
+    def put_stream(
+        self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]], *, only_if_absent: bool = False
+    ) -> int:
+        """Write bytes and whole objects, named by store and key, as one object; return the size in bytes."""
         ...
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:

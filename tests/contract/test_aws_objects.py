@@ -164,7 +164,7 @@ def test_joins_bytes_and_objects_of_any_size(
         store.put(f"part-{number}", data)
         pieces.append((store, f"part-{number}"))
         whole += data
-    assert store.put_joined("whole", pieces) == len(whole)
+    assert store.put_stream("whole", pieces) == len(whole)
     assert store.get("whole") == whole
 
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_joined_leaves_nothing(s3: Any) -> None:
     store = S3Store(BUCKET, s3)
     store.put("part", bytes(6 << 20))
     with pytest.raises(NotFound):
-        store.put_joined("whole", [b"head\n", (store, "part"), (store, "absent")])
+        store.put_stream("whole", [b"head\n", (store, "part"), (store, "absent")])
     assert list(store.list("")) == ["part"]
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace import csvfile, keys
-from millrace.contracts import Chunk, Run
+from millrace.contracts import Chunk, ObjectStore, Run
 from millrace.errors import BadInput, MillraceError, TransientError
 from millrace.runs.retrain import Due, Generation, retrain, retrain_all
 from millrace.streams import Delivery, Source, collect, identity_of, publisher
@@ -284,10 +284,12 @@ class _Overtaken(MemoryObjectStore):
     def __init__(self, inner: MemoryObjectStore, other: Callable[[], Generation | None]) -> None:
         self.__dict__ = {**inner.__dict__, "other": other, "meanwhile": None}
 
-    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
+    def put_stream(
+        self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]], *, only_if_absent: bool = False
+    ) -> int:
         if key.endswith("rows.jsonl"):
             self.meanwhile = self.other()
-        return super().put_stream(key, blocks, only_if_absent=only_if_absent)
+        return super().put_stream(key, pieces, only_if_absent=only_if_absent)
 
 
 def test_without_a_trained_upload_rows_wait_and_other_datasets_go_on() -> None:

@@ -149,45 +149,18 @@ class S3Store:
             self._sleep(random.uniform(0, 0.2 * attempt))
         return self._s3.put_object(**request)
 
-    def put_stream(self, key: str, blocks: Iterable[bytes], *, only_if_absent: bool = False) -> int:
-        """Write the blocks as one object and return the size in bytes.
+    def put_stream(
+        self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]], *, only_if_absent: bool = False
+    ) -> int:
+        """Write bytes and whole objects, one behind the other, as one object; return the size in bytes.
 
-        Holds at most one part of 8 MiB and one block. When ``blocks`` raises, nothing is written and the
-        error goes on.
+        Holds at most one part of 8 MiB and one piece; an object, named by its store and key, S3 copies itself
+        where it is large enough for a part. When ``pieces`` raises, nothing is written and the error goes on.
 
         Raises
         ------
         Conflict
             The object is there, and was to be written only if it is not.
-        """
-        waiting = bytearray()
-        upload: _Upload | None = None
-        size_bytes = 0
-        try:
-            for block in blocks:
-                size_bytes += len(block)
-                waiting += block
-                while len(waiting) >= PART_BYTES:
-                    upload = upload or _Upload(self._s3, self._address(key, None), self._uri(key))
-                    upload.part(bytes(waiting[:PART_BYTES]))
-                    del waiting[:PART_BYTES]
-            if upload is None:
-                self.put(key, bytes(waiting), only_if_absent=only_if_absent)
-            else:
-                if waiting:
-                    upload.part(bytes(waiting))
-                upload.complete(only_if_absent=only_if_absent)
-        except BaseException:
-            if upload is not None:
-                upload.abort()
-            raise
-        return size_bytes
-
-    def put_joined(self, key: str, pieces: Iterable[bytes | tuple[ObjectStore, str]]) -> int:
-        """Write bytes and whole objects, named by store and key, one behind the other; return the size.
-
-        S3 copies an object itself that is large enough for a part; of what is too small, at most a part is
-        held. When ``pieces`` raises, nothing is written and the error goes on.
         """
         waiting = bytearray()
         upload: _Upload | None = None
@@ -214,11 +187,11 @@ class S3Store:
                     if read < size:
                         upload.copy(f"{store.bucket}/{name}", read, size)
             if upload is None:
-                self.put(key, bytes(waiting))
+                self.put(key, bytes(waiting), only_if_absent=only_if_absent)
             else:
                 if waiting:
                     upload.part(bytes(waiting))
-                upload.complete()
+                upload.complete(only_if_absent=only_if_absent)
         except BaseException:
             if upload is not None:
                 upload.abort()
@@ -285,13 +258,9 @@ class _Upload:
             self._id = s3.create_multipart_upload(**address, **CHECKSUM)["UploadId"]
 
     def part(self, data: bytes) -> None:
-        number = len(self._parts) + 1
         with translated(self._uri):
-            answer = self._s3.upload_part(
-                **self._address, UploadId=self._id, PartNumber=number, Body=data, **CHECKSUM
-            )
-        part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
-        self._parts.append({"PartNumber": number, **part})
+            answer = self._s3.upload_part(**self._next(), Body=data, **CHECKSUM)
+        self._note(answer)
 
     def copy(self, source: str, start: int, end: int) -> None:
         """Let S3 copy the bytes ``[start, end)`` of ``<bucket>/<key>``, in parts of about one size."""
@@ -300,15 +269,16 @@ class _Upload:
             first, last = (start + (end - start) * at // parts for at in (place, place + 1))
             with translated(self._uri):
                 answer = self._s3.upload_part_copy(
-                    **self._address,
-                    UploadId=self._id,
-                    PartNumber=len(self._parts) + 1,
-                    CopySource=source,
-                    CopySourceRange=f"bytes={first}-{last - 1}",
+                    **self._next(), CopySource=source, CopySourceRange=f"bytes={first}-{last - 1}"
                 )
-            copied = answer["CopyPartResult"]
-            part = {name: copied[name] for name in ("ETag", "ChecksumCRC32") if name in copied}
-            self._parts.append({"PartNumber": len(self._parts) + 1, **part})
+            self._note(answer["CopyPartResult"])
+
+    def _next(self) -> dict[str, Any]:
+        return {**self._address, "UploadId": self._id, "PartNumber": len(self._parts) + 1}
+
+    def _note(self, answer: Mapping[str, Any]) -> None:
+        part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
+        self._parts.append({"PartNumber": len(self._parts) + 1, **part})
 
     def complete(self, *, only_if_absent: bool = False) -> None:
         condition = {"IfNoneMatch": "*"} if only_if_absent else {}

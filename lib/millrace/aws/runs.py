@@ -26,7 +26,7 @@ from typing import Any
 
 from millrace.aws.clients import client
 from millrace.aws.errors import error_code, translated
-from millrace.contracts import PassProgress, Run, Usage, decode, encode
+from millrace.contracts import REQUESTS, PassProgress, Run, Usage, decode, encode
 from millrace.errors import BadInput, NotFound
 
 __all__ = ["DynamoRunStore"]
@@ -285,7 +285,7 @@ class DynamoRunStore:
         return f"run {run_id} in table {self._table}"
 
 
-_ADDED = ("invocations", "billed_ms", "s3_writes", "s3_reads", "table_writes", "table_reads")
+_ADDED = ("invocations", "billed_ms", *REQUESTS)
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from millrace.contracts import Run
+from millrace.contracts import REQUESTS, Run
 
 STEPS = frozenset(
     {"fan_out", "decide", "collect", "train", "select", "report", "register", "assemble", "finish"}
@@ -21,7 +21,6 @@ STEPS = frozenset(
 """Functions that the state machine calls: each invocation is one state transition."""
 
 HOURS_A_MONTH = 730
-REQUESTS = ("s3_writes", "s3_reads", "table_writes", "table_reads")
 
 
 @functools.cache

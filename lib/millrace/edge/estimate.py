@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from millrace.contracts import PassProgress, Run, Usage
-from millrace.edge.cost import REQUESTS, run_cost, stream_month
+from millrace.contracts import REQUESTS, PassProgress, Run, Usage
+from millrace.edge.cost import run_cost, stream_month
 
 __all__ = ["CORE_MB", "FileSize", "estimate", "invocations", "rates"]
 

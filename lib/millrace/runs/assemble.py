@@ -79,7 +79,7 @@ def assemble(run_id: str, *, data: ObjectStore, artifacts: ObjectStore, runs: Ru
     files = [keys.scored_part(run_id, chunk.chunk, spec.format) for chunk in chunks if chunk.rows_scored]
     if spec.format == "csv":
         # A file of a gigabyte is not read here: the store puts its parts together itself.
-        data.put_joined(
+        data.put_stream(
             key, [header(names, layout.dialect.delimiter), *((artifacts, file) for file in files)]
         )
     else:
