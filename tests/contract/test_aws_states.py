@@ -74,7 +74,7 @@ def test_a_map_gets_every_chunk_once_however_often_it_is_told(states: Any) -> No
         name="chunks", definition=definition, roleArn="arn:aws:iam::123456789012:role/run"
     )["stateMachineArn"]
     many = spread([Descriptor("cars-1", "profile", chunk, "t1") for chunk in range(2 * MAP_ITEMS + 1)])
-    chunks = StepFunctionsMap(arn, states)
+    chunks = StepFunctionsMap(StepFunctionsExecutions(arn, states))
     chunks.put(many)
     chunks.put(many)
     found = started(states, arn)

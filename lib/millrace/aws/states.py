@@ -72,14 +72,12 @@ class StepFunctionsMap:
 
     Parameters
     ----------
-    state_machine_arn : str
-        Its ARN.
-    states : botocore client, optional
-        Built on first use when absent.
+    executions : StepFunctionsExecutions
+        Of that state machine.
     """
 
-    def __init__(self, state_machine_arn: str, states: Any = None) -> None:
-        self._executions = StepFunctionsExecutions(state_machine_arn, states)
+    def __init__(self, executions: StepFunctionsExecutions) -> None:
+        self._executions = executions
 
     def put(self, records: Iterable[tuple[bytes, str, str]]) -> None:
         """Start executions for descriptors, given as records of a stream; their keys mean nothing here.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from millrace import csvfile
 from millrace.cli.console import Console, number, table, usd
+from millrace.cli.rows import file_blocks
 from millrace.cli.train import read_spec
 from millrace.contracts import Spec
 from millrace.edge.estimate import FileSize, estimate
@@ -60,13 +59,12 @@ def measure(file: Path, workers: int) -> FileSize:
     """
     with file.open("rb") as source:
         head = source.read(csvfile.HEAD_BYTES)
-        source.seek(0)
-        size = file.stat().st_size
-        if csvfile.needs_rewrite(head):
-            size, head = 0, b""
-            for block in csvfile.rewrite(_blocks(source), max_bytes=1 << 62):
-                size += len(block)
-                head += block[: csvfile.HEAD_BYTES - len(head)]
+    size = file.stat().st_size
+    if csvfile.needs_rewrite(head):
+        size, head = 0, b""
+        for block in csvfile.rewrite(file_blocks(file), max_bytes=1 << 62):
+            size += len(block)
+            head += block[: csvfile.HEAD_BYTES - len(head)]
     complete = len(head) == size
     sniffed = csvfile.sniff(head, complete=complete)
     seen = csvfile.find_chunks(lambda start, end: head[start:end], len(head), sniffed.dialect, size).records
@@ -76,8 +74,3 @@ def measure(file: Path, workers: int) -> FileSize:
         columns=len(sniffed.names),
         chunks=-(-size // chunk_bytes(size, workers, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES)),
     )
-
-
-def _blocks(source: BinaryIO) -> Iterator[bytes]:
-    while block := source.read(1 << 20):
-        yield block

@@ -75,14 +75,16 @@ def read_rows(
     return names, rows()
 
 
+def file_blocks(file: Path) -> Iterator[bytes]:
+    """Yield the file as it is, in blocks."""
+    with file.open("rb") as source:
+        while block := source.read(BLOCK_BYTES):
+            yield block
+
+
 def _blocks(file: Path) -> Iterator[bytes]:
     """Yield the file in blocks, inflated and in an encoding that extends ASCII."""
-
-    def plain() -> Iterator[bytes]:
-        with file.open("rb") as source:
-            while block := source.read(BLOCK_BYTES):
-                yield block
-
     with file.open("rb") as source:
         head = source.read(4096)
-    yield from rewrite(plain(), max_bytes=MAX_FILE_BYTES) if needs_rewrite(head) else plain()
+    blocks = file_blocks(file)
+    yield from rewrite(blocks, max_bytes=MAX_FILE_BYTES) if needs_rewrite(head) else blocks

@@ -130,9 +130,9 @@ class Ports(Generic[S]):
         """The stream of chunk descriptors, or the Map that takes its place in a stack without one."""
         machine = getattr(self.settings, "chunk_machine_arn", "")
         if machine:
-            from millrace.aws.states import StepFunctionsMap
+            from millrace.aws.states import StepFunctionsExecutions, StepFunctionsMap
 
-            return StepFunctionsMap(machine)
+            return StepFunctionsMap(StepFunctionsExecutions(machine))
         if getattr(self.settings, "stream", None) == "":
             return _NoStream()
         from millrace.aws.stream import KinesisStream

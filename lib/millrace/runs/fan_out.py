@@ -177,7 +177,7 @@ class _Cutting:
         with contextlib.suppress(NotFound):
             read_layout(self.run.run_id, self.artifacts)
             return None
-        source, sniffed = self._upload()
+        source, sniffed = self._upload
         if sniffed is None:
             return None
         body = csvfile.body_of(source.head, sniffed.dialect)
@@ -201,34 +201,31 @@ class _Cutting:
         return decode(Layout, json.loads(self.artifacts.get(key)))
 
     def _cut(self) -> Layout:
-        scans: dict[int, csvfile.RangeScan] = {}
-        source, sniffed = self._upload()
+        source, sniffed = self._upload
         if sniffed is None:
-            source, sniffed, found = self._unpack()
-            ranges = tuple((scan.start, scan.end) for scan in found)
-            scans = dict(enumerate(found))
+            source, sniffed, scans = self._unpack()
         else:
-            ranges = self._scanned(scans)
-        body = csvfile.body_of(source.head, sniffed.dialect)
-        target = self._target(source)
-        if not scans:
-            cut = csvfile.find_chunks(source.read, source.size_bytes, sniffed.dialect, target)
+            scans = self._scanned()
+        dialect, target = sniffed.dialect, self._target(source)
+        if scans:
+            ranges = [(scan.start, scan.end) for scan in scans]
+            body = csvfile.body_of(source.head, dialect)
+            known = dict(enumerate(scans))
+            cut = csvfile.compose(ranges, known, source.head, body, dialect, target, source.read)
         else:
-            cut = csvfile.compose(ranges, scans, source.head, body, sniffed.dialect, target, source.read)
+            cut = csvfile.find_chunks(source.read, source.size_bytes, dialect, target)
         notes = tuple(dict.fromkeys((*sniffed.notes, *cut.notes)))
         return _layout(source, sniffed, cut.dialect, cut.chunks, notes)
 
-    def _scanned(self, scans: dict[int, csvfile.RangeScan]) -> tuple[tuple[int, int], ...]:
-        """Return the ranges that workers have read, and put what they found into ``scans``."""
+    def _scanned(self) -> list[csvfile.RangeScan]:
+        """Return what workers have found in the file's ranges; nothing if none was looked through."""
         run_id = self.run.run_id
         try:
             parts = read_ranges(run_id, self.artifacts).chunks
         except NotFound:
-            return ()
+            return []
         found = read_parts(self.artifacts, [keys.part(run_id, "scan", part.number) for part in parts])
-        for number, text in enumerate(found):
-            scans[number] = decode(csvfile.RangeScan, json.loads(text))
-        return tuple((part.start, part.end) for part in parts)
+        return [decode(csvfile.RangeScan, json.loads(text)) for text in found]
 
     def _target(self, source: _Source) -> int:
         target = self.target_bytes(source.size_bytes)
@@ -246,8 +243,9 @@ class _Cutting:
     def _where(self) -> str:
         return f"s3://{self.run.bucket}/{self.run.key}"
 
+    @functools.cached_property
     def _upload(self) -> tuple[_Source, csvfile.Sniffed | None]:
-        """Return the upload, and what its head says; None when it must be unpacked first."""
+        """The upload, and what its head says; None when it must be unpacked first."""
         run = self.run
         head = self.data.get(run.key, version_id=run.version_id, end=csvfile.HEAD_BYTES)
         source = _Source(self.data, run.key, run.version_id, run.size_bytes, head)
