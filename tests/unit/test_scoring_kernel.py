@@ -33,9 +33,9 @@ from millrace.scoring.kernel.library import ABI, _load, address, start
 from millrace.scoring.kernel.links import link as translated
 from millrace.scoring.kernel.mlp import ACTIVATIONS
 from millrace.scoring.kernel.mlp import KINDS as NETWORKS
-from millrace.scoring.kernel.program import Program
+from millrace.scoring.kernel.program import Program, _Owned
 from millrace.scoring.kernel.svm import KINDS as MACHINES
-from millrace.scoring.kernel.trees import METHODS, _Trees
+from millrace.scoring.kernel.trees import METHODS
 from millrace.scoring.rows import RowScorer
 from millrace.scoring.rows import links as row_links
 from millrace.scoring.rows.mlp import Network
@@ -187,7 +187,7 @@ def same(found: list[Any], expected: list[Any]) -> None:
 
 
 def method_of(scorer: KernelScorer) -> str:
-    (trees,) = (kept for kept in scorer._program._kept if isinstance(kept, _Trees))
+    (trees,) = (kept for kept in scorer._program._kept if isinstance(kept, _Owned))
     return METHODS[library().millrace_trees_method(trees.handle)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from millrace.plan.kinds import FUNCTIONS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +17,9 @@ def _same(program: Program, raw: Flow) -> Flow:
     return raw
 
 
-def _exp(program: Program, raw: Flow) -> Flow:
-    return program.step("step_exp", raw, len(raw))
+def _applied(name: str) -> Callable[[Program, Flow], Flow]:
+    number = FUNCTIONS.index(name)
+    return lambda program, raw: program.step("step_apply", raw, len(raw), i=number)
 
 
 def _logistic(program: Program, raw: Flow) -> Flow:
@@ -43,14 +46,6 @@ def _one_vs_rest(program: Program, raw: Flow) -> Flow:
     return program.step("step_shares", raw, len(raw), i=1, j=1)
 
 
-def _expm1(program: Program, raw: Flow) -> Flow:
-    return program.step("step_expm1", raw, len(raw))
-
-
-def _square(program: Program, raw: Flow) -> Flow:
-    return program.step("step_square", raw, len(raw))
-
-
 def _half(program: Program, raw: Flow) -> Flow:
     return program.step("step_half", raw, len(raw))
 
@@ -74,9 +69,9 @@ def link(program: Program, name: str, raw: Flow) -> Flow:
 
 LINKS: dict[str, Callable[[Program, Flow], Flow]] = {
     "identity": _same,
-    "exp": _exp,
-    "expm1": _expm1,
-    "square": _square,
+    "exp": _applied("exp"),
+    "expm1": _applied("expm1"),
+    "square": _applied("square"),
     "logistic": _logistic,
     "softmax": _softmax,
     "posterior": _posterior,

@@ -16,19 +16,6 @@ METRICS = ("euclidean", "manhattan", "chebyshev")
 """By the number that ``source/neighbors.c`` has for them."""
 
 
-class _Neighbors:
-    """Owns the kernel's copy of the points."""
-
-    __slots__ = ("_library", "handle")
-
-    def __init__(self, library: Any, handle: int) -> None:
-        self._library = library
-        self.handle = handle
-
-    def __del__(self) -> None:
-        self._library.millrace_neighbors_free(self.handle)
-
-
 def _neighbors(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     """Nearest neighbours."""
     views = {
@@ -57,7 +44,7 @@ def _neighbors(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     )
     if not handle:
         raise MemoryError
-    program.keep(_Neighbors(program.library, handle))
+    program.own(handle, program.library.millrace_neighbors_free)
     return program.step("step_neighbors", program.dense(flow), classes or 1, table=handle)
 
 

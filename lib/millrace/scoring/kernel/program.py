@@ -64,6 +64,19 @@ class Block:
         return found
 
 
+class _Owned:
+    """A table that the library made, freed with the program."""
+
+    __slots__ = ("_free", "handle")
+
+    def __init__(self, free: Callable[[int], None], handle: int) -> None:
+        self._free = free
+        self.handle = handle
+
+    def __del__(self) -> None:
+        self._free(self.handle)
+
+
 class Program:
     """Collects steps, then runs them.
 
@@ -186,6 +199,10 @@ class Program:
         """Keep a thing for as long as the program; return it."""
         self._kept.append(thing)
         return thing
+
+    def own(self, handle: int, free: Callable[[int], None]) -> None:
+        """Free a table that the library made when the program goes."""
+        self.keep(_Owned(free, handle))
 
     # What runs.
 

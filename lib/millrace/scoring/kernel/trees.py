@@ -19,19 +19,6 @@ METHODS = ("byte ranks", "word ranks", "small nodes", "large nodes")
 """How ``source/trees.c`` evaluates them, by number."""
 
 
-class _Trees:
-    """Owns the kernel's copy of a table of nodes."""
-
-    __slots__ = ("_library", "handle")
-
-    def __init__(self, library: Any, handle: int) -> None:
-        self._library = library
-        self.handle = handle
-
-    def __del__(self) -> None:
-        self._library.millrace_trees_free(self.handle)
-
-
 def _trees(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     """Forests and boosted trees."""
 
@@ -66,7 +53,7 @@ def _trees(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
     )
     if not handle:
         raise NotCovered("trees whose table is no tree, or compares with NaN")
-    program.keep(_Trees(program.library, handle))
+    program.own(handle, program.library.millrace_trees_free)
     scratch = program.keep(ctypes.create_string_buffer(program.library.millrace_trees_scratch(handle) + 64))
     return program.step(
         "step_trees", flow, spec["outputs"], table=handle, q=(ctypes.addressof(scratch) + 63) & ~63

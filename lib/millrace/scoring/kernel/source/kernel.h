@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#define MILLRACE_ABI 5
+#define MILLRACE_ABI 6
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
@@ -48,6 +48,32 @@ INLINE int32_t all_bits(int condition)
 #endif
 
 extern int millrace_wide;
+
+/* An integer of an array of the plan's, by its code in Python's `array`. */
+INLINE int64_t whole(const void *from, char code, int64_t i)
+{
+    if (code == 'B') return ((const uint8_t *)from)[i];
+    if (code == 'H') return ((const uint16_t *)from)[i];
+    return ((const int32_t *)from)[i];
+}
+
+INLINE double expit(double x)
+{
+    double power = exp(x >= 0.0 ? -x : x);
+    return x >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
+}
+
+/* How many of the ascending numbers are less than x, or with `equal` at most x. */
+INLINE int64_t below(const double *numbers, int64_t count, double x, int equal)
+{
+    int64_t low = 0, high = count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (equal ? !(x < numbers[middle]) : numbers[middle] < x) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
 
 /* Neumaier's compensated sum, as Python's sum() has added floats since 3.12: the row path's sums. */
 INLINE void compensated(double *total, double *rest, double x)

@@ -66,22 +66,13 @@ void step_constant(const struct step *s, int64_t first, int64_t n)
         for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = s->p[k];
 }
 
-/* Dense inputs, as many outputs. */
-void step_exp(const struct step *s, int64_t first, int64_t n)
-{
-    (void)first;
-    for (int64_t k = 0; k < s->count; k++)
-        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = exp(s->columns[k].data[r]);
-}
-
 /* One input, two outputs. */
 void step_logistic(const struct step *s, int64_t first, int64_t n)
 {
     const double *in = s->columns->data;
     (void)first;
     for (int64_t r = 0; r < n; r++) {
-        double power = exp(in[r] >= 0.0 ? -in[r] : in[r]);
-        double probability = in[r] >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
+        double probability = expit(in[r]);
         s->out[r] = 1.0 - probability;
         s->out[s->stride + r] = probability;
     }
@@ -102,12 +93,6 @@ void step_softmax(const struct step *s, int64_t first, int64_t n)
         }
         for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] /= total;
     }
-}
-
-INLINE double expit(double x)
-{
-    double power = exp(x >= 0.0 ? -x : x);
-    return x >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
 }
 
 /* One input, two outputs. */
@@ -138,22 +123,6 @@ void step_shares(const struct step *s, int64_t first, int64_t n)
         else if (s->j)
             for (int64_t k = 0; k < s->count; k++) s->out[k * s->stride + r] = 1.0 / (double)s->count;
     }
-}
-
-/* Dense inputs, as many outputs. */
-void step_expm1(const struct step *s, int64_t first, int64_t n)
-{
-    (void)first;
-    for (int64_t k = 0; k < s->count; k++)
-        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = expm1(s->columns[k].data[r]);
-}
-
-/* Dense inputs, as many outputs. */
-void step_square(const struct step *s, int64_t first, int64_t n)
-{
-    (void)first;
-    for (int64_t k = 0; k < s->count; k++)
-        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = s->columns[k].data[r] * s->columns[k].data[r];
 }
 
 /* Dense inputs, as many outputs: from -1 .. 1 to 0 .. 1, and level outside. */

@@ -99,10 +99,7 @@ void step_layer(const struct step *s, int64_t first, int64_t n)
         } else if (s->i == TANH) {
             for (int64_t r = 0; r < n; r++) out[r] = tanh(out[r]);
         } else if (s->i == LOGISTIC) {
-            for (int64_t r = 0; r < n; r++) {
-                double power = exp(out[r] >= 0.0 ? -out[r] : out[r]);
-                out[r] = out[r] >= 0.0 ? 1.0 / (1.0 + power) : power / (1.0 + power);
-            }
+            for (int64_t r = 0; r < n; r++) out[r] = expit(out[r]);
         }
     }
 }

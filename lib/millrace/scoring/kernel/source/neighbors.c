@@ -12,7 +12,7 @@ enum { POINTS = 16 };
 enum { EUCLIDEAN, MANHATTAN, CHEBYSHEV };
 
 struct neighbors {
-    int32_t width, nodes, asked, classes, metric, by_distance;
+    int32_t width, asked, classes, metric, by_distance;
     int64_t *start, *end, *place;     /* of each node: its points, and where they lie in `points` */
     double *points, *bounds;          /* of each node the least and the greatest of each input */
     double *targets;                  /* of each point */
@@ -28,13 +28,6 @@ void millrace_neighbors_free(struct neighbors *t)
     free(t);
 }
 
-INLINE int64_t whole(const void *from, char code, int64_t i)
-{
-    if (code == 'B') return ((const uint8_t *)from)[i];
-    if (code == 'H') return ((const uint16_t *)from)[i];
-    return ((const int32_t *)from)[i];
-}
-
 static void *room(int64_t count) { return calloc((size_t)count + 1, sizeof(double)); }
 
 /* Copy a checked plan's points; NULL when memory is short. */
@@ -45,7 +38,7 @@ struct neighbors *millrace_neighbors(const double *points, const void *targets, 
 {
     struct neighbors *t = calloc(1, sizeof *t);
     if (!t) return NULL;
-    t->width = width; t->nodes = nodes; t->asked = asked; t->classes = classes;
+    t->width = width; t->asked = asked; t->classes = classes;
     t->metric = metric; t->by_distance = by_distance;
     t->start = room(nodes); t->end = room(nodes); t->place = room(nodes);
     int64_t padded = 0;

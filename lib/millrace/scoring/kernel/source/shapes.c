@@ -53,18 +53,6 @@ static double normal_quantile(const double *table, double p)
     return q < 0.0 ? -size : size;
 }
 
-/* How many of the ascending numbers are less than x, or with `equal` at most x. */
-INLINE int64_t below(const double *numbers, int64_t count, double x, int equal)
-{
-    int64_t low = 0, high = count;
-    while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (equal ? !(x < numbers[middle]) : numbers[middle] < x) low = middle + 1;
-        else high = middle;
-    }
-    return low;
-}
-
 static double place(const double *points, const double *values, int64_t count, double x, double bound)
 {
     if (x != x) return x;
@@ -138,12 +126,12 @@ INLINE double value_of(int64_t function, double x)
     }
 }
 
-/* i: the function's number. */
+/* Dense inputs, as many outputs. i: the function's number. */
 void step_apply(const struct step *s, int64_t first, int64_t n)
 {
-    const double *in = s->columns->data;
     (void)first;
-    for (int64_t r = 0; r < n; r++) s->out[r] = value_of(s->i, in[r]);
+    for (int64_t k = 0; k < s->count; k++)
+        for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = value_of(s->i, s->columns[k].data[r]);
 }
 
 enum { L1, L2, MAX };

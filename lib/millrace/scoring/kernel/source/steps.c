@@ -126,17 +126,12 @@ void step_lookup(const struct step *s, int64_t first, int64_t n)
     (void)first;
     for (int64_t r = 0; r < n; r++) {
         double x = in[r];
-        int64_t low = 0, high = s->i;
         if (x != x) {
             s->out[r] = s->a;
             continue;
         }
-        while (low < high) {
-            int64_t middle = (low + high) / 2;
-            if (p[middle] < x) low = middle + 1;
-            else high = middle;
-        }
-        s->out[r] = low < s->i && p[low] == x ? s->q[low] : s->b;
+        int64_t at = below(p, s->i, x, 0);
+        s->out[r] = at < s->i && p[at] == x ? s->q[at] : s->b;
     }
 }
 
@@ -202,15 +197,7 @@ void step_bins(const struct step *s, int64_t first, int64_t n)
 {
     const double *in = s->columns->data;
     (void)first;
-    for (int64_t r = 0; r < n; r++) {
-        int64_t low = 0, high = s->i;
-        while (low < high) {
-            int64_t middle = (low + high) / 2;
-            if (in[r] < s->p[middle]) high = middle;
-            else low = middle + 1;
-        }
-        s->out[r] = (double)low;
-    }
+    for (int64_t r = 0; r < n; r++) s->out[r] = (double)below(s->p, s->i, in[r], 1);
 }
 
 /* Dense inputs, j of each member; p: the members' weights, or NULL; a: what the sums are divided by. */

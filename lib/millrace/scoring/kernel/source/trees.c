@@ -46,7 +46,6 @@ struct trees {
     int32_t trees, width, outputs, single, sets;
     int64_t divisor;
     const double *values, *baseline;  /* the plan's */
-    const void *number;               /* the plan's, */
     int32_t number_single;            /* float32 or float64 */
     int32_t used_count;
     struct used *used;                /* by input */
@@ -67,13 +66,6 @@ struct table {
     const void *feature, *skip, *number;
     char feature_code, skip_code, number_code;
 };
-
-INLINE int64_t whole(const void *from, char code, int64_t i)
-{
-    if (code == 'B') return ((const uint8_t *)from)[i];
-    if (code == 'H') return ((const uint16_t *)from)[i];
-    return ((const int32_t *)from)[i];
-}
 
 INLINE double real(const void *from, int single, int64_t i)
 {
@@ -337,7 +329,7 @@ static int make_nodes(struct trees *t, const struct table *table, int64_t nodes,
 }
 
 /* Make the trees of a checked plan; NULL when they are none that this can evaluate, or memory is short.
-   `number`, `values`, `baseline` and `masks` must stay where they are. */
+   `values`, `baseline` and `masks` must stay where they are. */
 struct trees *millrace_trees(const void *feature, char feature_code, const void *skip, char skip_code,
                              const void *number, char number_code, int64_t nodes, const int32_t *roots,
                              int32_t count, int32_t width, int32_t outputs, const double *values,
@@ -357,7 +349,6 @@ struct trees *millrace_trees(const void *feature, char feature_code, const void 
     t->divisor = mean ? count : 0;
     t->values = values;
     t->baseline = baseline;
-    t->number = number;
     t->number_single = number_code == 'f';
     t->masks = masks;
     t->roots = malloc((2 * (size_t)count + 1) * sizeof *t->roots);
