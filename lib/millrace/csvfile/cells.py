@@ -92,11 +92,8 @@ class Spelled(NamedTuple):
 
     def where(self, kept: NDArray[np.bool_]) -> Spelled:
         """Return the texts of the rows that are kept."""
-        starts = np.concatenate(([0], self.ends))[:-1]
-        starts, ends = starts[kept], self.ends[kept]
-        parts = [self.data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        data = np.concatenate(parts) if parts else np.empty(0, np.uint8)
-        return Spelled(data, np.cumsum(ends - starts), self.missing[kept])
+        sizes = np.diff(self.ends, prepend=0)
+        return Spelled(self.data[np.repeat(kept, sizes)], np.cumsum(sizes[kept]), self.missing[kept])
 
 
 @dataclass(frozen=True)
@@ -180,18 +177,17 @@ class Cells:
 
 
 class _Source(NamedTuple):
-    """The chunk as it came, and as the kernel saw it."""
+    """The chunk as it came, and where the kernel saw a byte more than there is."""
 
     data: bytes
-    seen: bytes | None
+    added: NDArray[np.int64]
     dialect: Dialect
     chunk: Chunk
     width: int
 
     def read(self, at: int, end: int, line: int, number: int) -> Record | Reject:
         """Read one record by itself; ``line`` counts from the chunk's first, ``number`` in the file."""
-        if self.seen is not None:  # in an encoding of one byte a character
-            at, end = len(self.seen[:at].decode()), len(self.seen[:end].decode())
+        at, end = (place - int(np.searchsorted(self.added, place)) for place in (at, end))
         start, first_line = self.chunk.start + at, self.chunk.first_line + line
         one = Chunk(self.chunk.number, start, self.chunk.start + end, first_line, number)
         return next(read_records(self.data[at:end], self.dialect, one, self.width))
@@ -210,17 +206,18 @@ def read_cells(
     expect_whole(data, chunk)
     library = kernel.library()
     ascii_only = data.isascii()
-    seen = None
     if library is None or len(data) >= 1 << 31 or (dialect.escape and dialect.escape == dialect.quote):
         return None
     if _needs_care(data, dialect, chunk):
         return None
+    text, added = data, np.empty(0, np.int64)
     if not ascii_only and dialect.encoding != "utf-8":
         try:
-            seen = data.decode(dialect.encoding).encode()
+            text = data.decode(dialect.encoding).encode()
         except UnicodeDecodeError:
             return None
-    text = data if seen is None else seen
+        # A character is one byte of the file, and in UTF-8 what continues it stands behind its first byte.
+        added = np.flatnonzero((np.frombuffer(text, np.uint8) & 0xC0) == 0x80)
     if len(text) >= 1 << 31:
         return None
     # The kernel writes a text that is shorter than its bytes over them.
@@ -229,7 +226,7 @@ def read_cells(
     )
     buffer = np.frombuffer(bytearray(text) if written else text, dtype=np.uint8)
     room = int(library.csv_line_ends(buffer.ctypes.data, len(buffer))) + 1
-    source = _Source(data, seen, dialect, chunk, width)
+    source = _Source(data, added, dialect, chunk, width)
     with _Run(library, buffer, source, ascii_only, room, wanted) as run:
         return run.cells() if run.finished else None
 
@@ -283,7 +280,7 @@ class _Run:
 
     def __enter__(self) -> _Run:
         state = self.library.csv_run(self.chunk, self.jobs, len(self.jobs))
-        if state == 2:
+        if state == kernel.NO_MEMORY:
             self.library.csv_done(self.chunk, self.jobs, len(self.jobs))
             raise MemoryError
         self.finished = state == kernel.FINISHED
@@ -310,7 +307,8 @@ class _Run:
             for text in wanted.known:
                 known = np.frombuffer(text.encode() or b"\0", dtype=np.uint8)
                 self.kept.append(known)
-                self.library.csv_number(job, known.ctypes.data, len(known) if text else 0)
+                if self.library.csv_number(job, known.ctypes.data, len(known) if text else 0) < 0:
+                    raise MemoryError
             return (codes,)
         if wanted.kind == "text":
             starts, sizes = np.empty(room, np.uint32), np.empty(room, np.int32)

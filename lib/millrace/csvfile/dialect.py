@@ -228,7 +228,8 @@ def _quotings(head: bytes, dialect: Dialect) -> Iterator[Dialect]:
     double = b'"' in sample
     quoted = len(re.findall(edge + rb'"[^"\r\n]*"' + end, sample)) if double else 0
     opened = len(re.findall(edge + rb'"', sample)) if double else 0
-    if opened > 1 and not re.search(rb'"' + end, sample):
+    unclosed = opened > 1 and not re.search(rb'"' + end, sample)
+    if unclosed:
         yield replace(dialect, quote="")  # none is ever closed: inches, perhaps
     yield dialect
     if re.search(rb'[^"\\]\\"(?!["\r\n]|' + mark + rb"|$)", sample):
@@ -243,7 +244,7 @@ def _quotings(head: bytes, dialect: Dialect) -> Iterator[Dialect]:
         single = len(re.findall(edge + rb"'[^'\r\n]*(?:(?:''|\\')[^'\r\n]*)*'" + end, sample))
     if single > 1 and single >= 0.9 * len(re.findall(edge + rb"'", sample)):
         yield replace(dialect, quote="'", escape="\\" if b"\\'" in sample else "")
-    if opened > 1:
+    if opened > 1 and not unclosed:
         yield replace(dialect, quote="")
 
 

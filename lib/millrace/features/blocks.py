@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from millrace.contracts import Column, Layout, Schema
 from millrace.csvfile.cells import Spelled
+from millrace.csvfile.reader import decode_raw
 from millrace.errors import BadInput
 from millrace.values import is_missing, parse_boolean, parse_number, parse_time
 
@@ -30,6 +31,7 @@ __all__ = [
     "Converted",
     "RejectedRecord",
     "Table",
+    "by_rule",
     "cleared_jsonl",
     "convert_chunk",
     "read_blocks",
@@ -43,7 +45,6 @@ MAX_CLEARED_LISTED = 1000
 """Cleared cells of a chunk that are listed one by one; all are counted."""
 
 _BATCH_ROWS = 8192
-_RAW_ERRORS = "surrogateescape"
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
                 labels.append(label(record.cells[target.index]))
             except ValueError as error:
                 unlabelled += isinstance(error, NoTarget)
-                raw = record.raw.decode(encoding, _RAW_ERRORS)
+                raw = decode_raw(record.raw, encoding)
                 rejects.append(RejectedRecord(record.line, record.offset, target.name, str(error), raw))
             else:
                 kept.append(record)
@@ -233,8 +234,8 @@ def label_reader(schema: Schema, target: Column) -> Callable[[str], float | int]
 
 def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[int]]:
     """Return a column's values, and the rows whose cell did not fit and was cleared."""
-    misfits: list[int] = []
     if column.type in ("category", "text"):
+        misfits: list[int] = []
         known = {name: name for name in column.categories}
         words = np.empty(len(texts), dtype=object)
         for row, text in enumerate(texts):
@@ -247,17 +248,23 @@ def _convert(texts: Sequence[str], column: Column) -> tuple[NDArray[Any], list[i
             else:
                 misfits.append(row)
         return words, misfits
+    return by_rule(texts, column)
+
+
+def by_rule(texts: Sequence[str], column: Column) -> tuple[NDArray[np.float64], list[int]]:
+    """Return the value of each text, NaN where it has none, and the places of those that do not fit."""
     values = np.full(len(texts), np.nan)
-    read = reader(column)
-    for row, text in enumerate(texts):
+    misfits: list[int] = []
+    read = _reader(column)
+    for place, text in enumerate(texts):
         try:
-            values[row] = read(text)
+            values[place] = read(text)
         except ValueError:
-            misfits.append(row)
+            misfits.append(place)
     return values, misfits
 
 
-def reader(column: Column) -> Callable[[str], float]:
+def _reader(column: Column) -> Callable[[str], float]:
     """Return the rule by which a cell of a number, time or boolean column is read; it raises ValueError."""
     if column.type == "number":
         return lambda text: parse_number(text, column.format)

@@ -6,7 +6,7 @@ what its column holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +22,9 @@ from millrace.features.blocks import (
     NoTarget,
     RejectedRecord,
     Table,
+    by_rule,
     convert_chunk,
     label_reader,
-    reader,
     target_type,
 )
 
@@ -72,15 +72,14 @@ def convert_bytes(data: bytes, schema: Schema, layout: Layout, chunk: Chunk) -> 
     for place, (column, found) in enumerate(zip(features, cells.columns[1:], strict=True)):
         read = _read(found, column)
         columns[column.name] = read.values if not reasons else _kept(read.values, kept)
-        if len(read.rows):
-            inside = kept[read.rows]
-            rows, kinds = read.rows[inside].tolist(), read.kinds[inside].tolist()
-            if rows:
-                counts[column.name] = len(rows)
-                misfits += [
-                    (row, place, read.texts[kind])
-                    for row, kind in zip(rows[:MAX_CLEARED_LISTED], kinds, strict=False)
-                ]
+        inside = kept[read.rows]
+        rows, kinds = read.rows[inside].tolist(), read.kinds[inside].tolist()
+        if rows:
+            counts[column.name] = len(rows)
+            misfits += [
+                (row, place, read.texts[kind])
+                for row, kind in zip(rows[:MAX_CLEARED_LISTED], kinds, strict=False)
+            ]
     misfits.sort()
     del misfits[MAX_CLEARED_LISTED:]
     cleared = [
@@ -156,28 +155,16 @@ def _read(found: Values | Codes | Spelled, column: Column) -> _Column:
             kinds = found.codes[rows].astype(np.int64)
             found.codes[rows] = -1
             return _Column(found.codes, rows, kinds, found.texts)
-        values, misfits = _by_rule(found.texts, reader(column))
+        values, misfits = by_rule(found.texts, column)
         rows = np.flatnonzero(np.isin(found.codes, misfits)) if misfits else none
         # Code -1, a blank cell, picks the last entry.
         return _Column(
             np.append(values, np.nan)[found.codes], rows, found.codes[rows].astype(np.int64), found.texts
         )
-    values, misfits = _by_rule(found.texts, reader(column))
+    values, misfits = by_rule(found.texts, column)
     found.values[found.rows] = values[found.kinds]
     wrong = np.isin(found.kinds, misfits)
     return _Column(found.values, found.rows[wrong], found.kinds[wrong], found.texts)
-
-
-def _by_rule(texts: Sequence[str], read: Callable[[str], float]) -> tuple[NDArray[np.float64], list[int]]:
-    """Return the value of each text, and the numbers of those that have none."""
-    values = np.full(len(texts), np.nan)
-    misfits: list[int] = []
-    for kind, text in enumerate(texts):
-        try:
-            values[kind] = read(text)
-        except ValueError:
-            misfits.append(kind)
-    return values, misfits
 
 
 def _kept(values: Any, kept: NDArray[np.bool_]) -> Any:

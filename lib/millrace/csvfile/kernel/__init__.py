@@ -14,6 +14,7 @@ __all__ = [
     "ABI",
     "CODES",
     "FINISHED",
+    "NO_MEMORY",
     "NUMBERS",
     "PROFILE",
     "SPANS",
@@ -31,7 +32,7 @@ ABI = 6
 NAME = "kernel.so"
 
 NUMBERS, TIMES, CODES, SPANS, PROFILE = 1, 2, 3, 4, 5
-FINISHED = 0
+FINISHED, NO_MEMORY = 0, 2
 
 _pointer = ctypes.c_void_p
 _int32, _int64, _double, _uint64 = ctypes.c_int32, ctypes.c_int64, ctypes.c_double, ctypes.c_uint64

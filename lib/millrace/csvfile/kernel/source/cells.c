@@ -362,11 +362,6 @@ static double read_time(const uint8_t *text, int64_t size, const char *format)
 
 /* --- a column's profile ----------------------------------------------------------------------------------- */
 
-static int is_known(const uint64_t *sketch, uint64_t hash)
-{
-    return sketch[hash] != 0;
-}
-
 enum { SKETCH_SLOTS = 8192 };
 
 static int by_size(const void *a, const void *b)
@@ -378,19 +373,19 @@ static int by_size(const void *a, const void *b)
 static inline uint64_t slot_for(const uint64_t *sketch, uint64_t item)
 {
     uint64_t slot = (item * 0x9E3779B97F4A7C15u) >> 51;
-    while (is_known(sketch, slot) && sketch[slot] != item) slot = (slot + 1) & (SKETCH_SLOTS - 1);
+    while (sketch[slot] && sketch[slot] != item) slot = (slot + 1) & (SKETCH_SLOTS - 1);
     return slot;
 }
 
 /* Take a hash into the smallest ones. */
-static int32_t sketch_in(struct profile *p, uint64_t hash)
+static void sketch_in(struct profile *p, uint64_t hash)
 {
     uint64_t item = (hash >> 16) + 1;
-    if (item >= p->threshold) return FINISHED;
+    if (item >= p->threshold) return;
     uint64_t slot = slot_for(p->sketch, item);
-    if (p->sketch[slot] == item) return FINISHED;
+    if (p->sketch[slot] == item) return;
     p->sketch[slot] = item;
-    if (++p->sketched < SKETCH_SLOTS / 2) return FINISHED;
+    if (++p->sketched < SKETCH_SLOTS / 2) return;
     uint64_t kept[SKETCH_SLOTS / 2];
     int64_t count = 0;
     for (int64_t i = 0; i < SKETCH_SLOTS; i++)
@@ -400,7 +395,6 @@ static int32_t sketch_in(struct profile *p, uint64_t hash)
     p->sketched = p->sketch_size;
     p->threshold = kept[p->sketch_size];
     for (int64_t i = 0; i < p->sketch_size; i++) p->sketch[slot_for(p->sketch, kept[i])] = kept[i];
-    return FINISHED;
 }
 
 static int32_t weigh_number(struct evidence *e, double value, int64_t times)
@@ -451,10 +445,10 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         p->integers += number.integer * times;
         p->codes += number.code * times;
         p->booleans += number.digit * times;
-        if (!number.dotted && !p->exact && sketch_in(p, hash)) return NO_MEMORY;
+        if (!number.dotted && !p->exact) sketch_in(p, hash);
         return weigh_number(number.dotted ? &p->dotted : &p->undotted, number.value, times);
     }
-    if (!p->exact && sketch_in(p, hash)) return NO_MEMORY;
+    if (!p->exact) sketch_in(p, hash);
     double moment = read_iso(text, size);
     if (moment == moment) {
         if (!p->times || moment < p->earliest) p->earliest = moment;
@@ -514,7 +508,7 @@ static int32_t weigh_all(struct profile *p)
     return FINISHED;
 }
 
-static int32_t follow(struct profile *p, const uint8_t *text, int64_t size, int64_t number)
+static void follow(struct profile *p, const uint8_t *text, int64_t size, int64_t number)
 {
     int64_t value = 0;
     int counts = size > 0 && size < 16;
@@ -524,11 +518,10 @@ static int32_t follow(struct profile *p, const uint8_t *text, int64_t size, int6
     }
     if (!counts || (p->sequenced && p->sequence != value - number)) {
         p->sequential = p->sequenced = 0;
-        return FINISHED;
+        return;
     }
     p->sequenced = 1;
     p->sequence = value - number;
-    return FINISHED;
 }
 
 /* Return a record's part of a column's fingerprint; profile/statistics.py has it in Python. */
