@@ -35,6 +35,7 @@ from typing import Any
 from millrace.aws.runs import DynamoRunStore
 from millrace.contracts import TERMINAL_STATES, Run
 from millrace.edge.settings import FanOutSettings
+from millrace.errors import NotFound
 from millrace.local.platform import Platform
 from millrace.runs.fan_out import chunk_bytes
 from millrace.runs.ingest import run_id_of
@@ -109,7 +110,7 @@ class Stack:
         """Yield the run, and when, until nobody wants more or it has ended."""
         began = time.perf_counter()
         while time.perf_counter() < began + WAIT_S:
-            with contextlib.suppress(Exception):  # it may not be opened yet
+            with contextlib.suppress(NotFound):  # it may not be opened yet
                 run = self._runs.get(run_id)
                 yield time.perf_counter(), run
                 if run.state == "FAILED":
@@ -248,10 +249,9 @@ def simulate(shards: int, factor: int, size_bytes: int, rates: Rates) -> dict[st
     workers = min(settings.lanes, CONCURRENCY)
     chance = random.Random(shards * 100 + factor)
     work_s = rates.chunk_s + each / rates.bytes_s
-    wall_s = warm = 0.0
-    for _ in range(2):
-        wall_s += _simulate_pass(chunks, window, shards, factor, work_s, rates, chance, cold=not warm)
-        warm = 1.0
+    wall_s = 0.0
+    for cold in (True, False):
+        wall_s += _simulate_pass(chunks, window, shards, factor, work_s, rates, chance, cold=cold)
     ideal_s = 2 * chunks * work_s / workers
     return judged(wall_s, ideal_s) | {"workers": workers, "chunks": chunks, "chunk_mb": round(each / MB, 1)}
 

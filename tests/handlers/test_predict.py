@@ -179,6 +179,21 @@ def test_rows_are_answered_alike_before_and_after_the_kernel_is_loaded(
     assert all(answer == answers[0] for answer in answers)
 
 
+def test_a_row_is_answered_after_the_kernel_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.edge.predict.score.SLOW_ROWS", 1)
+    _, scorer = score.load(plans.trees())
+    expected = scorer.score([39.5])
+
+    def no_room(plan: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("millrace.edge.predict.score._kernel", no_room)
+        with pytest.raises(MemoryError):
+            scorer.score([39.5])
+    assert scorer.score([39.5]) == scorer.score([39.5]) == expected
+
+
 @pytest.mark.parametrize("rows", [1, 20])
 @pytest.mark.parametrize("model", ["demo", "sum"])
 def test_an_http_answer_is_the_text_of_a_direct_one(s3: S3Stub, model: str, rows: int) -> None:

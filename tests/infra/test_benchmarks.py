@@ -76,7 +76,11 @@ def host(ridge: Model) -> Iterator[Host]:
 def test_a_cold_start_counts_the_process_and_checks_its_answer(host: Host, ridge: Model) -> None:
     handlers = Handlers(host.folder)
     found = cold_start.measure(host, {handlers.ours: 1, handlers.empty: 1}, ridge)
+    [ours], [empty] = found["ours"], found["empty"]
+    assert min(ours.cpu_s, empty.cpu_s) > 0.005, "the interpreter's start is counted"
+    assert check("ours", ours.answer, ridge, 1) < 1e-9
     result = cold_start.summary(found)
+    assert result["cpu_ratio_empty"] == figures.ratio([ours.cpu_s], [empty.cpu_s])
     assert result["cpu_ratio_empty"] > 1, "ours does something, and the empty handler nothing"
     assert result["figures"]["ours"]["rss_mb"] > 5
 

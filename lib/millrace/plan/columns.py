@@ -32,14 +32,14 @@ def convert_rows(
     signature: Signature, rows: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Sequence[Any]], list[Warning]]:
     """Convert rows that came as objects; see :func:`convert_columns`."""
-    if signature.known.issuperset(rows[0]) and set(map(len, rows)) == {len(rows[0])}:
-        try:
-            return convert_columns(
-                signature, {name: list(map(itemgetter(name), rows)) for name in rows[0]}, len(rows)
-            )
-        except KeyError:
-            pass
     known = signature.known
+    if known.issuperset(rows[0]) and set(map(len, rows)) == {len(rows[0])}:
+        try:
+            given = {name: list(map(itemgetter(name), rows)) for name in rows[0]}
+        except KeyError:  # a row has other names
+            pass
+        else:
+            return convert_columns(signature, given, len(rows))
     columns = {field["name"]: [row.get(field["name"]) for row in rows] for field in signature.fields}
     strays = [
         (number, name)

@@ -90,18 +90,17 @@ class Scorer:
         self.score = self._slowly
 
     def _slowly(self, values: list[float | str | None]) -> tuple[Any, Any]:
-        self._left -= 1
-        if self._left < 0:  # whoever scores the rest of a request has this function still
-            return self.score(values)
-        if self._left == 0:
+        if self._left:
+            self._left -= 1
+            found: tuple[Any, Any] = self._rows.score(values)
+            return found
+        if self.score == self._slowly:  # whoever scores the rest of a request has this function still
             kernel = self.kernel()
             if kernel is None:
                 self.score = self._rows.score
             else:
                 self._row, self._rows, self.score = kernel.row(), None, self._quickly
-            return self.score(values)
-        found: tuple[Any, Any] = self._rows.score(values)
-        return found
+        return self.score(values)
 
     def _quickly(self, values: list[float | str | None]) -> tuple[Any, Any]:
         result = self._row(values)
@@ -124,15 +123,11 @@ def _kernel(plan: Plan) -> Any:
     except NotCovered:
         return False
     except Unavailable as error:
-        _say(error)
+        import sys
+
+        sys.stderr.write(f"Rows are scored in Python, because there is no kernel: {error}\n")
         return False
     return scorer if scorer.is_native else False
-
-
-def _say(error: Exception) -> None:
-    import sys
-
-    sys.stderr.write(f"Rows are scored in Python, because there is no kernel: {error}\n")
 
 
 def load(data: bytes) -> tuple[Plan, Scorer]:
