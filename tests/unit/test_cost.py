@@ -50,7 +50,7 @@ def test_requests_are_priced_by_kind() -> None:
     assert cost["parts"]["table_requests"] == pytest.approx(7 * price("dynamodb_read"))
 
 
-@pytest.mark.parametrize("passes", [("profile", "convert"), ("score",)])
+@pytest.mark.parametrize("passes", [("profile", "convert"), ("scan", "profile", "convert"), ("score",)])
 def test_each_chunk_of_a_pass_is_put_on_the_stream(passes: tuple[str, ...]) -> None:
     cost = run_cost(run(progress={name: PassProgress(8, 8) for name in passes}))
     assert cost["parts"]["stream_puts"] == pytest.approx(8 * len(passes) * price("kinesis_put_unit"))

@@ -626,7 +626,8 @@ def test_rejects_come_back_as_a_file_that_can_be_corrected(world: World) -> None
     assert text.encode(page.encoding, "surrogateescape") == b"size;kind;name\n" + b"".join(odd)
     source = b"size;kind;name\n" + b"".join(lines)
     assert [source[r["offset"] :].split(b"\n")[0] + b"\n" for r in found] == odd
-    with pytest.raises(BadInput, match="no cursor"):
-        read_rejects(run_id, world.artifacts, "x")
+    for cursor in ("x", "0:5", "0:999999"):  # no number, within a line, behind the end
+        with pytest.raises(BadInput, match="no cursor"):
+            read_rejects(run_id, world.artifacts, cursor)
     with pytest.raises(NotFound):
         read_rejects("nobody", world.artifacts)

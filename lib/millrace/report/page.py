@@ -286,11 +286,6 @@ def _columns(evaluation: Mapping[str, Any], description: Mapping[str, Any]) -> s
     lines = []
     for column in columns:
         distinct = "over 1,000" if column["distinct"] is None else _number(column["distinct"])
-        strength = _cell(_number(column["association"]), "number")
-        if column["association_measure"]:
-            strength = _Html(
-                strength.replace("<td", f'<td title="{escape(column["association_measure"])}"', 1)
-            )
         lines.append(
             [
                 column["name"],
@@ -302,7 +297,7 @@ def _columns(evaluation: Mapping[str, Any], description: Mapping[str, Any]) -> s
                     "number",
                 ),
                 _values(column),
-                strength,
+                _cell(_number(column["association"]), "number", column["association_measure"]),
                 _cell(_number(column["alone"]), "number"),
                 _cell(_number(column["drift"]), "number"),
                 column["reason"] or became.get(column["name"], ""),
@@ -373,8 +368,9 @@ class _Html(str):
     __slots__ = ()
 
 
-def _cell(text: str, kind: str) -> _Html:
-    return _Html(f'<td class="{kind}">{escape(text)}</td>')
+def _cell(text: str, kind: str, title: str | None = None) -> _Html:
+    about = f' title="{escape(title)}"' if title else ""
+    return _Html(f'<td class="{kind}"{about}>{escape(text)}</td>')
 
 
 def _table(

@@ -16,6 +16,7 @@ from millrace.runs.ports import Executions
 __all__ = [
     "execution_name",
     "has_result",
+    "is_there",
     "read_layout",
     "read_parts",
     "read_ranges",
@@ -51,8 +52,13 @@ def start_execution(run: Run, executions: Executions) -> bool:
 
 def has_result(descriptor: Descriptor, artifacts: ObjectStore) -> bool:
     """Tell whether the chunk's work is done: its result is what a worker writes last."""
+    return is_there(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk), artifacts)
+
+
+def is_there(key: str, store: ObjectStore) -> bool:
+    """Tell whether there is an object of that key."""
     try:
-        artifacts.head(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk))
+        store.head(key)
     except NotFound:
         return False
     return True

@@ -79,6 +79,8 @@ def read_rejects(run_id: str, artifacts: ObjectStore, cursor: str | None = None)
         return RejectsPage(header_of(layout), layout.dialect.encoding, (), None)
     start = offset if files[0] == keys.rejects(run_id, chunk) else 0
     size = artifacts.head(files[0]).size_bytes
+    if start > size or (start and artifacts.get(files[0], start=start - 1, end=start) != b"\n"):
+        raise _no_cursor(cursor)  # a page ends where a line does
     text = artifacts.get(files[0], start=start, end=min(size, start + PAGE_BYTES))
     if b"\n" not in text:
         text = artifacts.get(files[0], start=start, end=min(size, start + MAX_RECORD_BYTES))
@@ -121,13 +123,17 @@ def _place(cursor: str | None) -> tuple[int, int]:
         return 0, 0
     chunk, _, offset = cursor.partition(":")
     if not (chunk.isascii() and chunk.isdecimal() and offset.isascii() and offset.isdecimal()):
-        raise BadInput(
-            f"{cursor!r:.60} is no cursor",
-            code="cursor-invalid",
-            where="query parameter 'cursor'",
-            remedy="Use `next` of the page before, as it is.",
-        )
+        raise _no_cursor(cursor)
     return int(chunk[:9]), int(offset[:18])
+
+
+def _no_cursor(cursor: str | None) -> BadInput:
+    return BadInput(
+        f"{cursor!r:.60} is no cursor",
+        code="cursor-invalid",
+        where="query parameter 'cursor'",
+        remedy="Use `next` of the page before, as it is.",
+    )
 
 
 def _number(key: str) -> int:

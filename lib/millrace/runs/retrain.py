@@ -40,7 +40,7 @@ from millrace.contracts import (
 )
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound
 from millrace.runs.ingest import read_spec, run_id_of
-from millrace.runs.progress import read_layout, utc_now, write_json
+from millrace.runs.progress import is_there, read_layout, read_parts, utc_now, write_json
 from millrace.streams.ports import Batch, PendingRows
 
 __all__ = ["Due", "Generation", "retrain", "retrain_all"]
@@ -284,7 +284,7 @@ def _finish(
     """Do all that follows from a generation that was begun; harmless when repeated."""
     dataset, number = generation.dataset, generation.number
     key = keys.generation_file(dataset, number)
-    if not _is_there(key, data):
+    if not is_there(key, data):
         new = _new_records(generation, data)
         merged = (record.line + b"\n" for record, _ in _merged(generation, new, data))
         data.put_stream(keys.generation(dataset, number, _ROWS), _blocks(merged))
@@ -311,14 +311,6 @@ def _tidy(generation: Generation, written: Sequence[str], data: ObjectStore) -> 
             data.delete(key)
 
 
-def _is_there(key: str, store: ObjectStore) -> bool:
-    try:
-        store.head(key)
-    except NotFound:
-        return False
-    return True
-
-
 # --- the records -------------------------------------------------------------------------------
 
 
@@ -337,9 +329,8 @@ def _record(line: bytes) -> _Record:
 
 def _new_records(generation: Generation, data: ObjectStore) -> list[_Record]:
     """Return the records of the generation's batches, sorted."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        texts = pool.map(data.get, generation.batches)
-        return sorted(_record(line) for text in texts for line in text.split(b"\n") if line)
+    texts = read_parts(data, generation.batches)
+    return sorted(_record(line) for text in texts for line in text.split(b"\n") if line)
 
 
 def _merged(
@@ -379,7 +370,7 @@ def _file(
     yield _csv([generation.columns])
     if generation.on_new_data == "append":
         key = keys.collected_base(generation.dataset, generation.base_run)
-        if not _is_there(key, data):
+        if not is_there(key, data):
             data.put_stream(key, _blocks(_plain(generation, data, artifacts)))
         yield from data.stream(key)
     for record, is_new in _merged(generation, new, data):

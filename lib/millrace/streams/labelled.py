@@ -35,7 +35,8 @@ class Labelled:
     def __init__(self, signature: Signature, target: Mapping[str, Any]) -> None:
         self._fields = (*signature.fields, target)
         self._target = str(target["name"])
-        self._others = signature.known - {str(field["name"]) for field in self._fields}
+        self._names = {str(field["name"]) for field in self._fields}
+        self._others = signature.known - self._names
 
     def cells(self, number: int, row: Mapping[str, Any]) -> tuple[dict[str, str], list[dict[str, object]]]:
         """Return the row's cells by column, those without a value left out, and what is wrong with it.
@@ -75,7 +76,7 @@ class Labelled:
                 note(name, "class-unknown", f"{cell!r:.60} is none of the model's classes.")
             elif cell:
                 cells[name] = cell
-        for name in row.keys() - {str(field["name"]) for field in self._fields}:
+        for name in row.keys() - self._names:
             if name not in self._others:
                 note(name, "field-unknown", "The dataset has no such column. Check its spelling.")
                 continue

@@ -135,12 +135,13 @@ def alone(values: NDArray[Any], kind: ColumnType, goal: Goal) -> float | None:
     """
     half = len(values) // 2
     left = before = 0.0
+    losses = _class_losses if goal.classes else _number_losses
+    whole = None if kind in ("number", "time") else groups(values)
     for fit, judge in (
         (slice(None, half), slice(half, None)),
         (slice(half, None), slice(None, half)),
     ):
-        codes = _bins(values, fit) if kind in ("number", "time") else groups(values)
-        losses = _class_losses if goal.classes else _number_losses
+        codes = _bins(values, fit) if whole is None else whole
         lost, naive = losses(codes[fit], codes[judge], goal, fit, judge)
         left, before = left + lost, before + naive
     return min(1.0, max(0.0, 1.0 - left / before)) if before > 0.0 else None
