@@ -41,9 +41,10 @@ from millrace.contracts import Schema, Spec
 from millrace.errors import BadInput
 from millrace.features.candidates import Family
 from millrace.features.plan import feature_plan
+from millrace.training.encoders import build_features
 from millrace.training.frame import to_frame
 from millrace.training.limits import LIMITS
-from millrace.training.pipeline import Learner, build_features
+from millrace.training.pipeline import Learner
 from tests.learning import table_of
 
 __all__ = ["MODELS", "Data", "Model", "check", "difference", "models"]
@@ -51,7 +52,7 @@ __all__ = ["MODELS", "Data", "Model", "check", "difference", "models"]
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".build" / "bench" / "models"
 EXAMPLE = ROOT / "examples" / "diamonds" / "diamonds.csv"
-SHAPING = ("training/pipeline.py", "training/limits.py", "features/plan.py")
+SHAPING = ("training/pipeline.py", "training/encoders.py", "training/limits.py", "features/plan.py")
 """Modules that decide what a fit is; a change of one fits all models anew."""
 FEW = 2_000
 """Rows that models which keep their training rows learn from: a plan carries all of them."""
