@@ -44,14 +44,22 @@ RunState = Literal[
 TERMINAL_STATES: frozenset[str] = frozenset({"SUCCEEDED", "FAILED", "UNCHANGED"})
 METRICS: Mapping[Task, tuple[str, ...]] = types.MappingProxyType(
     {
-        "binary": ("roc_auc", "log_loss", "accuracy", "balanced_accuracy", "f1_macro"),
-        "multiclass": ("log_loss", "roc_auc", "accuracy", "balanced_accuracy", "f1_macro"),
+        "binary": ("roc_auc", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1_macro"),
+        "multiclass": ("log_loss", "roc_auc", "brier", "accuracy", "balanced_accuracy", "f1_macro"),
         "regression": ("rmse", "mae", "r2"),
     }
 )
 """The metrics that a spec may name, by task; the first is the default."""
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "rmse", "mae"})
+LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "brier", "rmse", "mae"})
 """Metrics that are losses; every other one grows as a model gets better."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the two errors of a binary decision cost, in any one unit; right answers cost nothing."""
+
+    false_positive: float
+    false_negative: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,8 @@ class Spec:
     """New rows that start a run; 0 for none. The stack's parameter when absent."""
     retrain_after_minutes: int | None = None
     """Minutes after which the first new row starts a run; 0 for none. The stack's parameter when absent."""
+    costs: Costs | None = None
+    """What errors cost in a binary task: they weigh thresholds in the report, and change no prediction."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +208,8 @@ class Schema:
     rows: int = 0
     """Records with the right structure, before unusable targets are rejected."""
     warnings: tuple[str, ...] = ()
+    costs: Costs | None = None
+    """Of a binary task, as the spec has them."""
 
     @property
     def features(self) -> tuple[Column, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from millrace.contracts import Schema, Spec
+from millrace.contracts import Costs, Schema, Spec
 from millrace.errors import BadInput
 from tests.tables import CsvTable
 
@@ -203,6 +203,7 @@ def test_a_positive_class_may_be_spelt_otherwise_when_it_is_a_number() -> None:
         ({"task": "binary"}, {"f": FLOATS, "y": [0, 1, 2]}, "task-impossible"),
         ({"task": "multiclass"}, {"f": FLOATS, "y": [0, 1]}, "task-impossible"),
         ({"metric": "rmse"}, {"f": FLOATS, "y": [0, 1]}, "metric-unknown"),
+        ({"costs": Costs(1.0, 10.0)}, {"f": FLOATS, "y": ["a", "b", "c"]}, "costs-misplaced"),
         ({"positive_class": "c"}, {"f": FLOATS, "y": ["a", "b"]}, "positive-class-unknown"),
         ({"positive_class": "1"}, {"f": [1.5, 2.5], "y": FLOATS}, "positive-class-misplaced"),
         ({}, {"f": FLOATS, "y": ["same"]}, "target-constant"),

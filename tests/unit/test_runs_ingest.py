@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from millrace.contracts import Spec
+from millrace.contracts import Costs, Spec
 from millrace.errors import BadInput, TransientError
 from millrace.runs.ingest import parse_spec, run_id_of
 from tests.fakes import MemoryObjectStore
@@ -151,6 +151,9 @@ def test_a_later_spec_holds_from_the_next_run_on(world: World) -> None:
         ('{"seed": true}', "field seed"),
         ('{"fit_share": 0.5}', "field fit_share"),
         ('{"max_reject_share": 1.5}', "field max_reject_share"),
+        ('{"costs": {"false_positive": 1}}', "false_negative"),
+        ('{"costs": {"false_positive": 1, "false_negative": 0}}', "field costs.false_negative"),
+        ('{"costs": {"false_positive": 1e400, "false_negative": 1}}', "field costs.false_positive"),
         ('{"metric": "happiness"}', "field metric"),
         ('{"task": "regression", "metric": "roc_auc"}', "rmse"),
         ('{"target": "a", "exclude": ["a"]}', "field exclude"),
@@ -188,8 +191,11 @@ def test_every_field_of_a_spec_is_read() -> None:
         "seed": 4,
         "fit_share": 0.9,
         "max_reject_share": 0.25,
+        "costs": {"false_positive": 1, "false_negative": 10},
     }
-    expected = Spec("y", "binary", "f1_macro", "yes", "day", ("id",), "quick", 4, 0.9, 0.25)
+    expected = Spec(
+        "y", "binary", "f1_macro", "yes", "day", ("id",), "quick", 4, 0.9, 0.25, costs=Costs(1.0, 10.0)
+    )
     assert parse_spec(json.dumps(text).encode(), "spec") == expected
 
 

@@ -34,6 +34,10 @@ def test_classification_metrics_equal_scikit_learns(seed: int, classes: int) -> 
     expected = {
         "roc_auc": area,
         "log_loss": reference.log_loss(truth, probabilities, labels=np.arange(classes)),
+        "brier": reference.brier_score_loss(
+            *((truth, probabilities[:, 1]) if classes == 2 else (truth, probabilities)),
+            labels=np.arange(classes),
+        ),
         "accuracy": reference.accuracy_score(truth, predicted),
         "balanced_accuracy": reference.balanced_accuracy_score(truth, predicted),
         "f1_macro": reference.f1_score(truth, predicted, average="macro", zero_division=0),

@@ -117,6 +117,8 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
             remedy="Add columns that say something about the target, or check the delimiter.",
         )
     _check_time_column(spec, columns)
+    if spec.costs is not None and target.task != "binary":
+        raise _costs_misplaced(target.task)
     warnings += _left_out(columns)
     warnings += _cells(profile, columns)
     warnings += _noticed(profile, columns)
@@ -130,6 +132,7 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
         time_column=spec.time_column,
         rows=profile.rows,
         warnings=tuple(warnings),
+        costs=spec.costs,
     )
 
 
@@ -474,6 +477,15 @@ def _positive_class_misplaced(task: Task) -> BadInput:
         code="positive-class-misplaced",
         where="spec field 'positive_class'",
         remedy="Leave it out: only a target of two classes has one.",
+    )
+
+
+def _costs_misplaced(task: Task) -> BadInput:
+    return BadInput(
+        f"Costs of the two errors are given, but the task is {task}",
+        code="costs-misplaced",
+        where="spec field 'costs'",
+        remedy="Leave them out: only a target of two classes has two errors.",
     )
 
 

@@ -23,6 +23,7 @@ LABELS: dict[str, str] = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "log_loss": "log loss",
+    "brier": "Brier score",
     "f1_macro": "F1, macro average",
     "roc_auc": "area under the ROC curve",
     "rmse": "root mean squared error",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from millrace import keys
@@ -294,6 +295,15 @@ def _check(spec: Spec) -> None:
                 where=name,
                 remedy="Use a positive number, or 0 for never.",
             )
+    if spec.costs is not None:
+        for name, cost in asdict(spec.costs).items():
+            if not 0.0 < cost < math.inf:
+                raise BadInput(
+                    f"An error cannot cost {cost}",
+                    code="spec-invalid",
+                    where=f"costs.{name}",
+                    remedy="Use a positive number; only the ratio of the two decides.",
+                )
     if spec.target is not None and spec.target in spec.exclude:
         raise BadInput(
             f"The target {spec.target!r} is also excluded",

@@ -131,6 +131,19 @@ def _log_loss(truth: NDArray[np.generic], probabilities: Floats) -> float:
     return float(-np.mean(np.log(np.clip(chosen, epsilon, 1.0 - epsilon))))
 
 
+def _brier(truth: NDArray[np.generic], probabilities: Floats) -> float:
+    """Return the mean squared error of the probabilities (G. W. Brier, 1950).
+
+    Summed over the classes, but of two classes that of one alone, 0 to 1, as scikit-learn's
+    ``brier_score_loss`` has it.
+    """
+    chosen = probabilities[np.arange(len(truth)), truth.astype(np.intp)]
+    if probabilities.shape[1] == 2:
+        return float(np.mean((1.0 - chosen) ** 2))
+    squares = np.einsum("ij,ij->i", probabilities, probabilities)
+    return float(np.mean(squares - 2.0 * chosen + 1.0))
+
+
 def _auc(positive: NDArray[np.bool_], values: Floats) -> float:
     """Return the area under the ROC curve by the rank sum (Mann and Whitney, 1947); ties share a rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -174,6 +187,7 @@ REGISTRY: Mapping[str, Metric] = types.MappingProxyType(
         for metric in (
             Metric("roc_auc", _roc_auc),
             Metric("log_loss", _log_loss),
+            Metric("brier", _brier),
             Metric("accuracy", _accuracy),
             Metric("balanced_accuracy", _balanced_accuracy),
             Metric("f1_macro", _f1_macro),
