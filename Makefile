@@ -18,11 +18,12 @@ SAM := .tools/sam/bin/sam
 TOOLS := sam ministack runtime zig
 # What the benchmarks compare with: only `make bench` installs it, and only what the named one needs.
 SERVERS := peers peer-tutorial peer-onnxruntime peer-mlserver
-PEERS := $(SERVERS) peer-ingest
+PEERS := $(SERVERS) peer-ingest peer-quality
 PEERS_cold_start := peers peer-tutorial peer-onnxruntime
 PEERS_warm_predict := $(SERVERS)
 PEERS_ingest := peer-ingest
 PEERS_batch := peers
+PEERS_quality := peer-quality
 # What only tests compare with: `make test` installs it.
 TEST_TOOLS := clients shap
 AT_ONCE := --numprocesses auto

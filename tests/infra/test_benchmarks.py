@@ -8,15 +8,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import batch, cold_start, figures, ingest, warm_predict
+from benchmarks import batch, cold_start, figures, ingest, quality, warm_predict
 from benchmarks.hosts import Handlers, Host, Store, event_of
 from benchmarks.models import Model, check, models
 from tests.infra.template import ROOT
 
 LOCK_LINE = re.compile(r"^([a-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
-PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver", "peer-ingest")
+PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver", "peer-ingest", "peer-quality")
 
 
 @pytest.mark.parametrize("lock", PEERS)
@@ -121,3 +122,39 @@ def test_both_passes_account_for_every_row_of_the_tables(name: str, tmp_path: Pa
     with (tmp_path / "table.csv").open("w", encoding="utf-8", newline="") as out:
         write(out, 60)
     assert ingest.ours(tmp_path / "table.csv", tmp_path)["rows"] == 60
+
+
+def test_a_score_is_held_against_the_manifest_in_the_direction_of_its_metric() -> None:
+    entry = {
+        "primary_metric": "log_loss",
+        "baseline": {"models": {"dummy": {"log_loss": 1.3}, "hgb": {"log_loss": 0.9, "se_primary": 0.01}}},
+        "peers": {"flaml": {"log_loss": 0.8}},
+        "target_scores": {"dummy": 1.3, "floor": 0.92, "lower_is_better": True},
+    }
+    good = quality.compared(entry, {"score": 0.85}, None)
+    assert (good["normalised"], good["normalised_flaml"], good["normalised_hgb"]) == (0.9, 1.0, 0.8)
+    assert good["above_floor"] and not good["worse_than_hgb"]
+    poor = quality.compared(entry, {"score": 0.93}, {"score": 0.9, "cpu_s": 5.0})
+    assert not poor["above_floor"] and poor["worse_than_hgb"]
+    assert (poor["peers"]["flaml_again"], poor["normalised_flaml"]) == (0.9, 0.8)
+
+
+def test_the_bootstrap_knows_the_error_of_a_mean() -> None:
+    truth = np.zeros(400, dtype=np.int32)
+    shares = np.tile([[0.9, 0.1], [0.2, 0.8]], (200, 1))
+    value, error, low, high = quality.bootstrap("accuracy", truth, shares)
+    assert value == 0.5
+    assert error == pytest.approx(0.025, rel=0.15)
+    assert low < 0.47 and high > 0.53
+
+
+def test_finished_tables_are_kept(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> dict[str, int]:
+        made.append(1)
+        return {"score": 1}
+
+    for _ in range(2):
+        assert quality.Kept(tmp_path / "kept.jsonl").get("ours standard iris", make) == {"score": 1}
+    assert made == [1]
