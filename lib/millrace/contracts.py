@@ -20,7 +20,7 @@ from millrace.errors import BadInput
 T = TypeVar("T")
 
 ColumnType = Literal["number", "boolean", "category", "text", "time"]
-Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty"]
+Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty", "suspect"]
 Task = Literal["binary", "multiclass", "regression"]
 Budget = Literal["quick", "standard", "thorough"]
 PassName = Literal["scan", "profile", "convert", "score"]
@@ -75,6 +75,8 @@ class Spec:
     positive_class: str | None = None
     time_column: str | None = None
     exclude: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    """Columns that stay features although they look like names of rows, or seem to give the target away."""
     budget: Budget = "standard"
     seed: int = 0
     fit_share: float | None = None
@@ -215,6 +217,11 @@ class Schema:
     def features(self) -> tuple[Column, ...]:
         """Columns with the role ``feature``, in file order."""
         return tuple(column for column in self.columns if column.role == "feature")
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """Columns whose values stand in the training blocks, in file order: what may become a feature."""
+        return tuple(column for column in self.columns if column.role in ("feature", "suspect"))
 
     def column(self, name: str) -> Column:
         """Return the column called ``name``; ``KeyError`` if there is none."""

@@ -187,6 +187,7 @@ def test_every_field_of_a_spec_is_read() -> None:
         "positive_class": "yes",
         "time_column": "day",
         "exclude": ["id"],
+        "keep": ["code"],
         "budget": "quick",
         "seed": 4,
         "fit_share": 0.9,
@@ -194,7 +195,18 @@ def test_every_field_of_a_spec_is_read() -> None:
         "costs": {"false_positive": 1, "false_negative": 10},
     }
     expected = Spec(
-        "y", "binary", "f1_macro", "yes", "day", ("id",), "quick", 4, 0.9, 0.25, costs=Costs(1.0, 10.0)
+        target="y",
+        task="binary",
+        metric="f1_macro",
+        positive_class="yes",
+        time_column="day",
+        exclude=("id",),
+        keep=("code",),
+        budget="quick",
+        seed=4,
+        fit_share=0.9,
+        max_reject_share=0.25,
+        costs=Costs(1.0, 10.0),
     )
     assert parse_spec(json.dumps(text).encode(), "spec") == expected
 

@@ -14,8 +14,9 @@ from scipy import stats
 from millrace.contracts import ColumnType, Schema, Spec, encode
 from millrace.features.blocks import Table, convert_chunk, read_blocks, write_block
 from millrace.profile import Profile
-from millrace.training.describe import CONFIDENCE, SAMPLE_ROWS, Description, describe, share_error
+from millrace.training.describe import CONFIDENCE, Description, describe, share_error
 from millrace.training.pairs import Aftermath, Goal, aftermath, alone, association, drift, parts_of, ranks
+from millrace.training.suspects import SAMPLE_ROWS, suspect
 from tests.learning import real_table
 from tests.tables import CsvTable
 
@@ -38,7 +39,11 @@ def numbers(*values: float) -> NDArray[np.float64]:
 def described(data: bytes, target: str, *, target_bytes: int = 1 << 30, **spec: Any) -> Description:
     """Take a CSV file through the rooms, cut into chunks of about ``target_bytes``."""
     profile, schema, table = taken(data, target, target_bytes=target_bytes, **spec)
-    return describe(profile, schema, table, seed=0)
+    return described_table(profile, schema, table)
+
+
+def described_table(profile: Profile, schema: Schema, table: Table, *, seed: int = 0) -> Description:
+    return describe(profile, suspect(table, schema, seed=seed), table, seed=seed)
 
 
 def taken(data: bytes, target: str, *, target_bytes: int, **spec: Any) -> tuple[Profile, Schema, Table]:
@@ -209,14 +214,14 @@ def test_quantiles_and_shares_of_a_sample_keep_to_their_bound(rng: np.random.Gen
     name = np.minimum(rng.zipf(1.5, rows), 5000)
     data = csv("x,name,y", x, [f"n{value}" for value in name], rng.integers(0, 2, rows))
     profile, schema, table = taken(data, "y", target_bytes=1 << 30)
-    assert column_of(describe(profile, schema, table, seed=0), "name").top_exact is False
+    assert column_of(described_table(profile, schema, table), "name").top_exact is False
     order = np.sort(x)
     exact = {
         f"n{value}": count / rows for value, count in zip(*np.unique(name, return_counts=True), strict=True)
     }
     checks = misses = 0
     for seed in range(10):
-        found = describe(profile, schema, table, seed=seed)
+        found = described_table(profile, schema, table, seed=seed)
         assert (found.sample_rows, found.confidence) == (SAMPLE_ROWS, CONFIDENCE)
         assert found.sample_error == share_error(SAMPLE_ROWS) == pytest.approx(0.01151, abs=1e-5)
         for share, value in column_of(found, "x").quantiles.items():
@@ -250,7 +255,7 @@ def test_a_large_table_that_was_drawn_by_hash_is_sampled_as_the_whole(
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from millrace.training import describe as module
+    from millrace.training import suspects as module
     from millrace.training.splits import hashed
 
     monkeypatch.setattr(module, "SAMPLE_ROWS", 1000)
@@ -260,7 +265,7 @@ def test_a_large_table_that_was_drawn_by_hash_is_sampled_as_the_whole(
     )
     drawn = hashed(table.record, 3) < np.uint64(2**63)
     part = Table({"x": table.columns["x"][drawn]}, table.target[drawn], table.record[drawn])
-    assert describe(profile, schema, part, seed=3) == describe(profile, schema, table, seed=3)
+    assert described_table(profile, schema, part, seed=3) == described_table(profile, schema, table, seed=3)
 
 
 def test_suspects_are_named_with_the_reason_and_the_remedy(rng: np.random.Generator) -> None:
@@ -273,10 +278,14 @@ def test_suspects_are_named_with_the_reason_and_the_remedy(rng: np.random.Genera
         (),
     ]
     assert "'a' (together they add up to the target), 'b'" in found.notes[0]
-    assert "'exclude' in spec.json" in found.notes[0]
+    assert "'keep' in spec.json" in found.notes[0]
+    assert [column.role for column in found.columns] == ["suspect", "suspect", "feature", "target"]
+    assert column_of(found, "a").reason == "it may give the target away: together they add up to the target"
     y = rng.integers(0, 2, 300)
     found = described(csv("copy,y", [("won", "lost")[i] for i in y], [("yes", "no")[i] for i in y]), "y")
     assert "it alone predicts" in column_of(found, "copy").warnings[0]
+    assert column_of(found, "copy").role == "feature", "without it no feature is left"
+    assert "no other column is left" in found.notes[0]
 
 
 def test_drift_is_told_with_a_time_only_and_shown_without(rng: np.random.Generator) -> None:

@@ -22,14 +22,19 @@ from millrace.training.threads import pin_threads
 from tests.fakes import MemoryObjectStore
 from tests.world import World
 
-SPEC = b'{"target": "price", "budget": "quick", "seed": 7}'
+SPEC = b'{"target": "price", "budget": "quick", "seed": 7, "keep": ["age"]}'
 NAMES = ("linear", "boosted_trees", "forest", "extra_trees")
 
 
 @pytest.fixture
 def prepared() -> tuple[World, str]:
-    world = World(max_chunk_bytes=600)
-    world.data.put("datasets/cars/spec.json", SPEC)
+    return prepare(SPEC)
+
+
+def prepare(spec: bytes, *, max_chunk_bytes: int = 600) -> tuple[World, str]:
+    """Return a run on a table in which the price is a multiple of the age, ready to be trained on."""
+    world = World(max_chunk_bytes=max_chunk_bytes)
+    world.data.put("datasets/cars/spec.json", spec)
     ages = [i * 7 % 50 + 0.5 for i in range(120)]
     lines = [
         f"{'red' if i % 3 else 'blue'},{2 + i % 4},{1000 + 37 * age},{age}" for i, age in enumerate(ages)
@@ -73,6 +78,26 @@ def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World
     assert [column["name"] for column in columns["columns"]] == ["colour", "doors", "price", "age"]
     assert set(columns["notes"]) <= set(run.warnings) and "'age' (" in columns["notes"][0]
     assert (run.metrics, run.baseline) == (evaluation["metrics"], evaluation["baseline"])
+
+
+def test_a_column_that_gives_the_target_away_is_no_feature_of_the_model_unless_the_spec_keeps_it() -> None:
+    found = []
+    for spec, chunk_bytes in ((b"{}", 600), (b"{}", 1 << 20), (b'{"keep": ["age"]}', 600)):
+        asked = json.dumps({"target": "price", "budget": "quick"} | json.loads(spec)).encode()
+        world, run_id = prepare(asked, max_chunk_bytes=chunk_bytes)
+        train(run_id, "linear", world.artifacts, world.runs)
+        select_model(run_id, world.artifacts, world.runs)
+        read = plan.read(world.artifacts.get(keys.run_plan(run_id)))
+        columns = artifacts(world).json(keys.columns(run_id))["columns"]
+        roles = {column["name"]: column["role"] for column in columns}
+        told = [note for note in world.runs.get(run_id).warnings if "may give the target away" in note]
+        cv_score = artifacts(world).json(keys.candidate(run_id, "linear"))["cv_score"]
+        found.append(([field["name"] for field in read.signature.fields], roles["age"], told, cv_score))
+    held, whole, kept = found
+    assert held == whole, "it does not matter how the file was cut"
+    assert held[:2] == (["colour", "doors"], "suspect") and "'keep' in spec.json" in held[2][0]
+    assert kept[:2] == (["colour", "doors", "age"], "feature") and "the spec keeps them" in kept[2][0]
+    assert held[3] > 10 * kept[3], "the candidates did not see it either"
 
 
 def test_a_candidate_trained_again_changes_nothing(prepared: tuple[World, str]) -> None:

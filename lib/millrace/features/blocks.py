@@ -54,8 +54,8 @@ class Table:
     Attributes
     ----------
     columns : dict of str to NDArray, shape (n,)
-        Feature columns in file order. Number, boolean, time: float64, NaN where missing; time in seconds
-        since 1970-01-01 UTC. Category, text: object, ``str`` or None.
+        The columns of ``schema.stored``, in file order. Number, boolean, time: float64, NaN where missing;
+        time in seconds since 1970-01-01 UTC. Category, text: object, ``str`` or None.
     target : NDArray, shape (n,)
         Classification: int32 indices into ``schema.classes``. Regression: float64.
     record : NDArray of int64, shape (n,)
@@ -171,7 +171,7 @@ def convert_chunk(records: Iterable[Any], schema: Schema, layout: Layout) -> Con
                 kept.append(record)
         columns: dict[str, NDArray[Any]] = {}
         found: list[tuple[int, ClearedCell]] = []
-        for column in schema.features:
+        for column in schema.stored:
             texts = [record.cells[column.index] for record in kept]
             columns[column.name], misfits = _convert(texts, column)
             if misfits:
@@ -193,7 +193,7 @@ def _joined(parts: Sequence[Table], schema: Schema) -> Table:
     """Return the tables one below the other; an empty one for none."""
     parts = parts or [_empty(schema)]
     return Table(
-        {c.name: np.concatenate([part.columns[c.name] for part in parts]) for c in schema.features},
+        {c.name: np.concatenate([part.columns[c.name] for part in parts]) for c in schema.stored},
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.record for part in parts]),
     )
@@ -295,7 +295,7 @@ def write_block(
         A feature is absent, or the arrays differ in length.
     """
     arrays: dict[str, NDArray[Any]] = {"target": target, "record": record}
-    for column in schema.features:
+    for column in schema.stored:
         values = columns[column.name]
         rows = len(values.ends if isinstance(values, Spelled) else values)
         if rows != len(record) or len(target) != len(record):
@@ -380,7 +380,7 @@ def read_blocks(blocks: Iterable[bytes], schema: Schema, choose: RowChoice | Non
 def _empty(schema: Schema) -> Table:
     columns: dict[str, NDArray[Any]] = {
         c.name: np.empty(0, dtype=object if c.type in ("category", "text") else np.float64)
-        for c in schema.features
+        for c in schema.stored
     }
     return Table(columns, np.empty(0, dtype=target_type(schema)), np.empty(0, dtype=np.int64))
 
@@ -391,7 +391,7 @@ def _read_block(block: bytes, schema: Schema, choose: RowChoice | None) -> Table
         rows: NDArray[np.intp] | slice = slice(None)
         if choose is not None:
             rows = np.flatnonzero(choose(record, target))
-        columns = {c.name: _read_column(arrays, c, rows) for c in schema.features}
+        columns = {c.name: _read_column(arrays, c, rows) for c in schema.stored}
         return Table(columns, target[rows], record[rows])
 
 
@@ -448,7 +448,7 @@ def to_parquet(converted: Converted, schema: Schema) -> bytes:
                 arrays[column.name] = pa.DictionaryArray.from_arrays(pa.array(table.target), labels)
             else:
                 arrays[column.name] = pa.array(table.target)
-        elif column.role == "feature":
+        elif column.name in table.columns:
             arrays[column.name] = _arrow(table.columns[column.name], column)
             if column.type in ("category", "text"):
                 repeated.append(column.name)

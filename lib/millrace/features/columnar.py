@@ -58,8 +58,8 @@ def convert_bytes(data: bytes, schema: Schema, layout: Layout, chunk: Chunk) -> 
         Where they lie.
     """
     target = schema.column(schema.target)
-    features = schema.features
-    wanted = [_wanted(target, schema), *(_wanted(column, None) for column in features)]
+    stored = schema.stored
+    wanted = [_wanted(target, schema), *(_wanted(column, None) for column in stored)]
     cells = read_cells(data, layout.dialect, chunk, len(layout.names), wanted)
     if cells is None:
         return convert_chunk(read_records(data, layout.dialect, chunk, len(layout.names)), schema, layout)
@@ -69,7 +69,7 @@ def convert_bytes(data: bytes, schema: Schema, layout: Layout, chunk: Chunk) -> 
     columns: dict[str, Any] = {}
     counts: dict[str, int] = {}
     misfits: list[tuple[int, int, str]] = []
-    for place, (column, found) in enumerate(zip(features, cells.columns[1:], strict=True)):
+    for place, (column, found) in enumerate(zip(stored, cells.columns[1:], strict=True)):
         read = _read(found, column)
         columns[column.name] = read.values if not reasons else _kept(read.values, kept)
         inside = kept[read.rows]
@@ -83,7 +83,7 @@ def convert_bytes(data: bytes, schema: Schema, layout: Layout, chunk: Chunk) -> 
     misfits.sort()
     del misfits[MAX_CLEARED_LISTED:]
     cleared = [
-        ClearedCell(line, features[place].name, text)
+        ClearedCell(line, stored[place].name, text)
         for line, (_, place, text) in zip(cells.lines([row for row, _, _ in misfits]), misfits, strict=True)
     ]
     return Converted(

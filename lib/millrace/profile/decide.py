@@ -190,7 +190,7 @@ def _role(column: ColumnProfile, decided: _Decided, rows: int, target: str, spec
         return "empty", "all its values are missing"
     if not missing and _one_value(column, decided):
         return "constant", "all its values are the same"
-    if column.name == spec.time_column:
+    if column.name == spec.time_column or column.name in spec.keep:
         return "feature", ""
     if decided.type == "number":
         return _number_role(column, decided)
@@ -300,9 +300,10 @@ def _no_such_column(field: str, name: str, names: Sequence[str]) -> BadInput:
 
 def _check_names(profile: Profile, spec: Spec, target: str) -> None:
     names = [column.name for column in profile.columns]
-    for name in spec.exclude:
-        if name not in names:
-            raise _no_such_column("exclude", name, names)
+    for field in ("exclude", "keep"):
+        for name in getattr(spec, field):
+            if name not in names:
+                raise _no_such_column(field, name, names)
     if target in spec.exclude:
         raise BadInput(
             f"The target {target!r} is left out as well",

@@ -140,7 +140,7 @@ def _summary(evaluation: Mapping[str, Any], schema: Schema) -> str:
     )
     guess = "the mean" if schema.task == "regression" else "the share of each class in training"
     return (
-        f"The model tells {what} from {_count(len(schema.features), 'column')}. On "
+        f"The model tells {what} from {_count(len(evaluation['features']), 'column')}. On "
         f"{_count(evaluation['rows']['holdout'], 'row')} that no candidate saw, its {label} is "
         f"<b>{_number(ours)}</b>; always answering {guess} has {_number(naive)} ({better} is better)."
     )

@@ -311,6 +311,15 @@ def _check(spec: Spec) -> None:
             where="exclude",
             remedy="Take it off the list.",
         )
+    for name in spec.keep:
+        if name == spec.target or name in spec.exclude:
+            other = "the target" if name == spec.target else "excluded"
+            raise BadInput(
+                f"The column {name!r} is to be kept as a feature, and is {other}",
+                code="spec-invalid",
+                where="keep",
+                remedy="Take it off one of the two.",
+            )
 
 
 def _new_run(bucket: str, dataset: str, info: ObjectInfo) -> Run:

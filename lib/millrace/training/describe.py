@@ -20,32 +20,20 @@ from millrace.contracts import Column, ColumnType, Schema
 from millrace.profile import ColumnProfile, Profile
 from millrace.profile.decide import class_counts, listed, short
 from millrace.profile.notes import duplicates, imbalance, mostly_missing
-from millrace.training.pairs import Goal, aftermath, alone, association, drift, parts_of
-from millrace.training.splits import shuffled
+from millrace.training.pairs import association, drift
+from millrace.training.suspects import Suspicion, sample_rows, target_of
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["CONFIDENCE", "SAMPLE_ROWS", "ColumnDescription", "Description", "describe", "share_error"]
+__all__ = ["CONFIDENCE", "ColumnDescription", "Description", "describe", "share_error"]
 
-SAMPLE_ROWS = 20_000
-SAMPLE_CELLS = 10_000_000
-"""Most values that are looked at; of a table with more columns fewer rows, down to ``WIDE_ROWS``."""
-WIDE_ROWS = 1_000
 CONFIDENCE = 0.99
 """Of the error that is stated for shares and quantiles."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TOP = 5
 """Most frequent values that are told."""
 
-LEAK_ROWS = 100
-"""Fewest rows on which a column may be suspected."""
-LEAK_CLASSES = 0.9
-LEAK_NUMBERS = 0.97
-"""Share of the target that a column predicts alone, from which it is suspected; see ``pairs.alone``."""
-AFTERMATH_SHARE = 0.1
-AFTERMATH_TIMES = 3.0
-"""Most rows in which such a column is not as usual, and how many times as often the target then is not."""
 DRIFT = 0.2
 """Distance of the later rows from the earlier that is told, if it is certain in view of the rows' number."""
 
@@ -169,23 +157,23 @@ def share_error(rows: int) -> float:
     return sqrt(log(2.0 / (1.0 - CONFIDENCE)) / (2.0 * rows))
 
 
-def describe(profile: Profile, schema: Schema, table: Table, *, seed: int) -> Description:
+def describe(profile: Profile, suspicion: Suspicion, table: Table, *, seed: int) -> Description:
     """Describe the columns of a file.
 
     Parameters
     ----------
     profile : Profile
         Of the whole file.
-    schema : Schema
-        What was decided from it.
+    suspicion : Suspicion
+        The schema, and the columns that seem to give the target away.
     table : Table
         The kept rows; or of very many those with the smallest hashes, and perhaps others.
     seed : int
         The run's seed, by which ``table`` was drawn.
     """
-    most = max(WIDE_ROWS, min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, len(schema.features))))
-    rows = shuffled(table.record, seed)[:most]
-    goal = Goal(table.target[rows], len(schema.classes))
+    schema = suspicion.schema
+    rows = sample_rows(table, seed)
+    goal = target_of(table, schema, rows)
     sample = {name: values[rows] for name, values in table.columns.items()}
     time_column, later = _later(schema, sample, table.record[rows])
     columns = []
@@ -199,7 +187,7 @@ def describe(profile: Profile, schema: Schema, table: Table, *, seed: int) -> De
                 described,
                 association=strength,
                 association_measure=None if strength is None else measure,
-                alone=alone(values, column.type, goal),
+                alone=suspicion.alone[column.name],
                 drift=None if column.name == time_column else drift(values, column.type, later),
             )
         elif column.name == schema.target:
@@ -209,7 +197,7 @@ def describe(profile: Profile, schema: Schema, table: Table, *, seed: int) -> De
                 described = _sampled(described, "number", goal.values)
                 described = replace(described, drift=drift(goal.values, "number", later))
         columns.append(described)
-    noted, notes = _noted(profile, schema, columns, sample, goal, time_column)
+    noted, notes = _noted(profile, suspicion, columns, len(rows), time_column)
     return Description(
         rows=profile.rows,
         sample_rows=len(rows),
@@ -344,13 +332,13 @@ def _moment(seconds: float) -> str:
 
 def _noted(
     profile: Profile,
-    schema: Schema,
+    suspicion: Suspicion,
     columns: list[ColumnDescription],
-    sample: Mapping[str, NDArray[Any]],
-    goal: Goal,
+    rows: int,
     time_column: str | None,
 ) -> tuple[tuple[ColumnDescription, ...], tuple[str, ...]]:
     """Return the columns with their warnings, and what the run is to say of them all."""
+    schema = suspicion.schema
     warnings: dict[str, list[str]] = {column.name: [] for column in columns}
     for names in duplicates(profile.columns, schema.columns):
         for name in names[1:]:
@@ -362,18 +350,11 @@ def _noted(
     rarest = imbalance(counts, schema.classes, sum(counts.values())) if counts else None
     if rarest is not None:
         warnings[target.name].append(f"{rarest[0]!r} has {100 * rarest[1]:.2g}%")
-    notes = []
-    suspects = _suspects(schema, columns, sample, goal)
-    for name, why in suspects.items():
+    notes = list(suspicion.notes)
+    for name, why in suspicion.why.items():
         warnings[name].append(f"leakage suspect: {why}")
-    if suspects:
-        told = [f"{short(name)} ({why})" for name, why in suspects.items()]
-        notes.append(
-            f"These columns may give the target away: {listed(told)}. If they are not known before it is, "
-            "leave them out: 'exclude' in spec.json."
-        )
-    if time_column is not None and len(goal.values):
-        certain = DRIFT + 2.0 * share_error(max(1, len(goal.values) // 2))
+    if time_column is not None and rows:
+        certain = DRIFT + 2.0 * share_error(max(1, rows // 2))
         drifting = [c for c in columns if c.drift is not None and c.drift > certain]
         for column in drifting:
             warnings[column.name].append("drifts with time")
@@ -385,31 +366,3 @@ def _noted(
             )
     noted = tuple(replace(c, warnings=tuple(warnings[c.name])) if warnings[c.name] else c for c in columns)
     return noted, tuple(notes)
-
-
-def _suspects(
-    schema: Schema, columns: list[ColumnDescription], sample: Mapping[str, NDArray[Any]], goal: Goal
-) -> dict[str, str]:
-    """Return the columns that may give the target away, and why."""
-    if len(goal.values) < LEAK_ROWS:
-        return {}
-    suspects: dict[str, str] = {}
-    most = LEAK_CLASSES if goal.classes else LEAK_NUMBERS
-    for column in columns:
-        if column.alone is None:
-            continue
-        if column.alone >= most:
-            suspects[column.name] = f"it alone predicts {column.alone:.0%} of the target"
-            continue
-        seen = aftermath(sample[column.name], goal, most=AFTERMATH_SHARE, times=AFTERMATH_TIMES)
-        if seen is not None:
-            suspects[column.name] = (
-                f"in {seen.rows} of {len(goal.values)} rows it is not what it usually is, and in "
-                f"{seen.unusual} of them neither is the target"
-            )
-    if not goal.classes:
-        numbers = {c.name: sample[c.name] for c in schema.features if c.type in ("number", "boolean")}
-        parts = parts_of(goal.values, numbers)
-        why = "the target is a multiple of it" if len(parts) == 1 else "together they add up to the target"
-        suspects |= dict.fromkeys(parts, why)
-    return suspects

@@ -20,6 +20,7 @@ from millrace.training.describe import describe
 from millrace.training.limits import LIMITS
 from millrace.training.select import select
 from millrace.training.splits import hashed
+from millrace.training.suspects import suspect
 from millrace.training.train import CandidateResult, failed, train_candidate
 
 __all__ = ["RARE_ROWS", "select_model", "train"]
@@ -65,6 +66,7 @@ def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -
     key = keys.candidate(run_id, candidate)
     try:
         table = _table(run, schema, artifacts)
+        schema = suspect(table, schema, keep=spec.keep, seed=spec.seed).schema
         result, predictions = train_candidate(table, schema, candidate, budget=spec.budget, seed=spec.seed)
     except Exception as error:
         if not (isinstance(error, MillraceError) and error.retry):
@@ -100,7 +102,9 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     results = [_result(run_id, name, artifacts) for name in names]
     table = _table(run, schema, artifacts)
     profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
-    description = describe(profile, schema, table, seed=run.spec.seed)
+    suspicion = suspect(table, schema, keep=run.spec.keep, seed=run.spec.seed)
+    schema = suspicion.schema
+    description = describe(profile, suspicion, table, seed=run.spec.seed)
     _put_json(artifacts, keys.columns(run_id), encode(description))
     selection = select(
         table,
