@@ -31,6 +31,8 @@ from millrace.local.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK_ROWS = 1000
+POLL_S = 0.1
+"""How often the run's state is asked for; each question takes the cores a few milliseconds."""
 
 
 def train(api: Api, example: Path) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def follow(api: Api, run: dict[str, Any]) -> tuple[dict[str, Any], dict[str, flo
     seen: dict[str, float] = {}
     last = time.perf_counter()
     while run["state"] not in TERMINAL_STATES:
-        time.sleep(0.02)
+        time.sleep(POLL_S)
         state = run["state"].lower()
         run = api.get(f"/runs/{quote(run['run'])}")
         now = time.perf_counter()

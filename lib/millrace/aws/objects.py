@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from millrace.aws.clients import client
@@ -20,6 +21,8 @@ MIN_PART_BYTES = 5 << 20
 """The least that a part may have which is not the last (Amazon S3 user guide, "Multipart upload limits")."""
 COPY_BYTES = 1 << 30
 """The most that one request copies; S3 allows 5 GiB."""
+COPIES_AT_ONCE = 8
+"""S3 takes a while to copy a part, in which it can copy others; boto3's pool has ten connections."""
 TRIES = 4
 """How often a conditional write is made that S3 refuses because another one is under way."""
 CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
@@ -247,49 +250,60 @@ class S3Store:
 
 
 class _Upload:
-    """A multipart upload under way."""
+    """A multipart upload under way: bytes are sent one part after the other, copies are made side by side."""
 
     def __init__(self, s3: Any, address: dict[str, str], uri: str) -> None:
         self._s3 = s3
         self._address = address
         self._uri = uri
-        self._parts: list[dict[str, Any]] = []
+        self._parts: list[dict[str, Any] | Future[dict[str, Any]]] = []
+        self._copying = ThreadPoolExecutor(COPIES_AT_ONCE)
         with translated(uri):
             self._id = s3.create_multipart_upload(**address, **CHECKSUM)["UploadId"]
 
     def part(self, data: bytes) -> None:
+        number = len(self._parts) + 1
         with translated(self._uri):
-            answer = self._s3.upload_part(**self._next(), Body=data, **CHECKSUM)
-        self._note(answer)
+            answer = self._s3.upload_part(**self._named(number), Body=data, **CHECKSUM)
+        self._parts.append(_receipt(number, answer))
 
     def copy(self, source: str, start: int, end: int) -> None:
         """Let S3 copy the bytes ``[start, end)`` of ``<bucket>/<key>``, in parts of about one size."""
         parts = -(-(end - start) // COPY_BYTES)
         for place in range(parts):
             first, last = (start + (end - start) * at // parts for at in (place, place + 1))
-            with translated(self._uri):
-                answer = self._s3.upload_part_copy(
-                    **self._next(), CopySource=source, CopySourceRange=f"bytes={first}-{last - 1}"
-                )
-            self._note(answer["CopyPartResult"])
+            self._parts.append(
+                self._copying.submit(self._copied, len(self._parts) + 1, source, f"bytes={first}-{last - 1}")
+            )
 
-    def _next(self) -> dict[str, Any]:
-        return {**self._address, "UploadId": self._id, "PartNumber": len(self._parts) + 1}
+    def _copied(self, number: int, source: str, span: str) -> dict[str, Any]:
+        with translated(self._uri):
+            answer = self._s3.upload_part_copy(**self._named(number), CopySource=source, CopySourceRange=span)
+        return _receipt(number, answer["CopyPartResult"])
 
-    def _note(self, answer: Mapping[str, Any]) -> None:
-        part = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
-        self._parts.append({"PartNumber": len(self._parts) + 1, **part})
+    def _named(self, number: int) -> dict[str, Any]:
+        return {**self._address, "UploadId": self._id, "PartNumber": number}
 
     def complete(self, *, only_if_absent: bool = False) -> None:
+        parts = [part.result() if isinstance(part, Future) else part for part in self._parts]
         condition = {"IfNoneMatch": "*"} if only_if_absent else {}
         with translated(self._uri):
             self._s3.complete_multipart_upload(
-                **self._address, UploadId=self._id, MultipartUpload={"Parts": self._parts}, **condition
+                **self._address, UploadId=self._id, MultipartUpload={"Parts": parts}, **condition
             )
+        self._copying.shutdown()
 
     def abort(self) -> None:
+        self._copying.shutdown(cancel_futures=True)  # a copy that ends after the abort would stay, and cost
         with translated(self._uri):
             self._s3.abort_multipart_upload(**self._address, UploadId=self._id)
+
+
+def _receipt(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "PartNumber": number,
+        **{name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer},
+    }
 
 
 def _range(start: int | None, end: int | None) -> dict[str, str]:
