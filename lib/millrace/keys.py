@@ -291,10 +291,26 @@ def versions(model_name: str) -> str:
 
 
 def version(model_name: str, number: int, name: str) -> str:
-    """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``) in a version."""
+    """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``, ``schema.json``,
+    ``evaluation.json``) in a version."""
     return f"{MODELS}{model_name}/versions/{number}/{name}"
+
+
+def deletions(model_name: str) -> str:
+    """Return the prefix of the notes that say which of a model's versions are deleted."""
+    return f"{MODELS}{model_name}/deleted/"
+
+
+def deletion(model_name: str, number: int) -> str:
+    """Return the key of the note that a version is deleted, or about to be."""
+    return f"{deletions(model_name)}{number}.json"
+
+
+def aliases(model_name: str) -> str:
+    """Return the prefix of a model's aliases."""
+    return f"{MODELS}{model_name}/aliases/"
 
 
 def alias(model_name: str, name: str = "live") -> str:
     """Return the key of an alias, the small object that is moved by compare-and-swap."""
-    return f"{MODELS}{model_name}/aliases/{name}.json"
+    return f"{aliases(model_name)}{name}.json"

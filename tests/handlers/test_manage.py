@@ -325,12 +325,67 @@ def test_promote_and_rollback(browser: Browser, registry: Registry) -> None:
         browser.problem("POST", "/models/demo/rollback", 400, "rollback-impossible", body)
 
 
+def test_another_alias_is_moved_and_shown_with_who_moved_it(browser: Browser, registry: Registry) -> None:
+    moved = browser.json("POST", "/models/demo/promote", {"version": 1, "alias": "canary", "reason": "Try."})
+    assert (moved["alias"], moved["version"], moved["previous"]) == ("canary", 1, None)
+    model = browser.get("/models/demo")
+    assert model["aliases"] == {"canary": 1, "live": 2}
+    assert model["live"] == 2
+    newest = model["history"][0]
+    assert (newest["alias"], newest["by"], newest["why"]) == (
+        "canary",
+        "arn:aws:iam::000000000000:user/ada",
+        "Try.",
+    )
+    assert browser.get("/models/demo/versions/1")["aliases"] == ["canary"]
+    browser.json("POST", "/models/demo/promote", {"version": 3, "alias": "canary"})
+    assert browser.json("POST", "/models/demo/rollback", {"alias": "canary"})["version"] == 1
+    browser.problem("POST", "/models/demo/promote", 422, "field-invalid", {"version": 1, "alias": "../x"})
+    browser.problem("POST", "/models/demo/rollback", 404, "model-unknown", {"alias": "nobody"})
+
+
+def test_two_versions_are_compared(browser: Browser, registry: Registry) -> None:
+    found = browser.get("/models/demo/compare")
+    assert (found["version"], found["other"]) == (3, 2)
+    assert found["metrics"] == {"roc_auc": {"version": 0.6, "other": 0.8, "better": 2}}
+    found = browser.get("/models/demo/compare?version=2&other=1")
+    assert found["metrics"]["roc_auc"]["better"] == 2
+    assert found["changes"] == found["differences"] == []
+    browser.problem("GET", "/models/demo/compare?other=9", 404, "version-unknown")
+    browser.problem("GET", "/models/demo/compare?other=0", 422, "field-invalid")
+    browser.problem("GET", "/models/other/compare", 404, "model-unknown")
+
+
+def test_a_version_is_deleted_unless_an_alias_names_it(
+    browser: Browser, registry: Registry, artifacts: MemoryObjectStore
+) -> None:
+    browser.problem("DELETE", "/models/demo/versions/2", 409, "version-in-use")
+    assert browser.get("/models/demo/versions/2")["deleted"] is None
+    note = browser.json("DELETE", "/models/demo/versions/3?reason=It%20is%20old.")
+    assert (note["version"], note["by"], note["why"]) == (
+        3,
+        "arn:aws:iam::000000000000:user/ada",
+        "It is old.",
+    )
+    assert browser.json("DELETE", "/models/demo/versions/3") == note
+    model = browser.get("/models/demo")
+    assert ([version["version"] for version in model["versions"]], model["versions_total"]) == ([2, 1], 2)
+    shown = browser.get("/models/demo/versions/3")
+    assert (shown["deleted"], shown["report"]) == (note, None)
+    browser.problem("GET", "/models/demo/versions/3/report", 404, "report-absent")
+    browser.problem("POST", "/models/demo/promote", 400, "version-deleted", {"version": 3})
+    assert list(artifacts.list(keys.version("demo", 3, ""))) == [keys.version("demo", 3, "version.json")]
+
+
 def test_registry_as_deployed(deployed: Browser) -> None:
     with_versions(Registry(S3Store("artifacts")))
     assert deployed.get("/models/demo")["live"] == 2
     assert deployed.json("POST", "/models/demo/promote", {"version": 3})["version"] == 3
     assert deployed.json("POST", "/models/demo/rollback")["version"] == 2
     assert deployed.send("GET", "/models/demo/versions/1/report")["body"] == "<html>ä</html>"
+    assert deployed.get("/models/demo/compare?version=3")["other"] == 2
+    deployed.problem("DELETE", "/models/demo/versions/2", 409, "version-in-use")
+    assert deployed.json("DELETE", "/models/demo/versions/3")["version"] == 3
     offer = deployed.json("POST", "/uploads", {"dataset": "cars", "filename": "a.csv"})
     assert (offer["bucket"], offer["key"]) == ("data", "datasets/cars/a.csv")
 
@@ -498,7 +553,7 @@ def test_uploads_that_are_refused(
         ("OPTIONS", "/uploads", "POST"),
         ("PUT", "/models/demo", "GET"),
         ("GET", "/models/demo/promote", "POST"),
-        ("POST", "/models/demo/versions/1", "GET"),
+        ("POST", "/models/demo/versions/1", "GET, DELETE"),
         ("PATCH", "/runs/x", "GET"),
         ("POST", "/openapi.json", "GET"),
         ("POST", "/docs", "GET"),
@@ -524,6 +579,8 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("get", "/models"),
         ("get", "/models/{name}"),
         ("get", "/models/{name}/versions/{version}"),
+        ("delete", "/models/{name}/versions/{version}"),
+        ("get", "/models/{name}/compare"),
         ("get", "/models/{name}/versions/{version}/report"),
         ("post", "/models/{name}/promote"),
         ("post", "/models/{name}/rollback"),

@@ -36,6 +36,8 @@ RETURNS: dict[str, dict[str, Any]] = {
     "ingest.no_folder.json": {"runs": {}},
     "ingest.spec.json": {"runs": {}},
     "ingest.upload.json": {"runs": {}},
+    "manage.compare.json": {"statusCode": 200},
+    "manage.delete.json": {"statusCode": 409},  # it is live
     "manage.models.json": {"statusCode": 200},
     "manage.openapi.json": {"statusCode": 200},
     "manage.promote.json": {"statusCode": 200},

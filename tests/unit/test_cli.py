@@ -98,10 +98,27 @@ class Millrace:
             return 200, {"models": [{"model": "birds", "live": 3}]}
         if path == "/models/birds":
             versions = [{"version": 3, "created_at": "2026-11-20", "metrics": {"accuracy": 0.9}}]
-            return 200, {"model": "birds", "live": self.live, "versions": versions}
+            return 200, {
+                "model": "birds",
+                "live": self.live,
+                "versions": versions,
+                "history": [
+                    {"at": "2026", "action": "promoted", "version": 3, "by": "ada", "why": "Better."}
+                ],
+            }
+        if path == "/models/birds/compare":
+            change = {"says": "The column 'mass' is missing."}
+            pair = {"version": 0.9, "other": 0.8, "better": 3}
+            differences = [{"what": "seed", "version": 1, "other": None}]
+            return 200, {
+                **{"model": "birds", "version": 3, "other": 2, "metrics": {"accuracy": pair}},
+                **{"changes": [change], "differences": differences},
+            }
         if path == "/models/birds/versions/3":
             signature = [{"name": n, "type": t} for n, t in self.fields]
             return 200, {"version": 3, "signature": signature, "classes": ["a", "b"]}
+        if (method, path) == ("DELETE", "/models/birds/versions/2?reason=old"):
+            return 200, {"model": "birds", "version": 2}
         if path in ("/models/birds/promote", "/models/birds/rollback"):
             return 200, {"model": "birds", "version": body.get("version", 2)}
         if path == "/predict":
@@ -144,6 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._reply(*self._answer("GET", None))
+
+    def do_DELETE(self) -> None:
+        self._reply(*self._answer("DELETE", None))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -454,8 +474,11 @@ def test_predict_names_the_line_and_leaves_no_half_file(
         (["runs"], "birds-1"),
         (["runs", "birds-1"], "birds-1"),
         (["models"], "birds"),
-        (["models", "birds"], "live"),
+        (["models", "birds"], "promoted"),
+        (["compare", "birds"], "'mass' is missing"),
+        (["delete", "birds", "2", "--reason", "old"], "version 2 is deleted"),
         (["promote", "birds", "2"], "version 2 is live"),
+        (["promote", "birds", "2", "--alias", "canary"], "version 2 is canary"),
         (["rollback", "birds"], "version 2 is live again"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -505,7 +528,20 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "down", "demo", "train", "predict", "score", "runs", "models", "promote", "rollback", "invoke"],
+    [
+        "up",
+        "down",
+        "demo",
+        "train",
+        "predict",
+        "score",
+        "runs",
+        "models",
+        "compare",
+        "promote",
+        "rollback",
+        "delete",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

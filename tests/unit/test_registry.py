@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +160,67 @@ def test_registrations_at_once_lose_none() -> None:
     assert sorted(claimed) == list(range(1, len(claimed) + 1))
     for number, version in enumerate(versions):
         assert claimed[version] == f"run-{number % 20}"
+
+
+def test_a_deleted_version_keeps_its_record_and_its_number(store: ObjectStore) -> None:
+    registry = Registry(store, clock())
+    add(registry, "a", 0.9)
+    second = add(registry, "b", 0.1)
+    note = registry.delete("demo", 2, by="me", why="old")
+    assert registry.deletion("demo", 2) == note == registry.delete("demo", 2, by="you", why="again")
+    assert registry.deleted("demo") == {2}
+    assert registry.version("demo", 2) == second
+    with pytest.raises(NotFound):
+        store.get(keys.version("demo", 2, "model.plan"))
+    # A retry of its registration does not bring it back, and its number is not given again.
+    assert registry.register(draft("b", metrics={"roc_auc": 0.1}), PLAN, since=START) == second
+    assert registry.deleted("demo") == {2}
+    assert add(registry, "c", 0.2).version == 3
+
+
+def test_what_an_alias_names_is_not_deleted(store: ObjectStore) -> None:
+    registry = Registry(store, clock())
+    for number in range(3):
+        add(registry, f"run-{number}")
+    registry.promote("demo", 1, by="me", why="", alias="canary")
+    for number, name in ((1, "canary"), (3, "live")):
+        with pytest.raises(Conflict, match=name) as caught:
+            registry.delete("demo", number, by="me", why="")
+        assert caught.value.code == "version-in-use"
+    assert registry.deleted("demo") == frozenset()
+    registry.delete("demo", 2, by="me", why="")
+    with pytest.raises(BadInput) as refused:
+        registry.rollback("demo", by="me", why="")
+    assert refused.value.code == "version-deleted"
+    assert [(alias.alias, alias.version) for alias in registry.aliases("demo")] == [
+        ("canary", 1),
+        ("live", 3),
+    ]
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["an alias that was there", "a new alias"])
+def test_an_alias_is_not_left_on_a_version_that_is_deleted_meanwhile(first: bool) -> None:
+    """The deletion reads the aliases just before the move is written."""
+
+    class Racing(MemoryObjectStore):
+        armed = False
+
+        def put(self, key: str, data: bytes, **condition: Any) -> str:
+            if self.armed and key.startswith(keys.aliases("demo")):
+                self.armed = False
+                Registry(self, clock()).delete("demo", 2, by="you", why="")
+            return super().put(key, data, **condition)
+
+    store = Racing()
+    registry = Registry(store, clock())
+    add(registry, "a", 0.9)
+    add(registry, "b", 0.1)
+    store.armed = True
+    with pytest.raises(Conflict) as caught:
+        registry.promote("demo", 2, by="me", why="", alias="canary" if first else "live")
+    assert caught.value.code == "version-deleted"
+    assert [(alias.alias, alias.version) for alias in registry.aliases("demo")] == [("live", 1)]
+    assert registry.deleted("demo") == {2}
 
 
 def test_unknown_version_and_model(store: ObjectStore) -> None:
@@ -434,6 +497,7 @@ def finished_run(
 ) -> None:
     """Leave behind what select and report leave."""
     store.put(keys.evaluation(run_id), json.dumps(evaluation(run_id=run_id) | changes).encode())
+    store.put(keys.schema(run_id), b'{"columns": []}')
     store.put(keys.run_plan(run_id), PLAN)
     store.put(keys.run_report(run_id), b"<html>")
     runs.open(
@@ -455,6 +519,17 @@ def test_a_run_becomes_a_version_that_answers(store: ObjectStore) -> None:
     assert version.metrics == {"roc_auc": 0.8, "accuracy": 0.75}
     assert [field["name"] for field in version.signature] == ["age", "city"]
     assert version.rows["trained"] == 8
+    lineage = version.lineage
+    assert lineage is not None
+    assert (lineage.file, lineage.file_version, lineage.file_bytes) == (
+        "s3://data/datasets/demo/ä b.csv",
+        "v1",
+        10,
+    )
+    assert lineage.spec["budget"] == "standard"
+    assert lineage.schema_sha256 == hashlib.sha256(b'{"columns": []}').hexdigest()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{16}", lineage.code)
+    assert store.get(keys.version("demo", 1, "schema.json")) == b'{"columns": []}'
     run = runs.get("demo-0123456789ab")
     assert (run.model, run.version, run.promoted) == ("demo", 1, True)
     assert run.metrics == {"roc_auc": 0.8, "accuracy": 0.75}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,11 +139,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = _remote(commands, "models", "list models, or show one", _models)
     add.add_argument("model", nargs="?", metavar="MODEL", help="the model's name")
+    add = _remote(commands, "compare", "say what differs between two versions of a model", _compare)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("version", type=int, nargs="?", metavar="VERSION", help="one (default: the newest)")
+    add.add_argument("other", type=int, nargs="?", metavar="OTHER", help="another (default: the live one)")
     add = _remote(commands, "promote", "let a version of a model answer", _promote)
     add.add_argument("model", metavar="MODEL", help="the model's name")
     add.add_argument("version", type=int, metavar="VERSION", help="the version's number")
+    _moves(add)
     add = _remote(commands, "rollback", "let the version before the live one answer again", _rollback)
     add.add_argument("model", metavar="MODEL", help="the model's name")
+    _moves(add)
+    add = _remote(commands, "delete", "delete a version of a model that no alias names", _delete)
+    add.add_argument("model", metavar="MODEL", help="the model's name")
+    add.add_argument("version", type=int, metavar="VERSION", help="the version's number")
+    add.add_argument("--reason", metavar="TEXT", help="why; kept with the version's record")
 
     add = _on_bucket(
         commands, "export", "write a version as an ONNX model, checked against its plan", _export
@@ -183,6 +194,11 @@ def _remote(commands: Any, name: str, help_text: str, command: Any) -> argparse.
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(command=command)
     return parser
+
+
+def _moves(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--alias", default="live", metavar="NAME", help="the alias to move (default: live)")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the alias's history")
 
 
 def _on_bucket(commands: Any, name: str, help_text: str, command: Any) -> argparse.ArgumentParser:
@@ -318,24 +334,66 @@ def _models(arguments: argparse.Namespace, console: Console) -> int:
         ]
         for version in model["versions"]
     ]
-    console.answer(model, table(["version", "", "created", "on held-out rows"], rows))
+    shown = table(["version", "", "created", "on held-out rows"], rows)
+    moves = [
+        [move["at"], move.get("alias", "live"), move["action"], str(move["version"]), move["by"], move["why"]]
+        for move in model["history"]
+    ]
+    shown += "\n\n" + table(["at", "alias", "what", "version", "by", "why"], moves) if moves else ""
+    console.answer(model, shown)
     return EXIT_OK
+
+
+def _compare(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+
+    api = _connect(arguments)
+    path = f"/models/{quote(arguments.model)}/compare"
+    found = api.get(path, version=arguments.version, other=arguments.other)
+    new, old = (str(found[which]) for which in ("version", "other"))
+    metrics = [
+        [name, number(pair["other"]), number(pair["version"]), str(pair["better"] or "equal")]
+        for name, pair in found["metrics"].items()
+    ]
+    facts = [[fact["what"], _fact(fact["other"]), _fact(fact["version"])] for fact in found["differences"]]
+    parts = [table(["on held-out rows", old, new, "better"], metrics)]
+    parts += ["\n".join(change["says"] for change in found["changes"])] if found["changes"] else []
+    parts += [table(["", old, new], facts)] if facts else []
+    console.answer(found, "\n\n".join(parts))
+    return EXIT_OK
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _promote(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.cli.http import quote
 
-    api = _connect(arguments)
-    moved = api.post(f"/models/{quote(arguments.model)}/promote", {"version": arguments.version})
-    console.answer(moved, f"{arguments.model}: version {arguments.version} is live")
+    asked = {"version": arguments.version, "alias": arguments.alias, "reason": arguments.reason}
+    moved = _connect(arguments).post(f"/models/{quote(arguments.model)}/promote", asked)
+    console.answer(moved, f"{arguments.model}: version {arguments.version} is {arguments.alias}")
     return EXIT_OK
 
 
 def _rollback(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.cli.http import quote
 
-    moved = _connect(arguments).post(f"/models/{quote(arguments.model)}/rollback", {})
-    console.answer(moved, f"{arguments.model}: version {moved['version']} is live again")
+    asked = {"alias": arguments.alias, "reason": arguments.reason}
+    moved = _connect(arguments).post(f"/models/{quote(arguments.model)}/rollback", asked)
+    console.answer(moved, f"{arguments.model}: version {moved['version']} is {arguments.alias} again")
+    return EXIT_OK
+
+
+def _delete(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.http import quote
+
+    path = f"/models/{quote(arguments.model)}/versions/{arguments.version}"
+    note = _connect(arguments).delete(path, reason=arguments.reason)
+    console.answer(note, f"{arguments.model}: version {arguments.version} is deleted")
     return EXIT_OK
 
 

@@ -62,12 +62,15 @@ class Api:
 
     def get(self, path: str, **query: str | int | None) -> dict[str, Any]:
         """Return the JSON at ``path``."""
-        kept = {name: value for name, value in query.items() if value is not None}
-        return self._json("GET", path + (f"?{urllib.parse.urlencode(kept)}" if kept else ""), None)
+        return self._json("GET", _with_query(path, query), None)
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
         """Send ``body`` as JSON to ``path`` and return the JSON of the answer."""
         return self._json("POST", path, json.dumps(body, allow_nan=False).encode())
+
+    def delete(self, path: str, **query: str | None) -> dict[str, Any]:
+        """Delete what lies there, and return what was done."""
+        return self._json("DELETE", _with_query(path, query), None)
 
     def page(self, path: str) -> bytes:
         """Return the page at ``path``."""
@@ -106,6 +109,11 @@ class Api:
                 remedy="Is the platform running? `make up` starts the local one.",
             ) from None
         return data
+
+
+def _with_query(path: str, query: Mapping[str, str | int | None]) -> str:
+    kept = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(kept)}" if kept else path
 
 
 def quote(name: str) -> str:

@@ -19,6 +19,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from millrace import __version__, keys
 from millrace.edge import http
 from millrace.edge.openapi import (
+    ComparisonView,
+    DeletionView,
     ModelList,
     ModelSummary,
     ModelView,
@@ -39,6 +41,7 @@ from millrace.edge.openapi import (
 )
 from millrace.edge.serving import SHAPES, Name, Number, Route, add_types, routes
 from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, Unprocessable
+from millrace.registry.compare import compare
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Alias
 from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES, SCORE_METADATA, parse_score_spec
@@ -184,46 +187,84 @@ class Manage:
         return ModelList(models=models)
 
     def get_model(self, name: Name, limit: Limit = 20) -> ModelView:
-        """Show a model: its newest versions, and every decision about what is live."""
+        """Show a model: its aliases, its newest versions, and every decision about an alias."""
         numbers = self._numbers(name)
-        alias = self._registry.live(name)
-        versions = [self._registry.version(name, number) for number in numbers[:limit]]
+        aliases = self._registry.aliases(name)
+        gone = self._registry.deleted(name)
+        there = [number for number in numbers if number not in gone]
+        moves = [MoveView.of(name, alias.alias, move) for alias in aliases for move in alias.history]
+        named = {alias.alias: alias.version for alias in aliases}
         return ModelView(
             model=name,
-            live=alias.version if alias else None,
-            versions=[VersionSummary.of(version) for version in versions],
-            versions_total=len(numbers),
-            history=[MoveView.of(name, move) for move in alias.history] if alias else [],
+            live=named.get("live"),
+            aliases=named,
+            versions=[VersionSummary.of(self._registry.version(name, number)) for number in there[:limit]],
+            versions_total=len(there),
+            history=sorted(moves, key=lambda move: move.at, reverse=True),
         )
 
     def get_version(self, name: Name, version: Number) -> VersionView:
-        """Show a version: what it was trained on, how good it is, and the fields that it takes."""
+        """Show a version: what it was made of, how good it is, and the fields that it takes."""
         self._numbers(name)
         found = self._registry.version(name, version)
-        return VersionView.of_version(found, self._artifacts.bucket, self._registry.live(name))
+        deletion = self._registry.deletion(name, version)
+        return VersionView.of_version(found, self._artifacts.bucket, self._registry.aliases(name), deletion)
 
     def get_report(self, name: Name, version: Number) -> Response[str]:
         """Show a version's report as a page."""
         self._numbers(name)
-        if not self._registry.version(name, version).report:
+        if not self._registry.version(name, version).report or self._registry.deletion(name, version):
             raise NotFound(
                 f"Version {version} has no report", code="report-absent", remedy="Look at its run instead."
             )
         page = self._artifacts.get(keys.version(name, version, "report.html"))
         return Response(200, "text/html; charset=utf-8", page.decode(), compress=True)
 
-    def promote(self, name: Name, body: PromoteRequest) -> MoveView:
-        """Make a version live, whatever the gate decided."""
+    def compare_versions(
+        self,
+        name: Name,
+        version: Annotated[int | None, Query(ge=1, description="By default the newest.")] = None,
+        other: Annotated[int | None, Query(ge=1, description="By default the live one.")] = None,
+    ) -> ComparisonView:
+        """Compare two versions: metrics, fields, and what made them."""
+        numbers = self._numbers(name)
+        if other is None:
+            alias = self._registry.live(name)
+            if alias is None:
+                raise BadInput(
+                    f"No version of {name!r} is live",
+                    code="comparison-unclear",
+                    where="the query",
+                    remedy="Name both versions: ?version=2&other=1.",
+                )
+            other = alias.version
+        newest = self._registry.version(name, version or numbers[0])
+        return ComparisonView.of(compare(newest, self._registry.version(name, other)))
+
+    def delete_version(
+        self,
+        name: Name,
+        version: Number,
+        reason: Annotated[str, Query(max_length=500, description="Why.")] = "",
+    ) -> DeletionView:
+        """Delete a version that no alias names; its record stays."""
         self._numbers(name)
-        alias = self._registry.promote(name, body.version, by=self._caller(), why=body.reason or "By hand.")
+        note = self._registry.delete(name, version, by=self._caller(), why=reason or "By hand.")
+        return DeletionView.of(name, note)
+
+    def promote(self, name: Name, body: PromoteRequest) -> MoveView:
+        """Let an alias name a version, whatever the gate decided."""
+        self._numbers(name)
+        why = body.reason or "By hand."
+        alias = self._registry.promote(name, body.version, by=self._caller(), why=why, alias=body.alias)
         return _last_move(alias)
 
     def rollback(self, name: Name, body: RollbackRequest | None = None) -> MoveView:
-        """Make the version live that was so before the present one was promoted."""
-        reason = body.reason if body else ""
-        return _last_move(
-            self._registry.rollback(_model(name), by=self._caller(), why=reason or "Rolled back by hand.")
-        )
+        """Let an alias name the version that it named before the present one was promoted."""
+        body = body or RollbackRequest()
+        why = body.reason or "Rolled back by hand."
+        alias = self._registry.rollback(_model(name), by=self._caller(), why=why, alias=body.alias)
+        return _last_move(alias)
 
     # --- uploads -------------------------------------------------------------------------------
 
@@ -308,6 +349,14 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         ("GET", "/models", manage.list_models, "models", problems(503)),
         ("GET", "/models/<name>", manage.get_model, "models", problems(404, 422, 503)),
         ("GET", "/models/<name>/versions/<version>", manage.get_version, "models", problems(404, 422, 503)),
+        (
+            "DELETE",
+            "/models/<name>/versions/<version>",
+            manage.delete_version,
+            "models",
+            problems(404, 409, 422, 503),
+        ),
+        ("GET", "/models/<name>/compare", manage.compare_versions, "models", problems(400, 404, 422, 503)),
         (
             "GET",
             "/models/<name>/versions/<version>/report",
@@ -435,9 +484,9 @@ def _unknown(name: str) -> NotFound:
 
 
 def _last_move(alias: Alias) -> MoveView:
-    """Return the decision by which the present version is live."""
+    """Return the decision by which the alias names the version that it does."""
     moves = [move for move in alias.history if move.action != "held"]
-    return MoveView.of(alias.model, moves[0])
+    return MoveView.of(alias.model, alias.alias, moves[0])
 
 
 def _page(document: Mapping[str, Any]) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace import keys
-from millrace.contracts import Run
+from millrace.contracts import Run, encode
 from millrace.edge.cost import run_cost
-from millrace.registry.versions import Alias, Move, Version
+from millrace.registry.compare import Comparison
+from millrace.registry.versions import Alias, Deletion, Move, Version
 
 __all__ = [
+    "ComparisonView",
+    "DeletionView",
     "InferAnswer",
     "InferProblem",
     "InferRequest",
@@ -37,6 +40,10 @@ __all__ = [
     "UploadView",
     "VersionView",
 ]
+
+
+ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What an alias may be called."""
 
 
 class _Request(BaseModel):
@@ -148,22 +155,24 @@ class RunList(BaseModel):
 
 
 class MoveView(BaseModel):
-    """A decision about what is live."""
+    """A decision about what an alias names."""
 
     model: str
+    alias: str
     action: str = Field(description="`promoted`, `held` or `rolled-back`.")
     version: int
-    previous: int | None = Field(description="What was live before.")
+    previous: int | None = Field(description="What the alias named before.")
     at: str
     by: str
     why: str
 
     @classmethod
-    def of(cls, model: str, move: Move) -> MoveView:
+    def of(cls, model: str, alias: str, move: Move) -> MoveView:
         """Show a move."""
         return cls.model_validate(
             {
                 "model": model,
+                "alias": alias,
                 "action": move.action,
                 "version": move.version,
                 "previous": move.previous,
@@ -172,6 +181,33 @@ class MoveView(BaseModel):
                 "why": move.why,
             }
         )
+
+
+class LineageView(BaseModel):
+    """What a version was made of, beside rows, seed and libraries."""
+
+    file: str
+    file_version: str
+    file_etag: str
+    file_bytes: int
+    spec: dict[str, Any] = Field(description="What `spec.json` asked for, with the defaults.")
+    schema_sha256: str = Field(description="Of `schema.json` beside the plan: type and role of every column.")
+    code: str = Field(description="The package's version, and a digest of what decides what a model is.")
+
+
+class DeletionView(BaseModel):
+    """That a version is deleted."""
+
+    model: str
+    version: int
+    at: str
+    by: str
+    why: str
+
+    @classmethod
+    def of(cls, model: str, deletion: Deletion) -> DeletionView:
+        """Show a deletion."""
+        return cls.model_validate({"model": model, **encode(deletion)})
 
 
 class VersionSummary(BaseModel):
@@ -197,6 +233,7 @@ class VersionView(VersionSummary):
 
     model: str
     live: bool
+    aliases: list[str] = Field(description="The aliases that name it.")
     classes: list[str]
     signature: list[dict[str, Any]] = Field(description="The fields that a row of `POST /predict` may have.")
     chosen: str = Field(description="The candidate that won.")
@@ -208,9 +245,13 @@ class VersionView(VersionSummary):
     plan_bytes: int
     plan_sha256: str
     report: str | None = Field(description="Path of its report in this interface.")
+    lineage: LineageView | None = Field(description="Null for a version that no run made.")
+    deleted: DeletionView | None = Field(description="When it is deleted: its plan and report are gone.")
 
     @classmethod
-    def of_version(cls, version: Version, bucket: str, live: Alias | None) -> VersionView:
+    def of_version(
+        cls, version: Version, bucket: str, aliases: Sequence[Alias], deletion: Deletion | None
+    ) -> VersionView:
         """Show a version of the artifact bucket ``bucket``."""
         key = keys.version(version.model, version.version, "model.plan")
         path = f"/models/{version.model}/versions/{version.version}/report"
@@ -218,7 +259,8 @@ class VersionView(VersionSummary):
             _summary(version)
             | {
                 "model": version.model,
-                "live": live is not None and live.version == version.version,
+                "live": any(a.alias == "live" and a.version == version.version for a in aliases),
+                "aliases": [alias.alias for alias in aliases if alias.version == version.version],
                 "classes": list(version.classes),
                 "signature": list(version.signature),
                 "chosen": version.chosen,
@@ -229,9 +271,63 @@ class VersionView(VersionSummary):
                 "plan": f"s3://{bucket}/{key}",
                 "plan_bytes": version.plan_bytes,
                 "plan_sha256": version.plan_sha256,
-                "report": path if version.report else None,
+                "report": path if version.report and not deletion else None,
+                "lineage": encode(version.lineage),
+                "deleted": deletion and DeletionView.of(version.model, deletion).model_dump(),
             }
         )
+
+
+class MetricPairView(BaseModel):
+    """A metric of both, each on its own held-out rows."""
+
+    version: float | None
+    other: float | None
+    better: int | None = Field(description="The version that has the better one; null when they are equal.")
+
+
+class ChangeView(BaseModel):
+    """What became of a field, the target or a class."""
+
+    kind: str = Field(
+        description="`added`, `missing`, `renamed`, `retyped`, `respelled`, `class-added`, `class-gone`, "
+        "`target`, `task`."
+    )
+    column: str
+    before: str
+    after: str
+    rejects: bool = Field(description="Whether requests of today would be refused, or answered by a guess.")
+    says: str
+
+
+class DifferenceView(BaseModel):
+    """A fact of which the two have different values."""
+
+    what: str
+    version: Any
+    other: Any
+
+
+class ComparisonView(BaseModel):
+    """What differs from `other` to `version`."""
+
+    model: str
+    version: int
+    other: int
+    metrics: dict[str, MetricPairView]
+    changes: list[ChangeView]
+    differences: list[DifferenceView] = Field(
+        description="Of file, spec, rows, candidate, seed, code, libraries and size."
+    )
+
+    @classmethod
+    def of(cls, found: Comparison) -> ComparisonView:
+        """Show a comparison."""
+        shown = encode(found)
+        shown["differences"] = [
+            {"what": what, "version": new, "other": old} for what, (old, new) in found.differences.items()
+        ]
+        return cls.model_validate(shown)
 
 
 def _summary(version: Version) -> dict[str, Any]:
@@ -262,25 +358,28 @@ class ModelList(BaseModel):
 
 
 class ModelView(BaseModel):
-    """A model: what is live, its newest versions, and every decision about what is live, newest first."""
+    """A model: its aliases, its newest versions, and every decision about an alias, newest first."""
 
     model: str
     live: int | None
+    aliases: dict[str, int] = Field(description="What each alias names, `live` among them.")
     versions: list[VersionSummary]
     versions_total: int
     history: list[MoveView]
 
 
 class PromoteRequest(_Request):
-    """Which version to make live, and why."""
+    """Which version an alias is to name, and why."""
 
     version: Annotated[int, Field(ge=1)]
+    alias: Annotated[str, Field(pattern=ALIAS)] = "live"
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
 class RollbackRequest(_Request):
-    """Why to go back."""
+    """Which alias is to go back, and why."""
 
+    alias: Annotated[str, Field(pattern=ALIAS)] = "live"
     reason: Annotated[str, Field(max_length=500)] = ""
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from millrace import keys, plan
-from millrace.contracts import ObjectStore, RunStore
+from millrace import __version__, keys, plan
+from millrace.contracts import ObjectStore, Run, RunStore, encode
 from millrace.errors import BadInput, NotFound
 from millrace.registry.registry import Registry
-from millrace.registry.versions import Version
+from millrace.registry.versions import Lineage, Version
 
-__all__ = ["register_run"]
+__all__ = ["code_version", "register_run"]
+
+DECIDING = ("contracts.py", "values.py", "csvfile", "profile", "features", "training", "compiler", "plan")
+"""Modules and rooms of the package that decide what a file's model is."""
 
 
 def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
@@ -32,7 +38,8 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         The plan differs from the pipeline that it was compiled from, or cannot be read.
     """
     run = runs.get(run_id)
-    evaluation: Mapping[str, Any] = json.loads(artifacts.get(keys.evaluation(run_id)))
+    found, schema = artifacts.get(keys.evaluation(run_id)), artifacts.get(keys.schema(run_id))
+    evaluation: Mapping[str, Any] = json.loads(found)
     parity = evaluation["parity"]
     if not parity["passed"]:
         raise BadInput(
@@ -70,9 +77,11 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
             parity=parity,
             libraries=evaluation["libraries"],
             seed=evaluation["seed"],
+            lineage=_lineage(run, schema),
         ),
         data,
         report,
+        beside={"schema.json": schema, "evaluation.json": found},
         since=run.created_at,
     )
     promoted, reason = registry.decide(version, by=f"run {run_id}")
@@ -90,6 +99,30 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         changes["warnings"] = (*run.warnings, reason)
     runs.update(run_id, **changes)
     return {"model": version.model, "version": version.version, "promoted": promoted, "reason": reason}
+
+
+def _lineage(run: Run, schema: bytes) -> Lineage:
+    return Lineage(
+        file=f"s3://{run.bucket}/{run.key}",
+        file_version=run.version_id,
+        file_etag=run.etag,
+        file_bytes=run.size_bytes,
+        spec=encode(run.spec),
+        schema_sha256=hashlib.sha256(schema).hexdigest(),
+        code=code_version(),
+    )
+
+
+@functools.cache
+def code_version() -> str:
+    """Return the package's version and a digest of the modules that decide what a model is."""
+    home = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for name in DECIDING:
+        place = home / name
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            digest.update(path.relative_to(home).as_posix().encode() + b"\n" + path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:16]}"
 
 
 def _finite(metrics: Mapping[str, float | None]) -> dict[str, float]:

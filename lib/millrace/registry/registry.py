@@ -4,12 +4,19 @@
 
     models/<model>/versions/<n>/version.json   claims the number: written only if absent
     models/<model>/versions/<n>/model.plan     written only if absent
-    models/<model>/versions/<n>/report.html    written only if absent
-    models/<model>/aliases/live.json           written only if it is still what was read
+    models/<model>/versions/<n>/report.html    written only if absent, as are schema.json and evaluation.json
+    models/<model>/aliases/<alias>.json        written only if it is still what was read
+    models/<model>/deleted/<n>.json            written only if absent: the version is deleted, or about to be
+
+A version may not be deleted while an alias names it, and no alias may be moved to one that is deleted. Two
+objects cannot be changed at once, so each side writes first and looks afterwards: ``delete`` writes its note
+and then reads the aliases, ``promote`` moves the alias and then looks for a note. Whichever comes second
+sees the other, and takes its own step back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -21,13 +28,13 @@ from millrace import keys
 from millrace.contracts import ObjectStore, decode, encode
 from millrace.errors import BadInput, Conflict, NotFound, TransientError
 from millrace.registry.gate import Verdict, judge
-from millrace.registry.versions import Alias, Move, Version
+from millrace.registry.versions import Alias, Deletion, Move, Version
 
 __all__ = ["Registry", "now"]
 
 CLAIMS = 100
 """Numbers that a registration tries while others take them."""
-SWAPS = 20
+SWAPS = 100
 """Times that the gate decides anew because the alias moved in between."""
 
 
@@ -82,19 +89,39 @@ class Registry:
 
     def live(self, model: str) -> Alias | None:
         """Return the model's alias ``live`` with its history; ``None`` before the first promotion."""
-        return self._live(model)[0]
+        return self.alias(model, "live")
 
     def alias(self, model: str, name: str) -> Alias | None:
-        """Return one of the model's aliases; ``None`` if there is none of that name."""
+        """Return one of the model's aliases with its history; ``None`` if there is none of that name."""
+        return self._alias(model, name)[0]
+
+    def aliases(self, model: str) -> list[Alias]:
+        """Return all aliases of a model, by name."""
+        found = [decode(Alias, json.loads(self._store.get(key))) for key in self._alias_keys(model)]
+        return sorted(found, key=lambda alias: alias.alias)
+
+    def deleted(self, model: str) -> frozenset[int]:
+        """Return the numbers of the versions that are deleted."""
+        names = (key.rpartition("/")[2] for key in self._store.list(keys.deletions(model)))
+        return frozenset(int(name.removesuffix(".json")) for name in names)
+
+    def deletion(self, model: str, number: int) -> Deletion | None:
+        """Return who deleted a version, when and why; ``None`` when it is there."""
         try:
-            return decode(Alias, json.loads(self._store.get(keys.alias(model, name))))
+            return decode(Deletion, json.loads(self._store.get(keys.deletion(model, number))))
         except NotFound:
             return None
 
     # --- writing -------------------------------------------------------------------------------
 
     def register(
-        self, draft: Version, plan: bytes, report: bytes | None = None, *, since: str = ""
+        self,
+        draft: Version,
+        plan: bytes,
+        report: bytes | None = None,
+        *,
+        beside: Mapping[str, bytes] | None = None,
+        since: str = "",
     ) -> Version:
         """Make ``draft`` the model's next version; the same run always gets the same version.
 
@@ -104,6 +131,8 @@ class Registry:
             ``version``, ``created_at`` and what describes the files are set here.
         plan, report : bytes
             Copied to the version.
+        beside : mapping of str to bytes
+            JSON that is kept with the version, by name; it outlives the run's files.
         since : str
             When the run began: versions older than that cannot be this run's and are not read.
 
@@ -119,6 +148,8 @@ class Registry:
         """
         sha256 = hashlib.sha256(plan).hexdigest()
         version = self._of_run(draft.model, draft.run_id, since)
+        if version is not None and self.deletion(version.model, version.version):
+            return version
         if version is not None and version.plan_sha256 != sha256:
             # An earlier attempt of the run came this far, with other bytes. Versions never change: it
             # stands if it is complete, else its number stays empty.
@@ -129,11 +160,14 @@ class Registry:
             version = self._claim(
                 replace(draft, plan_sha256=sha256, plan_bytes=len(plan), report=report is not None)
             )
-        # After the claim, so that nobody else writes here; a retry that finds them written is content.
-        self._add(keys.version(version.model, version.version, "model.plan"), plan)
+        # After the claim, so that nobody else writes here; a retry that finds them written is content. The
+        # plan is last: a version that has one is complete.
+        for name, data in (beside or {}).items():
+            self._add(keys.version(version.model, version.version, name), data, _JSON)
         if report is not None and version.report:
             key = keys.version(version.model, version.version, "report.html")
             self._add(key, report, "text/html; charset=utf-8")
+        self._add(keys.version(version.model, version.version, "model.plan"), plan)
         return version
 
     def decide(self, version: Version, *, by: str) -> tuple[bool, str]:
@@ -147,14 +181,16 @@ class Registry:
             Why, as a sentence.
         """
         for _ in range(SWAPS):
-            alias, etag = self._live(version.model)
+            alias, etag = self._alias(version.model)
             for move in alias.history if alias else ():
                 if move.version == version.version and move.action != "rolled-back":
                     return move.action == "promoted", move.why
             champion = self.version(version.model, alias.version) if alias else None
             verdict = judge(version, champion)
             try:
-                self._move(version.model, alias, etag, _move_of(version, verdict, alias, self._clock(), by))
+                self._move(
+                    version.model, "live", alias, etag, _move_of(version, verdict, alias, self._clock(), by)
+                )
             except Conflict:
                 continue
             return verdict.promote, verdict.reason
@@ -165,77 +201,141 @@ class Registry:
             remedy="Try again.",
         )
 
-    def promote(self, model: str, number: int, *, by: str, why: str) -> Alias:
-        """Make ``number`` live, whatever the gate thinks; nothing happens when it is live already.
+    def promote(self, model: str, number: int, *, by: str, why: str, alias: str = "live") -> Alias:
+        """Let an alias name ``number``, whatever the gate thinks; nothing happens when it does already.
 
         Raises
         ------
         NotFound
             There is no such version.
         BadInput
-            The version was claimed but never completed.
+            The version is deleted, or was claimed but never completed.
         Conflict
-            Somebody else moved the alias at the same time.
+            Somebody else moved the alias, or deleted the version, at the same time.
         """
-        if not self._is_complete(self.version(model, number)):
-            raise BadInput(
-                f"Version {number} has no plan: its registration did not finish",
-                code="version-incomplete",
-                remedy="Promote another version, or upload the file again.",
-            )
-        alias, etag = self._live(model)
-        if alias and alias.version == number:
-            return alias
-        move = Move("promoted", number, alias.version if alias else None, self._clock(), by, why)
-        return self._move(model, alias, etag, move)
+        self._check_usable(self.version(model, number))
+        found, etag = self._alias(model, alias)
+        if found and found.version == number:
+            return found
+        move = Move("promoted", number, found.version if found else None, self._clock(), by, why)
+        return self._move(model, alias, found, etag, move)
 
-    def rollback(self, model: str, *, by: str, why: str) -> Alias:
-        """Make the version live that was so before the present one was promoted.
+    def rollback(self, model: str, *, by: str, why: str, alias: str = "live") -> Alias:
+        """Let an alias name the version again that it named before the present one was promoted.
 
         Raises
         ------
         NotFound
-            There is no such model, or nothing of it is live.
+            There is no such model, or it has no such alias.
         BadInput
-            There was none before it.
+            There was none before it, or that one is deleted.
         Conflict
-            Somebody else moved the alias at the same time.
+            Somebody else moved the alias, or deleted the version, at the same time.
         """
-        alias, etag = self._live(model)
-        if alias is None:
+        found, etag = self._alias(model, alias)
+        if found is None:
             raise NotFound(
-                f"There is no model {model!r}, or no version of it is live",
+                f"There is no model {model!r}, or no version of it is {alias}",
                 code="model-unknown",
                 remedy="GET /models lists the models.",
             )
-        target = alias.rollback_target
+        target = found.rollback_target
         if target is None:
             raise BadInput(
-                f"No version of {model!r} was live before version {alias.version}",
+                f"No version of {model!r} was {alias} before version {found.version}",
                 code="rollback-impossible",
                 remedy="Promote the version that you want by its number.",
             )
-        return self._move(
-            model, alias, etag, Move("rolled-back", target, alias.version, self._clock(), by, why)
-        )
+        self._check_usable(self.version(model, target))
+        move = Move("rolled-back", target, found.version, self._clock(), by, why)
+        return self._move(model, alias, found, etag, move)
+
+    def delete(self, model: str, number: int, *, by: str, why: str) -> Deletion:
+        """Delete a version that no alias names; its number is never given again, and ``version.json`` stays.
+
+        Deleting it again changes nothing, but completes a deletion that was broken off.
+
+        Raises
+        ------
+        NotFound
+            There is no such version.
+        Conflict
+            ``version-in-use``: an alias names it.
+        """
+        self.version(model, number)
+        key = keys.deletion(model, number)
+        note = Deletion(number, self._clock(), by, why)
+        try:
+            self._store.put(key, _json(encode(note)), content_type=_JSON, only_if_absent=True)
+        except Conflict:
+            note = self.deletion(model, number) or note
+        users = [alias.alias for alias in self.aliases(model) if alias.version == number]
+        if users:
+            self._store.delete(key)
+            raise Conflict(
+                f"Version {number} of {model!r} is {' and '.join(users)}",
+                code="version-in-use",
+                where=f"models/{model}/aliases",
+                remedy="Promote another version first, or roll back.",
+            )
+        # The plan is first: without it the version can neither answer nor be promoted.
+        for name in ("model.plan", "report.html", "schema.json", "evaluation.json"):
+            self._store.delete(keys.version(model, number, name))
+        return note
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _live(self, model: str) -> tuple[Alias | None, str]:
+    def _alias(self, model: str, name: str = "live") -> tuple[Alias | None, str]:
         try:
-            data, etag = self._store.get_with_etag(keys.alias(model))
+            data, etag = self._store.get_with_etag(keys.alias(model, name))
         except NotFound:
             return None, ""
         return decode(Alias, json.loads(data)), etag
 
-    def _move(self, model: str, alias: Alias | None, etag: str, move: Move) -> Alias:
-        moved = alias.after(move) if alias else Alias(model, "live", move.version, (move,))
-        data = _json(encode(moved))
-        if alias is None:
-            self._store.put(keys.alias(model), data, content_type=_JSON, only_if_absent=True)
-        else:
-            self._store.put(keys.alias(model), data, content_type=_JSON, only_if_etag=etag)
+    def _alias_keys(self, model: str) -> list[str]:
+        return list(self._store.list(keys.aliases(model)))
+
+    def _move(self, model: str, name: str, alias: Alias | None, etag: str, move: Move) -> Alias:
+        moved = alias.after(move) if alias else Alias(model, name, move.version, (move,))
+        etag = self._swap(moved, etag)
+        if move.action != "held" and self.deletion(model, move.version):
+            self._take_back(moved, alias, etag)
+            raise Conflict(
+                f"Version {move.version} of {model!r} was deleted at the same time",
+                code="version-deleted",
+                where=f"models/{model}/aliases/{name}",
+                remedy="Choose another version.",
+            )
         return moved
+
+    def _swap(self, alias: Alias, etag: str) -> str:
+        """Write an alias if it is still the one with the etag, or still absent; return its new etag."""
+        data, key = _json(encode(alias)), keys.alias(alias.model, alias.alias)
+        if not etag:
+            return self._store.put(key, data, content_type=_JSON, only_if_absent=True)
+        return self._store.put(key, data, content_type=_JSON, only_if_etag=etag)
+
+    def _take_back(self, moved: Alias, before: Alias | None, etag: str) -> None:
+        """Let the alias be as it was, unless somebody has moved it on."""
+        if before is None:
+            self._store.delete(keys.alias(moved.model, moved.alias))
+            return
+        with contextlib.suppress(Conflict):
+            self._swap(before, etag)
+
+    def _check_usable(self, version: Version) -> None:
+        if self.deletion(version.model, version.version):
+            raise BadInput(
+                f"Version {version.version} is deleted",
+                code="version-deleted",
+                remedy="Promote another version by its number.",
+            )
+        if not self._is_complete(version):
+            raise BadInput(
+                f"Version {version.version} has no plan: its registration did not finish",
+                code="version-incomplete",
+                remedy="Promote another version, or upload the file again.",
+            )
 
     def _of_run(self, model: str, run_id: str, since: str) -> Version | None:
         for number in self.numbers(model):

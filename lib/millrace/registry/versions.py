@@ -8,10 +8,28 @@ from typing import Any, Literal
 
 from millrace.contracts import Task
 
-__all__ = ["HISTORY", "Alias", "Move", "Version"]
+__all__ = ["HISTORY", "Alias", "Deletion", "Lineage", "Move", "Version"]
 
 HISTORY = 50
 """Moves that an alias remembers; ``predict`` reads the alias, so it stays small."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a version was made of, beside its rows, its seed and its libraries: enough to make it again."""
+
+    file: str
+    """URI of the file that it was trained on."""
+    file_version: str
+    """The object's version id."""
+    file_etag: str
+    file_bytes: int
+    spec: Mapping[str, Any]
+    """What ``spec.json`` asked for, with the defaults."""
+    schema_sha256: str
+    """Of the ``schema.json`` beside the version: the type and role of every column."""
+    code: str
+    """Version of this package, and a digest of the modules that decide what a model is."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,8 @@ class Version:
     seed: int = 0
     report: bool = False
     """Whether ``report.html`` lies beside it."""
+    lineage: Lineage | None = None
+    """Of a version that a run made; one from elsewhere has none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,16 @@ class Move:
     version: int
     previous: int | None
     """What the alias named before."""
+    at: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """That a version is deleted: its plan and report are gone, ``version.json`` stays."""
+
+    version: int
     at: str
     by: str
     why: str
