@@ -71,6 +71,12 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ("dynamodb:Query", "table/"): _DONE,
         **_LOST,
     },
+    "ManageFunction": {
+        (
+            "s3:DeleteObject",
+            "/aliases/*",
+        ): "Takes back a new alias on a version that somebody deleted at the same moment.",
+    },
     "ReconcileFunction": dict(_LOST),
     "RetrainFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,

@@ -100,6 +100,10 @@ class Stack:
         headers = {"Content-Type": "application/json"}
         return self._send(urllib.request.Request(self.url + path, data=data, headers=headers, method="POST"))
 
+    def delete(self, path: str) -> Answer:
+        """Send ``DELETE path``."""
+        return self._send(urllib.request.Request(self.url + path, method="DELETE"))
+
     def read(self, key: str) -> bytes:
         """Return an object of the artifact bucket."""
         data: bytes = self.s3.get_object(Bucket=self.artifact_bucket, Key=key)["Body"].read()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from millrace import keys
 from millrace.cli.http import post_file
 from millrace.edge.estimate import FileSize, estimate
 from tests.platform.conftest import PENGUINS_FILE, PENGUINS_SPEC
@@ -175,6 +176,12 @@ def test_a_later_spec_holds_from_the_next_run_on(
     assert run["target"] == "Sex"
     assert (run["version"], run["promoted"]) == (3, False), "another target must not replace the live one"
     assert stack.get(f"/models/{MODEL}").json["live"] == 2
+    compared = stack.get(f"/models/{MODEL}/compare").json
+    assert (compared["version"], compared["other"]) == (3, 2)
+    assert {"spec.target", "schema_sha256"} <= {fact["what"] for fact in compared["differences"]}
+    assert stack.delete(f"/models/{MODEL}/versions/2").json["code"] == "version-in-use"
+    assert stack.delete(f"/models/{MODEL}/versions/3").status == 200
+    assert stack.keys(keys.version(MODEL, 3, "")) == [keys.version(MODEL, 3, "version.json")]
 
 
 def test_roll_back_and_promote_move_what_answers(
