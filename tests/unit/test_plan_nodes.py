@@ -13,7 +13,7 @@ import pytest
 
 from millrace import plan
 from millrace.errors import BadInput
-from millrace.plan.kinds import MAX_DEPTH
+from millrace.plan.kinds import MAX_DEPTH, texts
 from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.rows import RowScorer
 
@@ -94,7 +94,8 @@ STEP = ("steps", 0)
 MISFITS: dict[str, tuple[Change, str]] = {
     "take-beyond": (at(*STEP, take=[[1], None]), "plan-dimensions"),
     "take-before": (at(*STEP, take=[[-2], None]), "plan-dimensions"),
-    "take-of-text": (at(*STEP, take=["0", None]), "plan-header"),
+    "take-of-text": (at(*STEP, take=["0", None]), "plan-dimensions"),
+    "take-of-a-truth-value": (at(*STEP, take=[[False], None]), "plan-dimensions"),
     "take-too-short": (at(*STEP, take=[None]), "plan-dimensions"),
     "no-members": (at(*STEP, members=[], take=[]), "plan-dimensions"),
     "members-of-no-node": (at(*STEP, members=[1, 2]), "plan-header"),
@@ -142,3 +143,10 @@ def test_branches_may_end_in_branches() -> None:
     header["features"] = [{"kind": "columns", "branches": [{"inputs": [1, 0], "steps": [inner]}]}]
     expected = RowScorer(plan.read(plan.write(*document()))).score([2.0, 3.0])
     assert RowScorer(plan.read(plan.write(header, arrays))).score([2.0, 3.0]) == expected
+
+
+@pytest.mark.parametrize("width", [True, 0, 8.0, "8"])
+def test_a_width_is_a_whole_number_above_zero(width: Any) -> None:
+    step = {"kind": "hash", "width": width, "signed": True, "norm": None}
+    with pytest.raises(BadInput, match="Dimensions"):
+        texts.KINDS["hash"](step, "s", [])

@@ -229,9 +229,9 @@ def declared(arrays: Any, index: object, codes: str, size: int, where: str) -> i
     return elements  # type: ignore[no-any-return]
 
 
-def indices(values: Sequence[Any], limit: int, where: str) -> None:
-    """Refuse the plan unless all values are indices below the limit."""
-    fits(all(type(value) is int and 0 <= value < limit for value in values), where)
+def indices(values: Sequence[Any], limit: int, where: str, least: int = 0) -> None:
+    """Refuse the plan unless all values are integers, no truth values, from ``least`` to below the limit."""
+    fits(all(type(value) is int and least <= value < limit for value in values), where)
 
 
 def is_number(value: object) -> bool:

@@ -42,8 +42,8 @@ def _one_hot(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> s
     parts = zip(step["categories"], step["codes"], step["widths"], step["unknown"], strict=True)
     for categories, codes, outputs, unknown in parts:
         indices([outputs], MAX_WIDTH, "one-hot.widths")
-        indices([unknown + 1], outputs + 1, "one-hot.unknown")
-        indices([code + 1 for code in codes or ()], outputs + 1, "one-hot.codes")
+        indices([unknown], outputs, "one-hot.unknown", -1)
+        indices(codes or (), outputs, "one-hot.codes", -1)
         fits(codes is not None or len(categories) <= outputs, "one-hot.codes")
     width: int = sum(step["widths"])
     fits(width <= MAX_WIDTH, "width")

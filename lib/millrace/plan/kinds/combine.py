@@ -42,7 +42,7 @@ def _predictions(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) 
     for member, take in zip(step["members"], step["take"], strict=True):
         outputs = node(member, flow, arrays)
         if take is not None:
-            indices([number + 1 for number in take], outputs + 1, "predictions.take")
+            indices(take, outputs, "predictions.take", -1)
         width += outputs if take is None else len(take)
         fits(width <= MAX_WIDTH, "width")
     return "n" * width + (flow if step["inputs"] else "")

@@ -37,7 +37,7 @@ def _onnx(spec: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> int
     output = spec["output"]
     fits(isinstance(output["name"], str), "onnx.output")
     if output["as"] == "values":
-        indices([output["outputs"] - 1], MAX_WIDTH, "onnx.output")
+        indices([output["outputs"]], MAX_WIDTH + 1, "onnx.output", 1)
         return int(output["outputs"])
     if output["as"] == "second":
         return 2

@@ -48,7 +48,7 @@ def _words(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str
 
 
 def _hash(step: dict[str, Any], flow: str, arrays: Sequence[memoryview]) -> str:
-    indices([step["width"] - 1], MAX_HASHES, "hash.width")
+    indices([step["width"]], MAX_HASHES + 1, "hash.width", 1)
     fits(type(step["signed"]) is bool and step["norm"] in ("l1", "l2", None), "hash.signed")
     _tokens(step, flow)
     return "n" * int(step["width"])
@@ -67,8 +67,8 @@ def _tokens(step: dict[str, Any], flow: str) -> None:
     fits(step["accents"] in ("unicode", "ascii", None), "words.accents")
     fits(isinstance(step["stop"], list) and all(isinstance(word, str) for word in step["stop"]), "words.stop")
     fewest, most = step["ngrams"]
-    indices([fewest - 1], most, "words.ngrams")
     indices([most], MAX_NGRAM + 1, "words.ngrams")
+    indices([fewest], most + 1, "words.ngrams", 1)
 
 
 def _weights(step: dict[str, Any], width: int, arrays: Sequence[memoryview]) -> None:
