@@ -70,7 +70,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "parity": {"rows": 67, "max_difference": 2e-16, "limit": 1e-9, "passed": True},
         "curves": {
             "confusion": {"labels": ["f", "m"], "matrix": [[30, 3], [3, 31]]},
-            "roc": {"fpr": [0, 0.1, 1], "tpr": [0, 0.9, 1]},
+            "ranking": [{"class": "m", "fpr": [0, 0.1, 1], "tpr": [0, 0.9, 1]}],
             "calibration": {"predicted": [0.1, 0.9], "observed": [0.12, 0.88], "count": [33, 34]},
         },
         "importance": [

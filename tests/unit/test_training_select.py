@@ -43,11 +43,17 @@ def test_the_evaluation_says_everything_and_is_json(task: Task) -> None:
     assert set(found) == {
         *("task", "target", "metric", "classes", "rows", "candidates", "chosen", "metrics", "baseline"),
         *("features", "parity", "curves", "importance", "notes", "libraries", "plan_bytes", "seed"),
-        *("interval", "target_format"),
+        *("interval", "target_format", "single_column", "confidence", "thresholds", "slices"),
+        *("dependence", "learning_curve"),
     }
     assert found["rows"] == {"trained": 160, "holdout": 40}
     assert set(found["metrics"]) == set(found["baseline"])
     assert found["metrics"][schema.metric] != found["baseline"][schema.metric]
+    assert set(found["single_column"]["metrics"]) == set(found["metrics"])
+    for name, (low, high) in found["confidence"]["metrics"].items():
+        assert low <= found["metrics"][name] <= high
+    assert (found["thresholds"] is not None) == (task == "binary")
+    assert len(found["learning_curve"]["points"]) >= 2
     assert found["parity"]["passed"] is True
     assert found["parity"]["rows"] == 40
     assert found["parity"]["max_difference"] <= found["parity"]["limit"] == 1e-9
@@ -77,6 +83,8 @@ def test_a_regression_has_an_interval_whose_coverage_was_measured() -> None:
     assert header == {name: around[name] for name in ("level", "below", "above")}
     # 200 held-out rows: three standard errors of a share of 0.9 are 0.064.
     assert around["coverage"] == pytest.approx(0.9, abs=0.064)
+    assert 0.8 < around["coverage_low"] < around["coverage"] < around["coverage_high"] < 1.0
+    assert all("coverage" in line for line in selection.evaluation["slices"]["slices"])
 
 
 @pytest.mark.parametrize(("metric", "best"), [("roc_auc", "forest"), ("log_loss", "linear")])

@@ -214,9 +214,10 @@ def _curves(evaluation: Mapping[str, Any], schema: Schema) -> list[str]:
     out = []
     if confusion := curves.get("confusion"):
         out.append(_section("Which classes it confuses", _confusion(confusion)))
-    if roc := curves.get("roc"):
-        positive = schema.positive_class or (schema.classes[-1] if schema.classes else "")
-        out.append(_section("ROC curve", _figure(figures.roc(roc, positive), "The dashed line is guessing.")))
+    if schema.task == "binary":
+        for roc in curves.get("ranking", []):
+            drawing = figures.roc(roc, str(roc["class"]))
+            out.append(_section("ROC curve", _figure(drawing, "The dashed line is guessing.")))
     if calibration := curves.get("calibration"):
         note = "Points on the dashed line mean that a probability of 0.7 comes true 7 times in 10."
         out.append(

@@ -26,7 +26,7 @@ from millrace.training.suspects import Suspicion, sample_rows, target_of
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["CONFIDENCE", "ColumnDescription", "Description", "describe", "share_error"]
+__all__ = ["CONFIDENCE", "ColumnDescription", "Description", "describe", "moment", "share_error"]
 
 CONFIDENCE = 0.99
 """Of the error that is stated for shares and quantiles."""
@@ -231,7 +231,7 @@ def _counted(found: ColumnProfile, column: Column) -> ColumnDescription:
     elif column.type == "time" and column.format in found.times:
         times = found.times[column.format]
         if times.minimum is not None and times.maximum is not None:
-            low, high = _moment(times.minimum), _moment(times.maximum)
+            low, high = moment(times.minimum), moment(times.maximum)
     fractions = found.distinct is None and found.plain.integers + found.word_count < found.count
     words = column.type in ("category", "text")
     length = None
@@ -281,7 +281,7 @@ def _sampled(described: ColumnDescription, kind: ColumnType, values: NDArray[Any
     described = replace(
         described,
         quantiles={
-            f"{share:g}": _moment(value) if kind == "time" else value
+            f"{share:g}": moment(value) if kind == "time" else value
             for share, value in zip(QUANTILES, at, strict=True)
         },
     )
@@ -326,7 +326,8 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """Write seconds since 1970 as ISO 8601 in UTC."""
     return (_EPOCH + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="seconds")
 
 

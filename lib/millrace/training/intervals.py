@@ -43,10 +43,11 @@ class Interval:
     below: float
     above: float
 
-    def coverage(self, truth: Floats, prediction: Floats) -> float:
-        """Return the share of the values that lie within the bounds."""
+    def holds(self, truth: Floats, prediction: Floats) -> NDArray[np.bool_]:
+        """Return which values lie within the bounds."""
         error = truth - prediction
-        return float(np.mean((error >= self.below) & (error <= self.above)))
+        within: NDArray[np.bool_] = (error >= self.below) & (error <= self.above)
+        return within
 
 
 def interval(truth: Floats, prediction: Floats, *, level: float = LEVEL) -> Interval | None:

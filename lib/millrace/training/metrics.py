@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from millrace.contracts import LOWER_IS_BETTER, METRICS, Task
 from millrace.errors import BadInput
 
-__all__ = ["REGISTRY", "Metric", "best_first", "evaluate", "metric_for", "score"]
+__all__ = ["REGISTRY", "Metric", "Scorer", "best_first", "evaluate", "log_losses", "metric_for", "score"]
 
 Floats = NDArray[np.float64]
-Codes = NDArray[np.int32]
+Scorer = Callable[[Floats | None], float]
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,19 @@ class Metric:
     ----------
     name : str
         As in :data:`millrace.contracts.METRICS`.
-    compute : callable
-        ``(truth, prediction) -> float``. Classification: codes of shape (n,) and probabilities of shape
-        (n, classes). Regression: two arrays of shape (n,). NaN where it is not defined.
+    prepare : callable
+        ``(truth, prediction) -> scorer``. Classification: codes of shape (n,) and probabilities of shape
+        (n, classes). Regression: two arrays of shape (n,). The scorer takes weights of shape (n,) or None,
+        and returns the metric, NaN where it is not defined: what does not depend on the weights is computed
+        once for many of them.
     """
 
     name: str
-    compute: Callable[[NDArray[np.generic], Floats], float]
+    prepare: Callable[[NDArray[np.generic], Floats], Scorer]
+
+    def compute(self, truth: NDArray[np.generic], prediction: Floats) -> float:
+        """Return the metric of rows that count alike."""
+        return self.prepare(truth, prediction)(None)
 
     @property
     def greater_is_better(self) -> bool:
@@ -98,87 +105,132 @@ def best_first(metric: str, scores: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(sorted(scores, key=lambda name: sign * scores[name]))
 
 
-def _confusion(truth: NDArray[np.generic], probabilities: Floats) -> NDArray[np.int64]:
+def _mean(values: NDArray[Any], weight: Floats | None) -> float:
+    return float(np.mean(values)) if weight is None else float(values @ weight / weight.sum())
+
+
+def _confusion(truth: NDArray[np.generic], probabilities: Floats) -> Callable[[Floats | None], Floats]:
+    """Return what counts the rows by actual and answered class."""
     classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    flat = np.bincount(truth.astype(np.int64) * classes + predicted, minlength=classes * classes)
-    return flat.reshape(classes, classes)
+    cells = truth.astype(np.int64) * classes + probabilities.argmax(axis=1)
+
+    def count(weight: Floats | None) -> Floats:
+        flat = np.bincount(cells, weight, minlength=classes * classes)
+        return flat.reshape(classes, classes).astype(np.float64)
+
+    return count
 
 
-def _accuracy(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    return float(np.mean(probabilities.argmax(axis=1) == truth))
+def _accuracy(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    right = probabilities.argmax(axis=1) == truth
+    return lambda weight: _mean(right, weight)
 
 
-def _balanced_accuracy(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    matrix = _confusion(truth, probabilities)
-    rows = matrix.sum(axis=1)
-    present = rows > 0
-    return float(np.mean(np.diag(matrix)[present] / rows[present]))
+def _balanced_accuracy(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    confusion = _confusion(truth, probabilities)
+
+    def compute(weight: Floats | None) -> float:
+        matrix = confusion(weight)
+        rows = matrix.sum(axis=1)
+        present = rows > 0
+        return float(np.mean(np.diag(matrix)[present] / rows[present]))
+
+    return compute
 
 
-def _f1_macro(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    """Return the mean over the classes that were seen or predicted, as scikit-learn's ``f1_score`` does."""
-    matrix = _confusion(truth, probabilities)
-    both = matrix.sum(axis=0) + matrix.sum(axis=1)
-    present = both > 0
-    return float(np.mean(2.0 * np.diag(matrix)[present] / both[present]))
+def _f1_macro(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    """Take the mean over the classes that were seen or predicted, as scikit-learn's ``f1_score`` does."""
+    confusion = _confusion(truth, probabilities)
+
+    def compute(weight: Floats | None) -> float:
+        matrix = confusion(weight)
+        both = matrix.sum(axis=0) + matrix.sum(axis=1)
+        present = both > 0
+        return float(np.mean(2.0 * np.diag(matrix)[present] / both[present]))
+
+    return compute
 
 
-def _log_loss(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    """Return the mean negative log-likelihood in nats, clipped at the float's epsilon as scikit-learn's."""
+def log_losses(truth: NDArray[np.generic], probabilities: Floats) -> Floats:
+    """Return each row's negative log-likelihood in nats, clipped at the float's epsilon as scikit-learn's."""
     epsilon = np.finfo(np.float64).eps
     chosen = probabilities[np.arange(len(truth)), truth.astype(np.intp)]
-    return float(-np.mean(np.log(np.clip(chosen, epsilon, 1.0 - epsilon))))
+    return -np.log(np.clip(chosen, epsilon, 1.0 - epsilon))
 
 
-def _brier(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    """Return the mean squared error of the probabilities (G. W. Brier, 1950).
+def _log_loss(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    losses = log_losses(truth, probabilities)
+    return lambda weight: _mean(losses, weight)
+
+
+def _brier(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    """Take the mean squared error of the probabilities (G. W. Brier, 1950).
 
     Summed over the classes, but of two classes that of one alone, 0 to 1, as scikit-learn's
     ``brier_score_loss`` has it.
     """
     chosen = probabilities[np.arange(len(truth)), truth.astype(np.intp)]
     if probabilities.shape[1] == 2:
-        return float(np.mean((1.0 - chosen) ** 2))
-    squares = np.einsum("ij,ij->i", probabilities, probabilities)
-    return float(np.mean(squares - 2.0 * chosen + 1.0))
+        squares = (1.0 - chosen) ** 2
+    else:
+        squares = np.einsum("ij,ij->i", probabilities, probabilities) - 2.0 * chosen + 1.0
+    return lambda weight: _mean(squares, weight)
 
 
-def _auc(positive: NDArray[np.bool_], values: Floats) -> float:
-    """Return the area under the ROC curve by the rank sum (Mann and Whitney, 1947); ties share a rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2.0)[inverse]
-    n_positive = int(positive.sum())
-    n_negative = positive.size - n_positive
-    if n_positive == 0 or n_negative == 0:
-        return float("nan")
-    rank_sum = float(ranks[positive].sum())
-    return (rank_sum - n_positive * (n_positive + 1) / 2.0) / (n_positive * n_negative)
+def _auc(positive: NDArray[np.bool_], values: Floats) -> Scorer:
+    """Take the area under the ROC curve: how often a positive row's value is above a negative one's.
+
+    A tie counts half (Mann and Whitney, 1947).
+    """
+    different, place = np.unique(values, return_inverse=True)
+    is_positive = positive.astype(np.float64)
+
+    def compute(weight: Floats | None) -> float:
+        rows = np.bincount(place, weight, minlength=len(different))
+        hits = np.bincount(place, is_positive if weight is None else is_positive * weight, len(different))
+        misses = rows - hits
+        pairs = float(hits.sum()) * float(misses.sum())
+        if pairs <= 0.0:
+            return float("nan")
+        below = np.cumsum(misses) - misses
+        return float(hits @ (below + misses / 2.0)) / pairs
+
+    return compute
 
 
-def _roc_auc(truth: NDArray[np.generic], probabilities: Floats) -> float:
-    """Return the area for two classes, else the mean of one class against the rest over present classes."""
+def _roc_auc(truth: NDArray[np.generic], probabilities: Floats) -> Scorer:
+    """Take the area for two classes, else the mean of one class against the rest over present classes."""
     classes = probabilities.shape[1]
     if classes == 2:
         return _auc(truth == 1, probabilities[:, 1])
     areas = [_auc(truth == code, probabilities[:, code]) for code in range(classes)]
-    defined = [area for area in areas if np.isfinite(area)]
-    return float(np.mean(defined)) if defined else float("nan")
+
+    def compute(weight: Floats | None) -> float:
+        defined = [area for area in (of_class(weight) for of_class in areas) if np.isfinite(area)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+    return compute
 
 
-def _rmse(truth: NDArray[np.generic], predicted: Floats) -> float:
-    return float(np.sqrt(np.mean((predicted - truth.astype(np.float64)) ** 2)))
+def _rmse(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
+    squares = (predicted - truth.astype(np.float64)) ** 2
+    return lambda weight: float(np.sqrt(_mean(squares, weight)))
 
 
-def _mae(truth: NDArray[np.generic], predicted: Floats) -> float:
-    return float(np.mean(np.abs(predicted - truth.astype(np.float64))))
+def _mae(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
+    errors = np.abs(predicted - truth.astype(np.float64))
+    return lambda weight: _mean(errors, weight)
 
 
-def _r2(truth: NDArray[np.generic], predicted: Floats) -> float:
+def _r2(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
     values = truth.astype(np.float64)
-    total = float(np.sum((values - values.mean()) ** 2))
-    return 1.0 - float(np.sum((predicted - values) ** 2)) / total if total > 0.0 else float("nan")
+    squares = (predicted - values) ** 2
+
+    def compute(weight: Floats | None) -> float:
+        total = _mean((values - _mean(values, weight)) ** 2, weight)
+        return 1.0 - _mean(squares, weight) / total if total > 0.0 else float("nan")
+
+    return compute
 
 
 REGISTRY: Mapping[str, Metric] = types.MappingProxyType(

@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from millrace.contracts import ColumnType
 
-__all__ = ["Aftermath", "Goal", "aftermath", "alone", "association", "drift", "groups", "parts_of", "ranks"]
+__all__ = [
+    "Aftermath",
+    "Goal",
+    "aftermath",
+    "alone",
+    "association",
+    "bins",
+    "drift",
+    "groups",
+    "parts_of",
+    "ranks",
+]
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -141,13 +152,14 @@ def alone(values: NDArray[Any], kind: ColumnType, goal: Goal) -> float | None:
         (slice(None, half), slice(half, None)),
         (slice(half, None), slice(None, half)),
     ):
-        codes = _bins(values, fit) if whole is None else whole
+        codes = bins(values, fit) if whole is None else whole
         lost, naive = losses(codes[fit], codes[judge], goal, fit, judge)
         left, before = left + lost, before + naive
     return min(1.0, max(0.0, 1.0 - left / before)) if before > 0.0 else None
 
 
-def _bins(values: Floats, fit: slice) -> Codes:
+def bins(values: Floats, fit: slice) -> Codes:
+    """Return the bin of each value, from 1 on; 0 where it is missing. Those of ``fit`` decide the edges."""
     known = values[fit][~np.isnan(values[fit])]
     count = min(BINS, max(2, len(known) // BIN_ROWS))
     edges: Floats = np.empty(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +21,12 @@ from millrace.errors import BadInput
 from millrace.features.blocks import write_block
 from millrace.features.candidates import CANDIDATES, candidate_family
 from millrace.features.plan import feature_plan
-from millrace.training.evaluate import curves, importance, naive_prediction
+from millrace.training.evaluate import Answer
 from millrace.training.frame import to_frame
 from millrace.training.intervals import Interval, interval
+from millrace.training.judge import judge
 from millrace.training.limits import LIMITS
-from millrace.training.metrics import best_first, evaluate, metric_for
+from millrace.training.metrics import best_first
 from millrace.training.pipeline import Learner, predict
 from millrace.training.splits import sample
 from millrace.training.train import CandidateResult, Sides, split
@@ -72,6 +74,7 @@ class _Certified:
     parity: Mapping[str, Any]
     trained: int
     notes: tuple[str, ...]
+    refit: Callable[[NDArray[np.intp]], Answer]
 
 
 def select(
@@ -122,28 +125,25 @@ def select(
     best = _first_certified(
         table, schema, frame, sides, results, out_of_fold, model=model, budget=budget, seed=seed
     )
-    held = frame.iloc[sides.held_out]
-    truth, record = table.target[sides.held_out], table.record[sides.held_out]
-    prediction = predict(best.pipeline, held, schema)
-    naive = naive_prediction(schema, table.target[sides.training], len(held))
-    metrics = evaluate(schema.task, truth, prediction)
-    metric = metric_for(schema.task, best.result.metric, truth)
-    columns = importance(best.pipeline, held, truth, record, schema, metric=metric, seed=seed)
-    notes = [*best.result.notes, *best.notes, *_class_notes(table, schema, sides)]
-    notes += [
-        f"{name} is not defined on the held-out rows and is left out."
-        for name, value in metrics.items()
-        if value is None
-    ]
-    if not columns:
-        notes.append("The table is too wide to measure each column's importance within its bound.")
+    judged = judge(
+        functools.partial(predict, best.pipeline, schema=schema),
+        best.refit,
+        table,
+        schema,
+        frame,
+        sides,
+        metric=best.result.metric,
+        around=best.interval,
+        seed=seed,
+    )
+    notes = [*best.result.notes, *best.notes, *_class_notes(table, schema, sides), *judged["notes"]]
     evaluation = {
         "task": schema.task,
         "target": schema.target,
         "target_format": schema.column(schema.target).format,
         "metric": best.result.metric,
         "classes": list(schema.classes),
-        "rows": {"trained": best.trained, "holdout": len(held)},
+        "rows": {"trained": best.trained, "holdout": len(sides.held_out)},
         "candidates": [
             {
                 "name": result.name,
@@ -158,12 +158,8 @@ def select(
         ],
         "chosen": best.result.name,
         "features": _features(schema, best.result.name),
-        "metrics": _defined(metrics),
-        "baseline": _defined(evaluate(schema.task, truth, naive)),
-        "interval": _interval(best.interval, truth, prediction),
         "parity": dict(best.parity),
-        "curves": curves(schema, truth, prediction, record, seed=seed),
-        "importance": columns,
+        **judged,
         "notes": list(dict.fromkeys(notes)),
         "libraries": _libraries(),
         "plan_bytes": len(best.plan),
@@ -177,15 +173,6 @@ def _held_out(table: Table, schema: Schema, sides: Sides, seed: int) -> bytes:
     rows = sides.held_out[sample(table.record[sides.held_out], HELD_OUT_ROWS, seed=seed)]
     columns = {name: column[rows] for name, column in table.columns.items()}
     return write_block(schema, columns, table.target[rows], table.record[rows])
-
-
-def _interval(
-    around: Interval | None, truth: NDArray[Any], prediction: NDArray[np.float64]
-) -> dict[str, float] | None:
-    """Return the prediction interval and the share of the held-out values that it holds."""
-    if around is None:
-        return None
-    return {**asdict(around), "coverage": around.coverage(truth, prediction)}
 
 
 def _features(schema: Schema, candidate: str) -> dict[str, str]:
@@ -247,13 +234,36 @@ def _first_certified(
         except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may
             refused.append(f"The candidate {name} was better in cross-validation but is left out: {error}")
             continue
-        return _Certified(result, fitted.pipeline, plan, around, asdict(parity), len(rows), tuple(refused))
+        return _Certified(
+            result,
+            fitted.pipeline,
+            plan,
+            around,
+            asdict(parity),
+            len(rows),
+            tuple(refused),
+            functools.partial(_refitted, learner, table, schema, frame, result.rounds),
+        )
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
         code="no-plan",
         where=" ".join(refused),
         remedy="Report this: candidates are chosen so that they can be compiled.",
     )
+
+
+def _refitted(
+    learner: Learner,
+    table: Table,
+    schema: Schema,
+    frame: pd.DataFrame,
+    rounds: int | None,
+    rows: NDArray[np.intp],
+) -> Answer:
+    """Fit the candidate to other rows, and return what then answers."""
+    time = None if schema.time_column is None else table.columns[schema.time_column][rows]
+    fitted = learner.fit(frame.iloc[rows], table.target[rows], table.record[rows], time=time, rounds=rounds)
+    return functools.partial(predict, fitted.pipeline, schema=schema)
 
 
 def _fitted_rows(table: Table, schema: Schema, sides: Sides, most: int, seed: int) -> NDArray[np.intp]:
@@ -292,10 +302,6 @@ def _summary(trained: NDArray[np.int64], held: NDArray[np.int64]) -> str:
         f"{int((held == 0).sum())} of {len(held)} classes have no held-out row, "
         f"{int((trained == 1).sum())} have one row to train on: no score tells how well they are learned."
     )
-
-
-def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _libraries() -> dict[str, str]:
