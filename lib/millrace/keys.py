@@ -277,6 +277,11 @@ def run_report(run_id: str) -> str:
     return run(run_id, "report.html")
 
 
+def run_report_json(run_id: str) -> str:
+    """Return the key of what the run's report says, as JSON."""
+    return run(run_id, "report.json")
+
+
 # --- the registry ------------------------------------------------------------------------------
 
 

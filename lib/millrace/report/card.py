@@ -1,0 +1,169 @@
+"""The model card: data, intended use, limits, what it is, what it took (M. Mitchell and others, "Model Cards
+for Model Reporting", 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from millrace.contracts import Run, Schema
+from millrace.report.html import Html, cell, count, number, paragraph, size, table, text
+from millrace.report.quality import label_of
+
+__all__ = ["card"]
+
+
+def card(
+    run: Run,
+    evaluation: Mapping[str, Any],
+    schema: Schema,
+    description: Mapping[str, Any],
+    cost: Mapping[str, Any],
+) -> list[str]:
+    """Show what somebody must know who is to use the model, or to answer for it."""
+    return [
+        Html("<h3>Data</h3>"),
+        _data(run, evaluation, schema),
+        Html("<h3>Intended use</h3>"),
+        paragraph(_use(evaluation, schema)),
+        Html("<h3>Limits</h3>"),
+        _list(_limits(evaluation, schema, description)),
+        Html("<h3>The artifact</h3>"),
+        paragraph(_artifact(evaluation)),
+        _versions(evaluation),
+        Html("<h3>What the run used</h3>"),
+        *_used(run, cost),
+    ]
+
+
+def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> Html:
+    rows = evaluation["rows"]
+    held = "the latest" if schema.time_column else "drawn at random"
+    if schema.classes and not schema.time_column:
+        held += ", each class in proportion"
+    lines = [
+        ["file", f"s3://{run.bucket}/{run.key}"],
+        ["version of it", f"{run.version_id}, {size(run.size_bytes)}, etag {run.etag}"],
+        ["came", "from a stream" if run.source == "stream" else "by upload"],
+        ["rows", f"{number(rows.get('read'))} read, {number(rows.get('rejected'))} rejected"],
+        ["trained on", f"{number(rows['trained'])} rows"],
+        ["held out", f"{number(rows['holdout'])} rows, {held}"],
+        ["features", f"{len(schema.features)} of {count(len(schema.columns), 'column')}"],
+        ["target", f"{schema.target}, {schema.task}"],
+    ]
+    if schema.classes:
+        shown = ", ".join(schema.classes[:10])
+        lines.append(
+            ["classes", shown + (f" and {len(schema.classes) - 10} more" if len(schema.classes) > 10 else "")]
+        )
+    if schema.positive_class:
+        lines.append(["positive class", schema.positive_class])
+    return table("What it was made of", ["about", "what"], lines)
+
+
+def _use(evaluation: Mapping[str, Any], schema: Schema) -> str:
+    what = (
+        "an estimate of the number"
+        if schema.task == "regression"
+        else "the probability of each class, and the likelier class, of"
+    )
+    return (
+        f"For {what} {schema.target!r}, for rows that come about as those of the file did, with the same "
+        "columns "
+        "known at the same moment. It was made automatically: nobody has judged whether the target means "
+        "what it "
+        "is taken for, or whether decisions by it are fair or lawful. It does not tell causes: acting on a "
+        "column "
+        "need not move the target as the model says. It is not for rows of another population, or of another "
+        "time, "
+        "than those it was measured on."
+    )
+
+
+def _limits(evaluation: Mapping[str, Any], schema: Schema, description: Mapping[str, Any]) -> list[str]:
+    metric = str(evaluation["metric"])
+    label, _ = label_of(metric)
+    held = evaluation["rows"]["holdout"]
+    limits = []
+    ends = (evaluation.get("confidence") or {}).get("metrics", {}).get(metric)
+    if ends:
+        limits.append(
+            f"It was measured on {count(held, 'row')}: on as many others of their kind its {label} might as "
+            f"well be anything from {number(ends[0])} to {number(ends[1])}. This takes rows for independent."
+        )
+    if not schema.time_column:
+        limits.append("The held-out rows are as old as the others: what changes with time was not measured.")
+    if schema.classes:
+        limits.append(
+            f"It answers only the {count(len(schema.classes), 'class').replace('classs', 'classes')} it saw."
+        )
+    limits.append(
+        "Numbers and times outside what training saw are scored all the same, with the warning 'outside'; "
+        "trees "
+        "answer there as at the nearest value that they saw."
+    )
+    bad = [line for line in (evaluation.get("slices") or {}).get("slices", []) if line["worse"]]
+    if bad:
+        limits.append(f"It is much worse on {count(len(bad), 'slice')} of the rows: see Slices.")
+    drifting = [c["name"] for c in description["columns"] if any("drift" in said for said in c["warnings"])]
+    if drifting:
+        limits.append(f"Columns drift with time, so it will age: {', '.join(drifting[:10])}.")
+    suspects = [c["name"] for c in description["columns"] if any("leakage" in said for said in c["warnings"])]
+    if suspects:
+        limits.append(
+            f"Columns may give the target away: {', '.join(suspects[:10])}. Ask whether they are known "
+            "before it is."
+        )
+    return limits
+
+
+def _list(items: list[str]) -> Html:
+    return Html("<ul>" + "".join(f"<li>{text(item)}</li>" for item in items) + "</ul>")
+
+
+def _artifact(evaluation: Mapping[str, Any]) -> str:
+    parity = evaluation["parity"]
+    verdict = "agree" if parity["passed"] else "do not agree"
+    return (
+        f"What answers requests is a scoring plan of {size(evaluation['plan_bytes'])}, compiled from the "
+        "fitted "
+        f"scikit-learn pipeline. Certificate: the two {verdict} on {count(parity['rows'], 'held-out row')}; "
+        "the "
+        f"largest difference is {parity['max_difference']:.1e} (limit {parity['limit']:.0e}, relative to "
+        "values "
+        f"above 1). Seed {evaluation['seed']}: the same file, spec and seed make the same bytes on the same "
+        "kind of "
+        "processor."
+    )
+
+
+def _versions(evaluation: Mapping[str, Any]) -> Html:
+    libraries = [[name, str(version)] for name, version in sorted(evaluation.get("libraries", {}).items())]
+    return table("Versions", ["library", "version"], libraries)
+
+
+def _used(run: Run, cost: Mapping[str, Any]) -> list[Html]:
+    if not cost or not cost["functions"]:
+        return [paragraph("What the run used was not recorded.")]
+    lines = [
+        [
+            name,
+            cell(number(used["invocations"])),
+            cell(number(used["seconds"])),
+            cell(number(used["memory_mb"])),
+        ]
+        for name, used in cost["functions"].items()
+    ]
+    return [
+        paragraph(
+            f"Until this page was written the run cost about {cost['usd']:.4f} US dollars on AWS at list "
+            "prices "
+            f"({cost['prices']}): {count(cost['invocations'], 'invocation')}, {number(cost['gb_seconds'])} "
+            "GB-seconds "
+            "of Lambda, requests and state transitions. Logs and storage are not in it."
+            " On the embedded platform durations are those of its computer."
+            "embedded "
+            "platform would not cost at all."
+        ),
+        table("Functions", ["function", "invocations", "seconds", "MB"], lines),
+    ]
