@@ -90,6 +90,10 @@ class Spec:
     """New rows that start a run; 0 for none. The stack's parameter when absent."""
     retrain_after_minutes: int | None = None
     """Minutes after which the first new row starts a run; 0 for none. The stack's parameter when absent."""
+    allow_schema_change: bool = False
+    """Let a version go live by itself though it refuses requests that the live one answers."""
+    max_latency_ms: float | None = None
+    """Milliseconds that a row may take for a version to go live by itself; 100 when absent."""
     costs: Costs | None = None
     """What errors cost in a binary task: they weigh thresholds in the report, and change no prediction."""
 
@@ -193,6 +197,17 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     missing: int = 0
+
+    @property
+    def field(self) -> dict[str, Any]:
+        """The column as a field of a plan's signature; see :mod:`millrace.plan.signature`."""
+        found: dict[str, Any] = {"name": self.name, "type": self.type}
+        if self.type == "category":
+            found["categories"] = list(self.categories)
+        if self.format:
+            found["format"] = self.format
+        bounds = {"minimum": self.minimum, "maximum": self.maximum}
+        return found | {name: value for name, value in bounds.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ FAILURES = "aws/lambda/"
 (Lambda developer guide, "Retain discarded batch records"); the prefix cannot be chosen."""
 SPEC = "spec.json"
 SCORE_SPEC = "score.json"
+TRAINED_ON = "trained_on.npy"
+"""In a run, and in the version that it made."""
 
 
 # --- the data bucket ---------------------------------------------------------------------------
@@ -272,6 +274,16 @@ def held_out(run_id: str) -> str:
     return run(run_id, "held_out.npz")
 
 
+def trained_on(run_id: str) -> str:
+    """Return the key of the fingerprints of the rows that a run's model was trained on."""
+    return run(run_id, TRAINED_ON)
+
+
+def schema_change(run_id: str) -> str:
+    """Return the key of what the file changes for those who call the live version."""
+    return run(run_id, "schema_change.json")
+
+
 def run_report(run_id: str) -> str:
     """Return the key of the run's report."""
     return run(run_id, "report.html")
@@ -297,7 +309,7 @@ def versions(model_name: str) -> str:
 
 def version(model_name: str, number: int, name: str) -> str:
     """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``, ``schema.json``,
-    ``evaluation.json``) in a version."""
+    ``evaluation.json``, ``trained_on.npy``, ``gate.json``) in a version."""
     return f"{MODELS}{model_name}/versions/{number}/{name}"
 
 

@@ -78,6 +78,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "MILLRACE_TABLE": "runs",
         "MILLRACE_STAGE": "test",
         "MILLRACE_MAX_FILE_BYTES": str(MAX_FILE_BYTES),
+        "MILLRACE_PREDICT_MEMORY_MB": "512",
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

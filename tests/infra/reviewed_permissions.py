@@ -39,6 +39,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         **_LOST,
     },
+    "DecideFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
     "FanOutFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         (

@@ -25,7 +25,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "scoring": frozenset({"plan"}),
     "compiler": frozenset({"plan", "features", "scoring"}),
     "training": frozenset({"profile", "features", "compiler", "scoring", "plan"}),
-    "registry": frozenset({"plan"}),
+    # The gate lets challenger and champion answer the same held-out rows, and scores both.
+    "registry": frozenset({"plan", "features", "scoring", "training"}),
     "report": frozenset({"profile", "plan"}),
     # Scoring a file is a run as well: it pins a version, and evaluates its plan. So is training on rows that
     # a stream brought.

@@ -21,7 +21,7 @@ from moto import mock_aws
 
 from millrace import keys
 from millrace.aws.objects import S3Store
-from millrace.contracts import LOWER_IS_BETTER, METRICS, ObjectStore, encode
+from millrace.contracts import LOWER_IS_BETTER, METRICS, Column, ObjectStore, Schema, encode
 from millrace.errors import BadInput, Conflict, NotFound, TransientError
 from millrace.registry.gate import judge
 from millrace.registry.register import register_run
@@ -33,6 +33,21 @@ from tests.fakes import MemoryObjectStore, MemoryRunStore, make_run
 BUCKET = "artifacts"
 PLAN = plans.binary()
 START = "2026-11-20T10:00:00.000Z"
+SCHEMA = json.dumps(
+    encode(
+        Schema(
+            (
+                Column("age", 0, "number", "feature", minimum=-10.0, maximum=99.0),
+                Column("city", 1, "category", "feature", categories=("Bern", "Köln"), missing=1),
+                Column("survived", 2, "category", "target", categories=("no", "yes")),
+            ),
+            target="survived",
+            task="binary",
+            metric="roc_auc",
+            classes=("no", "yes"),
+        )
+    )
+).encode()
 
 
 def draft(run_id: str = "demo-1", **changes: Any) -> Version:
@@ -497,7 +512,7 @@ def finished_run(
 ) -> None:
     """Leave behind what select and report leave."""
     store.put(keys.evaluation(run_id), json.dumps(evaluation(run_id=run_id) | changes).encode())
-    store.put(keys.schema(run_id), b'{"columns": []}')
+    store.put(keys.schema(run_id), SCHEMA)
     store.put(keys.run_plan(run_id), PLAN)
     store.put(keys.run_report(run_id), b"<html>")
     runs.open(
@@ -512,7 +527,7 @@ def finished_run(
 def test_a_run_becomes_a_version_that_answers(store: ObjectStore) -> None:
     runs = MemoryRunStore()
     finished_run(store, runs)
-    outcome = register_run("demo-0123456789ab", store, runs)
+    outcome = register_run("demo-0123456789ab", store, runs, predict_memory_mb=512)
     assert outcome["version"] == 1
     assert outcome["promoted"] is True
     version = Registry(store).version("demo", 1)
@@ -527,9 +542,9 @@ def test_a_run_becomes_a_version_that_answers(store: ObjectStore) -> None:
         10,
     )
     assert lineage.spec["budget"] == "standard"
-    assert lineage.schema_sha256 == hashlib.sha256(b'{"columns": []}').hexdigest()
+    assert lineage.schema_sha256 == hashlib.sha256(SCHEMA).hexdigest()
     assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{16}", lineage.code)
-    assert store.get(keys.version("demo", 1, "schema.json")) == b'{"columns": []}'
+    assert store.get(keys.version("demo", 1, "schema.json")) == SCHEMA
     run = runs.get("demo-0123456789ab")
     assert (run.model, run.version, run.promoted) == ("demo", 1, True)
     assert run.metrics == {"roc_auc": 0.8, "accuracy": 0.75}
@@ -543,11 +558,11 @@ def test_registering_twice_changes_nothing(store: ObjectStore) -> None:
     runs = MemoryRunStore()
     finished_run(store, runs)
     finished_run(store, runs, "demo-worse", metrics={"roc_auc": 0.4})
-    first = register_run("demo-0123456789ab", store, runs)
-    held = register_run("demo-worse", store, runs)
+    first = register_run("demo-0123456789ab", store, runs, predict_memory_mb=512)
+    held = register_run("demo-worse", store, runs, predict_memory_mb=512)
     assert (held["version"], held["promoted"]) == (2, False)
-    assert register_run("demo-worse", store, runs) == held
-    assert register_run("demo-0123456789ab", store, runs) == first
+    assert register_run("demo-worse", store, runs, predict_memory_mb=512) == held
+    assert register_run("demo-0123456789ab", store, runs, predict_memory_mb=512) == first
     assert Registry(store).numbers("demo") == [2, 1]
     assert live(Registry(store)).version == 1
     assert runs.get("demo-worse").warnings == ("The target is the last column.", held["reason"])
@@ -557,7 +572,7 @@ def test_a_plan_without_parity_is_not_registered(store: ObjectStore) -> None:
     runs = MemoryRunStore()
     finished_run(store, runs, parity={"rows": 2, "max_difference": 1e-3, "limit": 1e-9, "passed": False})
     with pytest.raises(BadInput) as caught:
-        register_run("demo-0123456789ab", store, runs)
+        register_run("demo-0123456789ab", store, runs, predict_memory_mb=512)
     assert caught.value.code == "parity-failed"
     assert Registry(store).models() == []
 
@@ -567,7 +582,7 @@ def test_a_broken_plan_is_not_registered(store: ObjectStore) -> None:
     finished_run(store, runs)
     store.put(keys.run_plan("demo-0123456789ab"), PLAN[:-1])
     with pytest.raises(BadInput):
-        register_run("demo-0123456789ab", store, runs)
+        register_run("demo-0123456789ab", store, runs, predict_memory_mb=512)
     assert Registry(store).models() == []
 
 
@@ -575,5 +590,5 @@ def test_a_run_without_a_report_is_registered(store: ObjectStore) -> None:
     runs = MemoryRunStore()
     finished_run(store, runs)
     store.delete(keys.run_report("demo-0123456789ab"))
-    assert register_run("demo-0123456789ab", store, runs)["version"] == 1
+    assert register_run("demo-0123456789ab", store, runs, predict_memory_mb=512)["version"] == 1
     assert runs.get("demo-0123456789ab").report is None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from millrace import __version__, plan
 from millrace.compiler.common import Arrays, not_covered
 from millrace.compiler.estimators import compile_estimator
-from millrace.contracts import Column, Schema
+from millrace.contracts import Schema
 from millrace.errors import BadInput
 from millrace.scoring.blocks import BlockScorer, steps
 from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable
@@ -229,7 +229,7 @@ def _document(
         "model": model,
         "task": schema.task,
         "classes": _labels(pipeline, classes or schema.classes),
-        "signature": [_field(schema.column(name)) for name in names],
+        "signature": [schema.column(name).field for name in names],
         "ignored": [column.name for column in schema.columns if column.name not in names],
         "features": before[:inside],
         "estimator": node,
@@ -274,19 +274,6 @@ def _labels(estimator: Any, classes: Sequence[str]) -> list[str]:
     if not hasattr(estimator, "classes_"):
         return []
     return [c if isinstance(c, str) else classes[int(c)] for c in estimator.classes_.tolist()]
-
-
-def _field(column: Column) -> dict[str, Any]:
-    field: dict[str, Any] = {"name": column.name, "type": column.type}
-    if column.type == "category":
-        field["categories"] = list(column.categories)
-    if column.format:
-        field["format"] = column.format
-    for bound in ("minimum", "maximum"):
-        value = getattr(column, bound)
-        if value is not None:
-            field[bound] = value
-    return field
 
 
 def _column(values: NDArray[Any], kind: str) -> NDArray[Any]:

@@ -208,7 +208,13 @@ class Manage:
         self._numbers(name)
         found = self._registry.version(name, version)
         deletion = self._registry.deletion(name, version)
-        return VersionView.of_version(found, self._artifacts.bucket, self._registry.aliases(name), deletion)
+        return VersionView.of_version(
+            found,
+            self._artifacts.bucket,
+            self._registry.aliases(name),
+            deletion,
+            self._registry.verdict(name, version),
+        )
 
     def get_report(self, name: Name, version: Number) -> Response[str]:
         """Show a version's report as a page."""

@@ -247,10 +247,19 @@ class VersionView(VersionSummary):
     report: str | None = Field(description="Path of its report in this interface.")
     lineage: LineageView | None = Field(description="Null for a version that no run made.")
     deleted: DeletionView | None = Field(description="When it is deleted: its plan and report are gone.")
+    gate: dict[str, Any] | None = Field(
+        description="What its promotion or hold rests on: `promoted`, `reason`, `against`, `changes`, "
+        "`footprint` beside `limits`, and `trial` on the same held-out rows; null for one it never judged."
+    )
 
     @classmethod
     def of_version(
-        cls, version: Version, bucket: str, aliases: Sequence[Alias], deletion: Deletion | None
+        cls,
+        version: Version,
+        bucket: str,
+        aliases: Sequence[Alias],
+        deletion: Deletion | None,
+        gate: Mapping[str, Any] | None,
     ) -> VersionView:
         """Show a version of the artifact bucket ``bucket``."""
         key = keys.version(version.model, version.version, "model.plan")
@@ -273,6 +282,7 @@ class VersionView(VersionSummary):
                 "plan_sha256": version.plan_sha256,
                 "report": path if version.report and not deletion else None,
                 "lineage": encode(version.lineage),
+                "gate": gate,
                 "deleted": deletion and DeletionView.of(version.model, deletion).model_dump(),
             }
         )

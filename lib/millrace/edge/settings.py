@@ -163,7 +163,9 @@ class ReportSettings(Settings):
 
 @dataclass(frozen=True)
 class RegisterSettings(Settings):
-    """``register``."""
+    """``register``: the memory of the function that answers, into which a version must fit."""
+
+    predict_memory_mb: int
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from millrace.contracts import Schema
 from millrace.errors import Unprocessable
 from millrace.plan import convert
+from millrace.registry.versions import Version
 
-__all__ = ["Change", "Interface", "changes"]
+__all__ = ["Change", "Interface", "changes", "of_schema", "of_version"]
 
 ALIKE = 0.8
 """Shared part of two columns' categories, or of their ranges, above which one may be the other renamed."""
@@ -58,6 +60,23 @@ class Change:
     after: str
     rejects: bool
     says: str
+
+
+def of_version(version: Version, schema: Schema | None = None) -> Interface:
+    """Return what those who call a version rely on; of the schema, which fields no row lacked."""
+    required = () if schema is None else of_schema(schema).required
+    return Interface(version.target, version.task, version.signature, version.classes, required)
+
+
+def of_schema(schema: Schema) -> Interface:
+    """Return what those will rely on who call a model that is trained under a schema."""
+    return Interface(
+        schema.target,
+        schema.task,
+        [column.field for column in schema.features],
+        schema.classes,
+        frozenset(column.name for column in schema.features if not column.missing),
+    )
 
 
 def changes(old: Interface, new: Interface) -> tuple[Change, ...]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from millrace.contracts import LOWER_IS_BETTER
-from millrace.registry.changes import Change, Interface, changes
+from millrace.registry.changes import Change, changes, of_version
 from millrace.registry.versions import Version
 
-__all__ = ["Comparison", "MetricPair", "compare", "interface"]
+__all__ = ["Comparison", "MetricPair", "compare"]
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,13 @@ def compare(version: Version, other: Version) -> Comparison:
         version.version,
         other.version,
         {name: _pair(name, version, other) for name in names},
-        changes(interface(other), interface(version)),
+        changes(of_version(other), of_version(version)),
         {
             name: (before.get(name), after.get(name))
             for name in dict.fromkeys([*before, *after])
             if before.get(name) != after.get(name)
         },
     )
-
-
-def interface(version: Version) -> Interface:
-    """Return what those who call a version rely on."""
-    return Interface(version.target, version.task, version.signature, version.classes)
 
 
 def _pair(name: str, version: Version, other: Version) -> MetricPair:

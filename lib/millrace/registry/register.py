@@ -13,6 +13,7 @@ from typing import Any
 from millrace import __version__, keys, plan
 from millrace.contracts import ObjectStore, Run, RunStore, encode
 from millrace.errors import BadInput, NotFound
+from millrace.registry.examine import Gate
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Lineage, Version
 
@@ -22,10 +23,21 @@ DECIDING = ("contracts.py", "values.py", "csvfile", "profile", "features", "trai
 """Modules and rooms of the package that decide what a file's model is."""
 
 
-def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
+def register_run(
+    run_id: str, artifacts: ObjectStore, runs: RunStore, *, predict_memory_mb: int
+) -> dict[str, Any]:
     """Register what the run made, promote it or hold it, and note both on the run.
 
     Calling it again for the same run changes nothing.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    artifacts, runs
+        The artifact bucket and the run records.
+    predict_memory_mb : int
+        Memory of the function that answers.
 
     Returns
     -------
@@ -51,10 +63,8 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         )
     data = artifacts.get(keys.run_plan(run_id))
     signature = plan.read(data).signature.fields
-    try:
-        report: bytes | None = artifacts.get(keys.run_report(run_id))
-    except NotFound:  # the page is for people; a model answers without it
-        report = None
+    report = _get(keys.run_report(run_id), artifacts)  # the page is for people; a model answers without it
+    trained = _get(keys.trained_on(run_id), artifacts)
     registry = Registry(artifacts)
     version = registry.register(
         Version(
@@ -81,10 +91,13 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         ),
         data,
         report,
-        beside={"schema.json": schema, "evaluation.json": found},
+        beside={"schema.json": schema, "evaluation.json": found}
+        | ({} if trained is None else {keys.TRAINED_ON: trained}),
         since=run.created_at,
     )
-    promoted, reason = registry.decide(version, by=f"run {run_id}")
+    gate = Gate(version, run, data, artifacts, registry, predict_memory_mb)
+    promoted, reason = registry.decide(version, by=f"run {run_id}", gate=gate)
+    gate.keep()
     changes: dict[str, Any] = {
         "model": version.model,
         "version": version.version,
@@ -99,6 +112,13 @@ def register_run(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         changes["warnings"] = (*run.warnings, reason)
     runs.update(run_id, **changes)
     return {"model": version.model, "version": version.version, "promoted": promoted, "reason": reason}
+
+
+def _get(key: str, artifacts: ObjectStore) -> bytes | None:
+    try:
+        return artifacts.get(key)
+    except NotFound:
+        return None
 
 
 def _lineage(run: Run, schema: bytes) -> Lineage:

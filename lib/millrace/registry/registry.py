@@ -132,7 +132,7 @@ class Registry:
         plan, report : bytes
             Copied to the version.
         beside : mapping of str to bytes
-            JSON that is kept with the version, by name; it outlives the run's files.
+            What is kept with the version, by name; it outlives the run's files.
         since : str
             When the run began: versions older than that cannot be this run's and are not read.
 
@@ -163,15 +163,28 @@ class Registry:
         # After the claim, so that nobody else writes here; a retry that finds them written is content. The
         # plan is last: a version that has one is complete.
         for name, data in (beside or {}).items():
-            self._add(keys.version(version.model, version.version, name), data, _JSON)
+            kind = _JSON if name.endswith(".json") else "application/octet-stream"
+            self._add(keys.version(version.model, version.version, name), data, kind)
         if report is not None and version.report:
             key = keys.version(version.model, version.version, "report.html")
             self._add(key, report, "text/html; charset=utf-8")
         self._add(keys.version(version.model, version.version, "model.plan"), plan)
         return version
 
-    def decide(self, version: Version, *, by: str) -> tuple[bool, str]:
+    def decide(
+        self, version: Version, *, by: str, gate: Callable[[Version | None], Verdict] | None = None
+    ) -> tuple[bool, str]:
         """Let the gate decide about ``version``, once, and move ``live`` if it says so.
+
+        Parameters
+        ----------
+        version : Version
+            The new one.
+        by : str
+            Who asks.
+        gate : callable
+            Judges the version against what is live; it is asked again when that has moved meanwhile. Without
+            one the recorded scores decide.
 
         Returns
         -------
@@ -186,7 +199,9 @@ class Registry:
                 if move.version == version.version and move.action != "rolled-back":
                     return move.action == "promoted", move.why
             champion = self.version(version.model, alias.version) if alias else None
-            verdict = judge(version, champion)
+            verdict = gate(champion) if gate else judge(version, champion)
+            if alias is None and not verdict.promote:  # nothing is live, so there is no alias to note it on
+                return False, verdict.reason
             try:
                 self._move(
                     version.model, "live", alias, etag, _move_of(version, verdict, alias, self._clock(), by)
@@ -279,7 +294,7 @@ class Registry:
                 remedy="Promote another version first, or roll back.",
             )
         # The plan is first: without it the version can neither answer nor be promoted.
-        for name in ("model.plan", "report.html", "schema.json", "evaluation.json"):
+        for name in ("model.plan", "report.html", "schema.json", "evaluation.json", keys.TRAINED_ON):
             self._store.delete(keys.version(model, number, name))
         return note
 
@@ -369,6 +384,17 @@ class Registry:
         except NotFound:
             return False
         return True
+
+    def note_trial(self, version: Version, verdict: bytes) -> None:
+        """Keep what the gate looked at, as JSON, with the version; the first verdict stays."""
+        self._add(keys.version(version.model, version.version, "gate.json"), verdict, _JSON)
+
+    def verdict(self, model: str, number: int) -> Any:
+        """Return what the gate looked at; ``None`` for a version that it never judged."""
+        try:
+            return json.loads(self._store.get(keys.version(model, number, "gate.json")))
+        except NotFound:
+            return None
 
     def _add(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         try:

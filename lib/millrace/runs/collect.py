@@ -65,7 +65,7 @@ def collect(
         rows_kept=totals.rows_kept,
         rows_rejected=totals.rows_rejected,
         rejects=rejects,
-        warnings=told(schema) + _warnings(totals, rejects),
+        warnings=tuple(dict.fromkeys((*run.warnings, *told(schema), *_warnings(totals, rejects)))),
     )
     asked = run.spec.max_reject_share
     _check(totals, max_reject_share if asked is None else asked, rejects)

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from millrace import keys
-from millrace.contracts import Layout, ObjectStore, RunStore, Schema, decode
+from millrace.contracts import Layout, ObjectStore, Run, RunStore, Schema, decode, encode
 from millrace.profile import Profile, decide_schema, merge
+from millrace.registry.changes import changes, of_schema, of_version
+from millrace.registry.registry import Registry
 from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
 
 __all__ = ["decide"]
+
+MOST_CHANGES = 20
+"""Changes of the schema that a run's warnings tell one by one."""
 
 
 def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
@@ -37,8 +42,34 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     )
     schema = decide_schema(profile, layout, run.spec)
     write_json(artifacts, keys.schema(run_id), schema)
-    runs.update(run_id, target=schema.target, task=schema.task, warnings=told(schema))
+    changed = _changes(run, schema, artifacts)
+    runs.update(run_id, target=schema.target, task=schema.task, warnings=(*changed, *told(schema)))
     return schema
+
+
+def _changes(run: Run, schema: Schema, artifacts: ObjectStore) -> tuple[str, ...]:
+    """Note how the file differs from what the live version takes; return it as sentences.
+
+    It stands beside the schema, not in it: the same file and spec give the same schema whatever is live.
+    """
+    registry = Registry(artifacts)
+    live = registry.live(run.dataset)
+    if live is None:
+        return ()
+    version = registry.version(run.dataset, live.version)
+    found = changes(of_version(version), of_schema(schema))
+    write_json(artifacts, keys.schema_change(run.run_id), [encode(change) for change in found])
+    if not found:
+        return ()
+    sentences = [change.says for change in found[:MOST_CHANGES]]
+    if len(found) > MOST_CHANGES:
+        sentences.append(f"{len(found) - MOST_CHANGES} more changes stand in schema_change.json.")
+    if any(change.rejects for change in found) and not run.spec.allow_schema_change:
+        sentences.append(
+            f"So the new version will not go live by itself in the place of version {live.version}, whose "
+            "callers it would fail; allow_schema_change in spec.json lets it."
+        )
+    return tuple(sentences)
 
 
 def _profiles(run_id: str, layout: Layout, artifacts: ObjectStore) -> Iterator[Profile]:

@@ -287,6 +287,13 @@ def _check(spec: Spec) -> None:
             where="max_reject_share",
             remedy="Use a number from 0 to 1.",
         )
+    if spec.max_latency_ms is not None and not 0.0 < spec.max_latency_ms < 1e9:
+        raise BadInput(
+            f"No row takes {spec.max_latency_ms} ms",
+            code="spec-invalid",
+            where="max_latency_ms",
+            remedy="Use a number of milliseconds above 0; without one it is 100.",
+        )
     for name in ("retrain_rows", "retrain_after_minutes"):
         if (getattr(spec, name) or 0) < 0:
             raise BadInput(

@@ -18,6 +18,7 @@ from millrace.features.candidates import candidate_names
 from millrace.profile import Profile
 from millrace.training.describe import describe
 from millrace.training.limits import LIMITS
+from millrace.training.seen import trained_on
 from millrace.training.select import select
 from millrace.training.splits import hashed
 from millrace.training.suspects import suspect
@@ -121,10 +122,12 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         "model": run.dataset,
         **selection.evaluation,
         "rows": {**rows, **selection.evaluation["rows"]},
+        "schema_change": _schema_change(run_id, artifacts),
     }
     plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
     artifacts.put(plan_key, selection.plan)
     artifacts.put(keys.held_out(run_id), selection.held_out)
+    artifacts.put(keys.trained_on(run_id), trained_on(table, schema, seed=run.spec.seed))
     _put_json(artifacts, evaluation_key, evaluation)
     runs.update(
         run_id,
@@ -135,6 +138,14 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         warnings=tuple(dict.fromkeys([*run.warnings, *description.notes, *evaluation["notes"]])),
     )
     return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
+
+
+def _schema_change(run_id: str, artifacts: ObjectStore) -> Any:
+    """Return how the file differs from what the live version takes; nothing for a first one."""
+    try:
+        return json.loads(artifacts.get(keys.schema_change(run_id)))
+    except NotFound:
+        return []
 
 
 def _schema(run_id: str, artifacts: ObjectStore) -> Schema:
