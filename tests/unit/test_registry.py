@@ -162,21 +162,6 @@ def test_versions_older_than_the_run_are_not_read() -> None:
     assert [key for key, _, _ in store.reads] == [keys.version("demo", 5, "version.json")]
 
 
-def test_registrations_at_once_lose_none() -> None:
-    store = LockedStore()
-    registry = Registry(store, clock())
-    with ThreadPoolExecutor(8) as pool:
-        versions = list(
-            pool.map(
-                lambda n: registry.register(draft(f"run-{n % 20}"), PLAN, since=START).version, range(40)
-            )
-        )
-    claimed = {n: registry.version("demo", n).run_id for n in registry.numbers("demo")}
-    assert sorted(claimed) == list(range(1, len(claimed) + 1))
-    for number, version in enumerate(versions):
-        assert claimed[version] == f"run-{number % 20}"
-
-
 def test_a_deleted_version_keeps_its_record_and_its_number(store: ObjectStore) -> None:
     registry = Registry(store, clock())
     add(registry, "a", 0.9)
@@ -420,35 +405,64 @@ class LockedStore(MemoryObjectStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def put(self, key: str, data: bytes, **condition: Any) -> str:
         with self._lock:
             return super().put(key, data, **condition)
 
+    def list(self, prefix: str) -> Iterator[str]:
+        with self._lock:
+            return iter([*super().list(prefix)])
 
-def test_moves_at_once_lose_none() -> None:
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        with self._lock:
+            return iter([*super().list_folders(prefix)])
+
+
+@pytest.mark.slow
+def test_fifty_registrations_and_fifty_moves_at_once_lose_none_and_corrupt_none() -> None:
     store = LockedStore()
     registry = Registry(store, clock())
     for number in range(5):
-        registry.register(draft(f"run-{number}"), PLAN, since=START)
+        registry.register(draft(f"first-{number}"), PLAN, since=START)
     registry.promote("demo", 1, by="start", why="")
 
-    def move(number: int) -> int:
-        made = 0
-        for turn in range(6):
+    def add_one(number: int) -> int:
+        """Register a version, and let the gate hold it; ten of the runs are registered twice."""
+        made = draft(f"run-{number % 40}", metrics={"roc_auc": 0.1})
+        version = registry.register(made, PLAN, b"<html>", since=START)
+        registry.decide(version, by=f"run {number % 40}")
+        return version.version
+
+    def move_one(number: int) -> str:
+        """Move the alias, as often as somebody else is faster."""
+        while True:
+            found = live(registry).version
             try:
-                registry.promote("demo", 1 + (number + turn) % 5, by=f"{number}.{turn}", why="")
+                registry.promote("demo", found % 5 + 1, by=f"mover {number}", why="")
             except Conflict:
                 continue
-            made += 1
-        return made
+            return f"mover {number}"
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(move, range(4)))
+    with ThreadPoolExecutor(20) as pool:
+        pairs = [(pool.submit(move_one, n), pool.submit(add_one, n)) for n in range(50)]
+        moves, versions = [move for move, _ in pairs], [version.result() for _, version in pairs]
+        movers = {move.result() for move in moves}
+    claimed = {n: registry.version("demo", n).run_id for n in registry.numbers("demo")}
+    assert sorted(claimed) == list(range(1, 46)), (
+        "40 runs and the five before: no number twice, none left out"
+    )
+    for number, version in enumerate(versions):
+        assert claimed[version] == f"run-{number % 40}"
+        assert store.get(keys.version("demo", version, "model.plan")) == PLAN
     history = live(registry).history
-    # Every move names as its predecessor what the move before it made live: no move was overwritten.
-    for newer, older in itertools.pairwise(history):
+    made = [move for move in history if move.action == "promoted"]
+    assert {move.by for move in made} - {"start"} <= movers
+    assert len(history) == HISTORY
+    # Every move names as its predecessor what the move before it made live: none was overwritten.
+    assert live(registry).version == made[0].version
+    for newer, older in itertools.pairwise(made):
         assert newer.previous == older.version
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -147,7 +147,9 @@ class Registry:
             Others took every number that was tried.
         """
         sha256 = hashlib.sha256(plan).hexdigest()
-        version = self._of_run(draft.model, draft.run_id, since)
+        # Listed once: a number that the same run takes from here on is above all of these, and so is met.
+        numbers = self.numbers(draft.model)
+        version = self._of_run(draft.model, draft.run_id, numbers, since)
         if version is not None and self.deletion(version.model, version.version):
             return version
         if version is not None and version.plan_sha256 != sha256:
@@ -158,7 +160,8 @@ class Registry:
             version = None
         if version is None:
             version = self._claim(
-                replace(draft, plan_sha256=sha256, plan_bytes=len(plan), report=report is not None)
+                max(numbers, default=0) + 1,
+                replace(draft, plan_sha256=sha256, plan_bytes=len(plan), report=report is not None),
             )
         # After the claim, so that nobody else writes here; a retry that finds them written is content. The
         # plan is last: a version that has one is complete.
@@ -352,8 +355,8 @@ class Registry:
                 remedy="Promote another version, or upload the file again.",
             )
 
-    def _of_run(self, model: str, run_id: str, since: str) -> Version | None:
-        for number in self.numbers(model):
+    def _of_run(self, model: str, run_id: str, numbers: Sequence[int], since: str) -> Version | None:
+        for number in numbers:
             version = self.version(model, number)
             if version.run_id == run_id:
                 return version
@@ -361,8 +364,7 @@ class Registry:
                 return None
         return None
 
-    def _claim(self, draft: Version) -> Version:
-        number = max(self.numbers(draft.model), default=0) + 1
+    def _claim(self, number: int, draft: Version) -> Version:
         for attempt in range(number, number + CLAIMS):
             version = replace(draft, version=attempt, created_at=self._clock())
             key = keys.version(draft.model, attempt, "version.json")
