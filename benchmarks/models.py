@@ -41,7 +41,7 @@ from millrace.contracts import Schema, Spec
 from millrace.errors import BadInput
 from millrace.features.candidates import Family
 from millrace.features.plan import feature_plan
-from millrace.training.encoders import build_features
+from millrace.training.encoders import build_features, learnable
 from millrace.training.frame import to_frame
 from millrace.training.limits import LIMITS
 from millrace.training.pipeline import Learner
@@ -107,9 +107,10 @@ class Recipe:
         if self.candidate:
             learner = Learner(self.candidate, data.schema, LIMITS["standard"], seed=0)
             return learner.fit(data.frame(), data.target, data.record).pipeline
-        features = build_features(feature_plan(data.schema, self.family))
-        pipeline = Pipeline([("features", features), ("estimator", self.estimator)])
-        return pipeline.fit(data.frame(self.rows), data.target[: self.rows])
+        frame, target, classes = data.frame(self.rows), data.target[: self.rows], len(data.schema.classes)
+        plan = learnable(feature_plan(data.schema, self.family), frame, target, classes)
+        features = build_features(plan, classify=bool(classes))
+        return Pipeline([("features", features), ("estimator", self.estimator)]).fit(frame, target)
 
 
 def _plain(target: str, family: Family, estimator: BaseEstimator, rows: int | None = None) -> Recipe:

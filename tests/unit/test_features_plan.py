@@ -34,14 +34,25 @@ ALL_TYPES = schema(
 
 
 def kinds(family: str, table: Schema = ALL_TYPES) -> list[tuple[str, str]]:
-    return [(e.column, e.kind) for e in feature_plan(table, family).encodings]  # type: ignore[arg-type]
+    encodings = feature_plan(table, family).encodings  # type: ignore[arg-type]
+    return [(e.column, e.kind) for e in encodings if e.kind != "target"]
 
 
 def test_each_type_has_its_encoder_and_only_features_are_encoded() -> None:
     one_hot = [("n", "number"), ("b", "boolean"), ("few", "one-hot"), ("t", "time"), ("x", "text")]
     native = [(name, "native" if kind == "one-hot" else kind) for name, kind in one_hot]
-    assert kinds("linear") == kinds("forest") == one_hot
-    assert kinds("boosted") == native
+    assert kinds("linear") == one_hot
+    assert kinds("forest") == [*one_hot, ("x", "code")]
+    assert kinds("boosted") == [*native, ("x", "code")]
+
+
+def test_what_may_be_a_name_of_many_things_may_become_the_mean_of_the_target() -> None:
+    table = replace(ALL_TYPES, columns=(*ALL_TYPES.columns, categories("many", 300), categories("some", 40)))
+    assert feature_plan(table, "linear").columns("target") == ("n", "x", "many")
+    assert feature_plan(table, "forest").columns("target") == ("n", "many", "some")
+    assert feature_plan(table, "boosted").columns("target") == ("n", "x", "many")
+    wide = replace(table, classes=tuple(f"c{i:02d}" for i in range(11)))
+    assert feature_plan(wide, "linear").columns("target") == ()
 
 
 @pytest.mark.parametrize(

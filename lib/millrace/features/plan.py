@@ -15,7 +15,7 @@ from millrace.features.candidates import Family
 
 __all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
 
-Kind = Literal["number", "boolean", "one-hot", "native", "code", "time", "text"]
+Kind = Literal["number", "boolean", "one-hot", "native", "code", "target", "time", "text"]
 
 ONE_HOT_LIMIT = {"linear": 2000, "forest": 12}
 """Categories of a column that become columns of their own. A linear model weighs each category by itself
@@ -24,6 +24,11 @@ of categories natively."""
 NATIVE_LIMIT = 254
 """Categories that boosted trees split as sets: at most 255 codes a column (``max_bins`` in scikit-learn's
 documentation), of which one is left for those that are grouped."""
+TARGET_FROM = {"linear": 100, "forest": 30, "boosted": NATIVE_LIMIT + 1}
+"""Categories from which the target's mean in each of them is a column too: with fewer, other encodings do as
+well; see ``docs/decisions/features.md``."""
+TARGET_CLASSES = 10
+"""Most classes of the target, each of which would be a column."""
 TEXT_LIMIT = {"linear": 5000, "forest": 100, "boosted": 100}
 """Words of a text column, the most frequent ones. Trees get a dense matrix, so they get fewer."""
 
@@ -43,12 +48,15 @@ class Encoding:
         0 where it does not apply.
     reason : str
         Why, as a sentence for the report.
+    smooth : float
+        Of the kind ``target``: rows that the mean of all rows counts for beside those of a category.
     """
 
     column: str
     kind: Kind
     limit: int
     reason: str
+    smooth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,8 +98,35 @@ def feature_plan(schema: Schema, family: Family) -> FeaturePlan:
             remedy="Every column but the target is empty, constant, an identifier or excluded: add one.",
         )
     return FeaturePlan(
-        family, tuple(encoding for column in schema.features for encoding in _encodings(column, family))
+        family,
+        tuple(
+            encoding
+            for column in schema.features
+            for encoding in (*_encodings(column, family), *_named(column, family, len(schema.classes)))
+        ),
     )
+
+
+def _named(column: Column, family: Family, classes: int) -> tuple[Encoding, ...]:
+    """Return what else a column becomes if its values are names of things that come again.
+
+    Whether they are is seen in the rows to train on: what differs by no more than chance is left out there.
+    """
+    found: list[Encoding] = []
+    if column.type == "text" and family != "linear":
+        found.append(Encoding(column.name, "code", 0, "Where the same text comes often, it is numbered too."))
+    many = column.type != "category" or len(column.categories) >= TARGET_FROM[family]
+    forest_text = column.type == "text" and family == "forest"
+    if classes <= TARGET_CLASSES and column.type in _TARGET_REASONS and many and not forest_text:
+        found.append(Encoding(column.name, "target", 0, _TARGET_REASONS[column.type]))
+    return tuple(found)
+
+
+_TARGET_REASONS = {
+    "category": "Where the target's mean differs between them by more than chance, it is a column too.",
+    "text": "Where the same text comes often, the target's mean for it is a column too.",
+    "number": "Where they are names rather than sizes, the target's mean for each is a column too.",
+}
 
 
 def _encodings(column: Column, family: Family) -> tuple[Encoding, ...]:

@@ -120,8 +120,9 @@ class Learner:
         if family == "boosted" and rounds is None:
             watch = _watching(record, target if classify else None, time, self.seed)
         seen = frame if watch is None else frame.iloc[watch.training]
-        plan = learnable(feature_plan(self.schema, family), seen)
-        features = build_features(plan)
+        known = target if watch is None else target[watch.training]
+        plan = learnable(feature_plan(self.schema, family), seen, known, len(self.schema.classes))
+        features = build_features(plan, classify=classify, seed=self.seed)
         matrix = features.fit_transform(frame, target)
         if classify and np.unique(target).size < 2:
             return Fitted(_joined(features, DummyClassifier(strategy="prior").fit(matrix, target)))

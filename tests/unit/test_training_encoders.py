@@ -1,0 +1,119 @@
+"""The encoders of a feature plan: what is fitted to the rows at hand, and what is left out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from millrace.compiler import certified
+from millrace.features.candidates import Family
+from millrace.features.plan import feature_plan
+from millrace.training.encoders import learnable, smoothing
+from millrace.training.frame import to_frame
+from millrace.training.limits import LIMITS
+from millrace.training.pipeline import Learner
+from tests.learning import make_table
+
+ROWS = 3000
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+def names(codes: NDArray[Any]) -> NDArray[Any]:
+    return np.array([f"name {code}" for code in codes], dtype=object)
+
+
+def test_the_mean_of_a_group_is_shrunk_by_the_variance_within_over_that_between(
+    rng: np.random.Generator,
+) -> None:
+    group = rng.integers(0, 300, 30_000)
+    effects = rng.normal(0, 0.5, 300)
+    target = effects[group] + rng.normal(0, 2.0, 30_000)
+    found = smoothing(names(group), target[:, None], "boosted")
+    assert found == pytest.approx(2.0**2 / effects.var(ddof=1), rel=0.15)
+
+
+def test_groups_that_differ_by_chance_have_no_encoding(rng: np.random.Generator) -> None:
+    found = [
+        smoothing(names(rng.integers(0, 300, ROWS)), rng.normal(size=(ROWS, 1)), "boosted") for _ in range(20)
+    ]
+    assert found == [None] * 20
+    each = names(np.arange(ROWS))
+    assert smoothing(each, rng.normal(size=(ROWS, 1)), "boosted") is None, "no row has another like it"
+
+
+def test_integers_have_one_where_they_are_names_and_none_where_they_are_sizes(
+    rng: np.random.Generator,
+) -> None:
+    value = rng.integers(0, 500, 20_000)
+    effect = rng.normal(size=500)
+    as_name, as_size = effect[value], value / 250.0
+    noise = rng.normal(size=20_000)
+    numbers = np.where(rng.random(20_000) < 0.01, np.nan, value)
+    assert smoothing(numbers, (as_name + noise)[:, None], "boosted") is not None
+    assert smoothing(numbers, (as_size + noise)[:, None], "boosted") is None
+    assert smoothing(numbers + 0.5, (as_name + noise)[:, None], "boosted") is None, "fractions are sizes"
+    few = value % 100
+    assert smoothing(few.astype(float), (effect[few] + noise)[:, None], "boosted") is None, "trees split them"
+    assert smoothing(few.astype(float), (effect[few] + noise)[:, None], "linear") is not None
+
+
+@pytest.mark.parametrize("family", ["linear", "forest", "boosted"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_what_is_left_of_a_plan_depends_on_the_rows(
+    rng: np.random.Generator, family: Family, classes: int
+) -> None:
+    group, chance = rng.integers(0, 300, ROWS), rng.integers(0, 300, ROWS)
+    signal = rng.normal(size=300)[group] + 0.1 * rng.normal(size=ROWS)
+    target = np.digitize(signal, [-0.5, 0.5]) if classes else signal
+    table, schema = make_table(
+        {
+            "code": ("number", group.astype(float)),
+            "chance": ("category", names(chance)),
+            "shop": ("text", names(group)),
+            "empty": ("number", np.full(ROWS, np.nan)),
+        },
+        target,
+        task="multiclass" if classes else "regression",
+        classes=("a", "b", "c")[:classes],
+    )
+    plan = learnable(feature_plan(schema, family), to_frame(table, schema), target, classes)
+    kept = {(e.column, e.kind) for e in plan.encodings}
+    assert ("code", "target") in kept and ("chance", "target") not in kept
+    assert ("shop", "code" if family == "forest" else "target") in kept
+    assert not any(column == "empty" for column, _ in kept)
+    assert all(e.smooth > 0.0 for e in plan.encodings if e.kind == "target")
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+@pytest.mark.parametrize("name", ["linear", "boosted_trees"])
+def test_means_of_names_are_learned_and_served_as_they_are(
+    rng: np.random.Generator, name: str, task: Any
+) -> None:
+    group, shop = rng.integers(0, 400, ROWS), rng.integers(0, 400, ROWS)
+    effects = rng.normal(size=(2, 400))
+    signal = effects[0][group] + effects[1][shop] + 0.3 * rng.normal(size=ROWS)
+    target = np.digitize(signal, [-0.7, 0.7]) if task == "multiclass" else signal
+    holes = np.where(rng.random(ROWS) < 0.02, np.nan, group)
+    table, schema = make_table(
+        {"code": ("number", holes), "shop": ("text", names(shop))},
+        target,
+        task=task,
+        classes=("a", "b", "c") if task == "multiclass" else (),
+    )
+    frame = to_frame(table, schema)
+    seen, later = frame.iloc[:2400], frame.iloc[2400:]
+    fitted = Learner(name, schema, LIMITS["quick"], 0).fit(seen, table.target[:2400], table.record[:2400])
+    said = fitted.pipeline.predict(later)
+    if task == "regression":
+        assert np.corrcoef(said, target[2400:])[0, 1] > 0.75
+    else:
+        assert np.mean(said == target[2400:]) > 0.6
+    _, parity = certified(fitted.pipeline, schema=schema, model="m", frame=later)
+    assert parity.rows == 600
