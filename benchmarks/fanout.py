@@ -19,6 +19,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import math
 import random
 import re
 import statistics
@@ -51,6 +52,12 @@ CONCURRENCY = 1000
 """Environments at once of an account, unless it asked for more (Lambda quotas); as many are added in 10 s."""
 POLL_S = 1.0
 """How often Lambda asks an idle shard for records (Lambda developer guide, "Kinesis")."""
+ITEM_UNITS_S = 1000
+"""Writes of 1 KB a second that one item takes (DynamoDB developer guide, "Partition throughput")."""
+CLAIM_BYTES, MARK_BYTES = 10, 4
+"""By how much a claim and a mark make the item longer that counts a pass."""
+SPARE_S = 0.02
+"""What a ticket takes for which no chunk is left."""
 SIMULATED = (8, 64, 512)
 SIMULATED_BYTES = 4 << 30
 _REPORT = re.compile(r"^REPORT .*?\tDuration: ([0-9.]+) ms.*?Max Memory Used: ([0-9]+) MB", re.MULTILINE)
@@ -239,73 +246,111 @@ def judged(wall_s: float, ideal_s: float) -> dict[str, Any]:
 def simulate(shards: int, factor: int, size_bytes: int, rates: Rates) -> dict[str, Any]:
     """Play both passes of one file over a stream of ``shards`` with ``factor`` lanes each.
 
-    A record reaches its shard at the shard's next poll, and a lane of it by chance; a lane takes one at a
-    time; no more than ``CONCURRENCY`` run at once; a lane's first invocation is a cold start.
+    A ticket reaches its shard at the shard's next poll, and a lane of it by chance; a lane takes one at a
+    time; no more than ``CONCURRENCY`` run at once; a lane's first invocation is a cold start. ``table`` says
+    what it takes if the one item that counts a pass takes no more than ``ITEM_UNITS_S``.
     """
-    settings = FanOutSettings("", "", "", "", "", shards, factor, size_bytes, 1 << 20, 64 << 20)
+    settings = FanOutSettings(
+        *("bucket", "table", "stage", "data", "stream", "no machine"),
+        shard_count=shards,
+        parallelization_factor=factor,
+        max_file_bytes=size_bytes,
+        min_chunk_bytes=1 << 20,
+        max_chunk_bytes=64 << 20,
+    )
     each = chunk_bytes(size_bytes, settings.width, settings.min_chunk_bytes, settings.max_chunk_bytes)
     chunks = -(-size_bytes // each)
-    window = min(settings.window, chunks)
     workers = min(settings.lanes, CONCURRENCY)
-    chance = random.Random(shards * 100 + factor)
-    work_s = rates.chunk_s + each / rates.bytes_s
-    wall_s = 0.0
-    for cold in (True, False):
-        wall_s += _simulate_pass(chunks, window, shards, factor, work_s, rates, chance, cold=cold)
-    ideal_s = 2 * chunks * work_s / workers
-    return judged(wall_s, ideal_s) | {"workers": workers, "chunks": chunks, "chunk_mb": round(each / MB, 1)}
+    ideal_s = 2 * size_bytes / (workers * rates.bytes_s) + 2 * rates.chunk_s * chunks / workers
+    found = []
+    for units_s in (math.inf, ITEM_UNITS_S):
+        wall_s = 0.0
+        for cold in (True, False):
+            chance = random.Random(shards * 100 + factor)
+            play = _Pass(shards, factor, min(settings.tickets, 2 * chunks), rates, chance, units_s, cold=cold)
+            wall_s += play.run(chunks, rates.chunk_s + each / rates.bytes_s)
+        found.append(judged(wall_s, ideal_s))
+    shape = {"workers": workers, "chunks": chunks, "chunk_mb": round(each / MB, 1)}
+    return found[0] | shape | {"table": {name: found[1][name] for name in ("wall_s", "within")}}
 
 
-def _simulate_pass(
-    chunks: int,
-    window: int,
-    shards: int,
-    factor: int,
-    work_s: float,
-    rates: Rates,
-    chance: random.Random,
-    *,
-    cold: bool,
-) -> float:
-    lanes: dict[tuple[int, int], deque[int]] = {}
-    busy: set[tuple[int, int]] = set()
-    started: set[tuple[int, int]] = set()
-    ready: deque[tuple[int, int]] = deque()
-    phases = [chance.random() * POLL_S for _ in range(shards)]
-    order = itertools.count()
-    events: list[tuple[float, int, tuple[int, int], int]] = []
+class _Pass:
+    """One pass in the simulator: its clock, its lanes, and the item in the table that all of them write."""
 
-    def put(now: float, chunk: int) -> None:
-        place = chunk % window
-        shard = place * shards // window
-        lane = (shard, chance.randrange(factor))
-        seen = now + (phases[shard] - now) % POLL_S
-        heapq.heappush(events, (seen, next(order), lane, chunk))
+    def __init__(
+        self,
+        shards: int,
+        factor: int,
+        tickets: int,
+        rates: Rates,
+        chance: random.Random,
+        units_s: float,
+        *,
+        cold: bool,
+    ) -> None:
+        self._tickets = tickets
+        self._rates = rates
+        self._chance = chance
+        self._units_s = units_s
+        self._cold = cold
+        self._phases = [chance.random() * POLL_S for _ in range(shards)]
+        shard_of = [place * shards // tickets for place in range(tickets)]
+        self._lanes = [(shard, chance.randrange(factor)) for shard in shard_of]
+        self._events: list[tuple[float, int, str, int]] = []
+        self._order = itertools.count()
+        self._free_s = 0.0
+        self._item_bytes = 100.0
 
-    for chunk in range(window):
-        put(0.05 * (chunk // 500), chunk)  # PutRecords takes 500 at once
-    end = 0.0
-    while events:
-        now, _, lane, chunk = heapq.heappop(events)
-        if chunk >= 0:
-            lanes.setdefault(lane, deque()).append(chunk)
-        else:
-            end = now
-            busy.discard(lane)
-            if ~chunk + window < chunks:
-                put(now, ~chunk + window)
-        if lane not in busy and lanes.get(lane) and lane not in ready:
-            ready.append(lane)
-        while ready and len(busy) < CONCURRENCY:
-            free = ready.popleft()
-            taken = lanes[free].popleft()
-            busy.add(free)
-            took = work_s * max(0.5, chance.gauss(1, rates.noise))
-            if cold and free not in started:
-                took += rates.cold_s
-            started.add(free)
-            heapq.heappush(events, (now + took, next(order), free, ~taken))
-    return end
+    def run(self, chunks: int, work_s: float) -> float:
+        """Return when the last of the chunks is marked, in seconds from the begin."""
+        waiting: dict[tuple[int, int], deque[int]] = {}
+        busy: set[tuple[int, int]] = set()
+        warm: set[tuple[int, int]] = set()
+        ready: deque[tuple[int, int]] = deque()
+        left, end = chunks, 0.0
+        for place in range(self._tickets):
+            self._put(0.05 * (place // 500), place)  # PutRecords takes 500 at once
+        while self._events:
+            now, _, what, place = heapq.heappop(self._events)
+            lane = self._lanes[place]
+            if what == "came":
+                waiting.setdefault(lane, deque()).append(place)
+            elif what == "worked":
+                end = self._write(now, MARK_BYTES)
+                if left:
+                    self._put(end, place)
+                self._at(end, "free", place)
+                continue
+            else:
+                busy.discard(lane)
+            if lane not in busy and waiting.get(lane) and lane not in ready:
+                ready.append(lane)
+            while ready and len(busy) < CONCURRENCY:
+                lane = ready.popleft()
+                place = waiting[lane].popleft()
+                busy.add(lane)
+                start = now + (self._rates.cold_s if self._cold and lane not in warm else 0.0)
+                warm.add(lane)
+                if left:
+                    left -= 1
+                    took = work_s * max(0.5, self._chance.gauss(1, self._rates.noise))
+                    self._at(self._write(start, CLAIM_BYTES) + took, "worked", place)
+                else:
+                    self._at(start + SPARE_S, "free", place)
+        return end
+
+    def _put(self, now: float, place: int) -> None:
+        """Put a ticket onto the stream: it comes with the shard's next poll."""
+        self._at(now + (self._phases[self._lanes[place][0]] - now) % POLL_S, "came", place)
+
+    def _at(self, moment: float, what: str, place: int) -> None:
+        heapq.heappush(self._events, (moment, next(self._order), what, place))
+
+    def _write(self, now: float, grows: int) -> float:
+        """Return when a write of the pass's item is through; it costs a unit for each KB of the item."""
+        self._item_bytes += grows
+        self._free_s = max(now, self._free_s) + math.ceil(self._item_bytes / 1024) / self._units_s
+        return now if math.isinf(self._units_s) else self._free_s
 
 
 def large(size_bytes: int) -> dict[str, Any]:

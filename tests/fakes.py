@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from millrace.contracts import ObjectInfo, ObjectStore, PassProgress, Run, Usage
+from millrace.contracts import ObjectInfo, ObjectStore, Parts, PassProgress, Run, Usage
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
 from millrace.streams.ports import Batch
 
@@ -146,6 +146,8 @@ class MemoryRunStore:
         """Raised, first to last, by the next calls of ``complete_part``."""
         self._done: dict[tuple[str, str], set[int]] = {}
         self._passes: dict[tuple[str, str], tuple[int, str]] = {}
+        self._open: dict[tuple[str, str], list[int]] = {}
+        self._claims: dict[tuple[str, str], dict[int, int]] = {}
         self._usage: dict[tuple[str, str], Usage] = {}
         self._successes: dict[tuple[str, str], str] = {}
         self._clock = 0
@@ -181,9 +183,19 @@ class MemoryRunStore:
             raise NotFound(f"There is no run {run_id!r}", code="run-not-found")
         self.runs[run_id] = replace(self.runs[run_id], **({"updated_at": stamp} | changes))
 
-    def start_pass(self, run_id: str, name: str, *, total: int, token: str = "") -> None:
+    def start_pass(
+        self, run_id: str, name: str, *, total: int, token: str = "", skip: Collection[int] = ()
+    ) -> None:
         self._passes[run_id, name] = (total, token)
         self._done.setdefault((run_id, name), set())
+        self._open[run_id, name] = [part for part in range(total) if part not in skip]
+        self._claims[run_id, name] = {}
+
+    def claim_part(self, run_id: str, name: str, *, ticket: int, token: str) -> int | None:
+        known, left = self._passes.get((run_id, name)), self._open.get((run_id, name))
+        if known is None or known[1] != token or not left or ticket in self._claims[run_id, name]:
+            return None
+        return self._claims[run_id, name].setdefault(ticket, left.pop(0))
 
     def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
         if self.failures:
@@ -193,8 +205,12 @@ class MemoryRunStore:
         self._done[run_id, name].add(part)
         return self._progress(run_id, name)
 
-    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
-        return frozenset(self._done.get((run_id, name), ()))
+    def parts(self, run_id: str, name: str) -> Parts | None:
+        this = run_id, name
+        if this not in self._passes:
+            return None
+        claimed = dict(self._claims[this])
+        return Parts(*self._passes[this], frozenset(self._done[this]), claimed, len(self._open[this]))
 
     def add_usage(self, run_id: str, usage: Usage) -> None:
         before = vars(self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0)))

@@ -41,7 +41,7 @@ class World:
     executions: MemoryExecutions = field(default_factory=MemoryExecutions)
     max_file_bytes: int = 1 << 20
     width: int = 1
-    window: int = 0
+    tickets: int = 0
     min_chunk_bytes: int = 1
     max_chunk_bytes: int = 1 << 20
     max_file_bytes: int = 1 << 30
@@ -75,7 +75,7 @@ class World:
             stream=self.stream,
             tasks=self.tasks,
             width=self.width,
-            window=self.window,
+            tickets=self.tickets,
             min_chunk_bytes=self.min_chunk_bytes,
             max_chunk_bytes=self.max_chunk_bytes,
             max_file_bytes=self.max_file_bytes,

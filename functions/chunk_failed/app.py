@@ -33,9 +33,9 @@ def _failed(event: dict[str, Any], job: Job[ChunkFailedSettings]) -> Iterator[De
         "tasks": ports.tasks,
     }
     if "descriptor" in event:
-        descriptor = decode(Descriptor, event["descriptor"])
-        if give_up(descriptor, **world):
-            yield descriptor
+        failed = give_up(decode(Descriptor, event["descriptor"]), **world)
+        if failed is not None:
+            yield failed
         return
     for found in stored_objects(event):
         yield from chunk_failed(found.key, **world)

@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], job: Job[FanOutSettings]) -> dict[str, Any]:
         stream=ports.stream,
         tasks=ports.tasks,
         width=settings.width,
-        window=settings.window,
+        tickets=settings.tickets,
         min_chunk_bytes=settings.min_chunk_bytes,
         max_chunk_bytes=settings.max_chunk_bytes,
         max_file_bytes=settings.max_file_bytes,

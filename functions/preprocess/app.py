@@ -31,7 +31,11 @@ def handler(event: dict[str, Any], job: Job[PreprocessSettings]) -> dict[str, An
         job.count("ChunksDone" if outcome == "done" else "ChunksSkipped")
         job.logger.info(
             "chunk",
-            extra={"pass": descriptor.pass_name, "chunk": descriptor.chunk, "outcome": outcome},
+            extra={
+                "pass": descriptor.pass_name,
+                "ticket" if descriptor.tickets else "chunk": descriptor.chunk,
+                "outcome": outcome,
+            },
         )
         return outcome
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -174,10 +174,12 @@ class Descriptor:
     run_id: str
     pass_name: PassName
     chunk: int
+    """Which chunk; of a ticket, its own number."""
     token: str
     """The Step Functions task token that the pass answers to."""
-    ahead: int = 0
-    """Which chunk goes onto the stream when this one is done: the one so many further on; 0 for none."""
+    tickets: int = 0
+    """0: the chunk is named. Otherwise this is a ticket, one of so many that go round: whoever gets it claims
+    the next chunk, and then lets the ticket follow whose number is so many further on."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,19 @@ class PassProgress:
     def complete(self) -> bool:
         """Whether every chunk is done."""
         return self.done >= self.total
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a pass by number, as they were read at one moment."""
+
+    total: int
+    token: str
+    done: frozenset[int]
+    claimed: Mapping[int, int]
+    """Which part each ticket has claimed since the pass was begun last."""
+    left: int
+    """How many can still be claimed."""
 
 
 @dataclass(frozen=True)
@@ -462,16 +477,29 @@ class RunStore(Protocol):
         """Set fields of :class:`Run` by name, and ``updated_at``."""
         ...
 
-    def start_pass(self, run_id: str, name: str, *, total: int, token: str = "") -> None:
-        """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done."""
+    def start_pass(
+        self, run_id: str, name: str, *, total: int, token: str = "", skip: Collection[int] = ()
+    ) -> None:
+        """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done.
+
+        No part is claimed then, and those of ``skip`` never will be.
+        """
+        ...
+
+    def claim_part(self, run_id: str, name: str, *, ticket: int, token: str) -> int | None:
+        """Give the ticket the next part that nobody has, for good, and return its number.
+
+        ``None`` if the ticket has one already, if none is left, or if the pass has another token now;
+        :meth:`parts` tells which.
+        """
         ...
 
     def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
         """Mark part ``part`` done, once, and return the progress after it."""
         ...
 
-    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
-        """Return the parts that are marked done."""
+    def parts(self, run_id: str, name: str) -> Parts | None:
+        """Return who has which parts and which are done; ``None`` if the pass never began."""
         ...
 
     def add_usage(self, run_id: str, usage: Usage) -> None:

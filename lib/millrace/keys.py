@@ -194,6 +194,11 @@ def chunk_error(run_id: str, pass_name: str, chunk: int) -> str:
     return run(run_id, f"errors/{pass_name}-{chunk:05d}.json")
 
 
+def ticket_error(run_id: str, pass_name: str, ticket: int) -> str:
+    """Return the key of a worker's last error before it had a chunk, by the number of its ticket."""
+    return run(run_id, f"errors/{pass_name}-ticket-{ticket:05d}.json")
+
+
 def profile(run_id: str) -> str:
     """Return the key of the merged profile."""
     return run(run_id, "profile.json")

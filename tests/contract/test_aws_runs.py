@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from millrace import keys
 from millrace.aws.runs import DynamoRunStore
-from millrace.contracts import PassProgress, RunError, RunStore, Spec, Usage
+from millrace.contracts import Parts, PassProgress, RunError, RunStore, Spec, Usage
 from millrace.errors import BadInput, Misconfigured, NotFound
 from tests.fakes import MemoryRunStore, make_run
 from tests.moto_clients import create_runs_table, moto_client
@@ -106,12 +106,42 @@ def test_beginning_a_pass_again_keeps_what_is_done(store: RunStore) -> None:
 
 def test_the_parts_that_are_done_are_known_by_number(store: RunStore) -> None:
     store.open(make_run())
-    assert store.parts_done("cars-1", "profile") == frozenset()
+    assert store.parts("cars-1", "profile") is None
     store.start_pass("cars-1", "profile", total=12, token="t1")
     for part in (11, 3, 3):
         store.complete_part("cars-1", "profile", part)
-    assert store.parts_done("cars-1", "profile") == {3, 11}
-    assert store.parts_done("cars-1", "convert") == frozenset()
+    assert store.parts("cars-1", "profile") == Parts(12, "t1", frozenset({3, 11}), {}, 12)
+    assert store.parts("cars-1", "convert") is None
+
+
+def test_each_part_is_claimed_by_one_ticket_for_good(store: RunStore) -> None:
+    store.open(make_run())
+    store.start_pass("cars-1", "profile", total=3, token="t")
+    assert [store.claim_part("cars-1", "profile", ticket=ticket, token="t") for ticket in (7, 1)] == [0, 1]
+    assert store.claim_part("cars-1", "profile", ticket=7, token="t") is None, "it has one"
+    assert store.claim_part("cars-1", "profile", ticket=2, token="old") is None
+    assert store.claim_part("cars-1", "convert", ticket=2, token="t") is None
+    store.complete_part("cars-1", "profile", 0)
+    assert store.claim_part("cars-1", "profile", ticket=2, token="t") == 2
+    assert store.claim_part("cars-1", "profile", ticket=3, token="t") is None, "none is left"
+    assert store.parts("cars-1", "profile") == Parts(3, "t", frozenset({0}), {7: 0, 1: 1, 2: 2}, 0)
+
+
+def test_in_a_pass_begun_again_all_is_claimed_anew_but_what_is_to_be_skipped(store: RunStore) -> None:
+    store.open(make_run())
+    store.start_pass("cars-1", "profile", total=4, token="t1")
+    store.claim_part("cars-1", "profile", ticket=0, token="t1")
+    for part in (0, 2):
+        store.complete_part("cars-1", "profile", part)
+    store.start_pass("cars-1", "profile", total=4, token="t2", skip={0, 2})
+    assert store.parts("cars-1", "profile") == Parts(4, "t2", frozenset({0, 2}), {}, 2)
+    assert [store.claim_part("cars-1", "profile", ticket=ticket, token="t2") for ticket in range(3)] == [
+        1,
+        3,
+        None,
+    ]
+    store.start_pass("cars-1", "profile", total=4, token="t3")
+    assert store.claim_part("cars-1", "profile", ticket=0, token="t3") == 0
 
 
 def test_passes_are_counted_apart(store: RunStore) -> None:

@@ -14,12 +14,14 @@ from millrace.contracts import Descriptor, RunError
 from millrace.errors import BadInput, TransientError
 from millrace.fanout import (
     begin_pass,
+    claim_chunk,
     complete_chunk,
     decode_descriptor,
     encode_descriptor,
     fail_pass,
     heartbeats,
     release_next,
+    report_complete,
     spread,
 )
 from tests.fakes import MemoryRunStore, MemoryStream, MemoryTasks, make_run
@@ -160,39 +162,61 @@ def test_a_heartbeat_that_fails_does_not_stop_the_work(caplog: pytest.LogCapture
     assert "A heartbeat was not taken, 3 so far" in caplog.text
 
 
-def windowed(chunks: int, window: int) -> tuple[MemoryRunStore, MemoryStream, MemoryTasks]:
+def begun(chunks: int, tickets: int) -> tuple[MemoryRunStore, MemoryStream, MemoryTasks]:
     runs, stream, tasks = MemoryRunStore(), MemoryStream(), MemoryTasks()
     runs.open(make_run())
-    begin_pass("cars-1", "profile", chunks=chunks, token="t", runs=runs, stream=stream, window=window)
+    begin_pass("cars-1", "profile", chunks=chunks, token="t", runs=runs, stream=stream, tickets=tickets)
     return runs, stream, tasks
 
 
-def work(record: bytes, runs: MemoryRunStore, stream: MemoryStream, tasks: MemoryTasks) -> int:
-    """Take a chunk as a worker does whose result is there when the chunk is marked; return its number."""
-    descriptor = decode_descriptor(record)
-    replayed = descriptor.chunk in runs.parts_done("cars-1", "profile")
-    release_next(descriptor, replayed=replayed, runs=runs, stream=stream)
-    complete_chunk(descriptor, runs=runs, tasks=tasks)
-    return descriptor.chunk
+def work(record: bytes, runs: MemoryRunStore, stream: MemoryStream, tasks: MemoryTasks) -> int | None:
+    """Take a record as a worker does whose result is there when the chunk is marked; return its chunk."""
+    ticket = decode_descriptor(record)
+    claimed = claim_chunk(ticket, runs)
+    if claimed is None:
+        report_complete(ticket, runs=runs, tasks=tasks)
+        return None
+    parts = runs.parts("cars-1", "profile")
+    assert parts is not None
+    release_next(ticket, claimed.chunk, replayed=claimed.chunk in parts.done, runs=runs, stream=stream)
+    complete_chunk(claimed, runs=runs, tasks=tasks)
+    return claimed.chunk
+
+
+def numbers(stream: MemoryStream) -> list[int]:
+    return [decode_descriptor(record).chunk for record in stream.take()]
 
 
 @given(st.integers(1, 40), st.integers(0, 12), st.randoms(use_true_random=False))
-def test_every_chunk_comes_once_and_no_more_than_the_window_wait(
-    chunks: int, window: int, random: Random
+def test_every_chunk_comes_once_and_no_more_tickets_go_round_than_were_asked_for(
+    chunks: int, tickets: int, random: Random
 ) -> None:
-    runs, stream, tasks = windowed(chunks, window)
+    runs, stream, tasks = begun(chunks, tickets)
     waiting, seen = stream.take(), []
     while waiting:
-        assert len(waiting) <= (window or chunks)
+        assert len(waiting) <= (tickets or chunks) or chunks == 1
         seen.append(work(waiting.pop(random.randrange(len(waiting))), runs, stream, tasks))
         waiting += stream.take()
-    assert sorted(seen) == list(range(chunks))
+    assert sorted(chunk for chunk in seen if chunk is not None) == list(range(chunks))
+    assert len(seen) <= chunks + tickets
+    assert tasks.answers["t"][0] == "success"
+
+
+def test_whoever_is_free_takes_the_next_chunk() -> None:
+    runs, stream, tasks = begun(6, 2)
+    slow, quick = stream.take()
+    assert claim_chunk(decode_descriptor(slow), runs) == Descriptor("cars-1", "profile", 0, "t")
+    for chunk in range(1, 6):
+        assert work(quick, runs, stream, tasks) == chunk
+        quick = (stream.take() or [b""])[0]
+    assert work(slow, runs, stream, tasks) == 0
+    assert stream.take() == [], "nothing is left to be claimed, so nothing follows"
     assert tasks.answers["t"][0] == "success"
 
 
 @given(st.integers(2, 30), st.integers(1, 5))
-def test_records_that_come_twice_do_not_multiply(chunks: int, window: int) -> None:
-    runs, stream, tasks = windowed(chunks, window)
+def test_records_that_come_twice_do_not_multiply(chunks: int, tickets: int) -> None:
+    runs, stream, tasks = begun(chunks, tickets)
     waiting, deliveries = stream.take(), 0
     while waiting:
         record = waiting.pop(0)
@@ -200,43 +224,55 @@ def test_records_that_come_twice_do_not_multiply(chunks: int, window: int) -> No
             work(record, runs, stream, tasks)
             deliveries += 1
         waiting += stream.take()
-    assert deliveries == 2 * chunks
+    assert deliveries <= 2 * (chunks + tickets)
 
 
-def test_a_worker_that_dies_before_its_mark_releases_again() -> None:
-    runs, stream, tasks = windowed(5, 1)
+def test_a_ticket_that_comes_again_has_the_chunk_that_it_had() -> None:
+    runs, stream, tasks = begun(5, 1)
     (first,) = stream.take()
-    descriptor = decode_descriptor(first)
-    release_next(descriptor, replayed=False, runs=runs, stream=stream)  # and it dies
-    assert work(first, runs, stream, tasks) == 0
-    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 1]
+    claimed = claim_chunk(decode_descriptor(first), runs)
+    assert claimed is not None
+    release_next(decode_descriptor(first), claimed.chunk, replayed=False, runs=runs, stream=stream)
+    # And it dies before the chunk is marked. What it released comes before it does itself.
+    again, following = stream.take()[0], first
+    assert work(again, runs, stream, tasks) == 1
+    assert work(following, runs, stream, tasks) == 0
+    assert numbers(stream) == [2, 1], "one of them twice"
 
 
-def test_a_pass_begun_again_goes_on_with_each_open_chunk_that_follows_a_done_one() -> None:
-    runs, stream, _ = windowed(9, 3)
-    stream.take()
-    for chunk in (0, 3, 4, 7):  # 1 let 4 follow, and its worker died before it was marked
-        runs.complete_part("cars-1", "profile", chunk)
-    begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, window=3)
-    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 2, 6]
-    runs.complete_part("cars-1", "profile", 8)  # and 2, though 8 was let follow
-    begin_pass("cars-1", "profile", chunks=12, token="new", runs=runs, stream=stream, window=3)
-    assert [decode_descriptor(record).chunk for record in stream.take()] == [1, 2, 6, 10, 11]
-    for chunk in range(9):
-        runs.complete_part("cars-1", "profile", chunk)
-    begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, window=3)
-    assert len(stream.take()) == 1, "somebody must answer the new token"
+def test_a_pass_begun_again_has_new_tickets_for_what_is_not_done() -> None:
+    runs, stream, tasks = begun(9, 3)
+    old = stream.take()
+    assert [work(record, runs, stream, tasks) for record in old] == [0, 1, 2]
+    held = stream.take()[0]
+    assert claim_chunk(decode_descriptor(held), runs) == Descriptor("cars-1", "profile", 3, "t")
+    begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, tickets=3)
+    assert work(held, runs, stream, tasks) is None, "its pass is over; the chunk is anybody's again"
+    seen, waiting = [], stream.take()
+    assert len(waiting) == 3
+    while waiting:
+        seen.append(work(waiting.pop(), runs, stream, tasks))
+        waiting += stream.take()
+    assert sorted(chunk for chunk in seen if chunk is not None) == [3, 4, 5, 6, 7, 8]
+    assert list(tasks.answers) == ["new"]
+    begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, tickets=3)
+    assert [work(record, runs, stream, tasks) for record in stream.take()] == [None, None]
+    assert tasks.answers["newer"][0] == "success", "somebody must answer the new token"
 
 
 @given(st.integers(1, 8), st.integers(1, 5))
-def test_a_chunk_that_follows_goes_to_the_shard_of_the_one_before(shards: int, each: int) -> None:
-    window = shards * each
-    runs, stream, tasks = windowed(3 * window + 1, window)
+def test_a_ticket_that_follows_goes_to_the_lane_of_the_one_before(shards: int, each: int) -> None:
+    tickets = shards * each
+    runs, stream, tasks = begun(3 * tickets + 1, tickets)
     width = 2**128 // shards
+    places = {}
     while stream.records:
         records, stream.records = stream.records, []
         counts = [0] * shards
-        for data, _, hash_key in records:
+        for data, key, hash_key in records:
             counts[min(int(hash_key) // width, shards - 1)] += 1
+            chain = decode_descriptor(data).chunk % tickets
+            assert places.setdefault(chain, (key, hash_key)) == (key, hash_key)
             work(data, runs, stream, tasks)
         assert max(counts) - min(counts) <= 1
+    assert len(set(places.values())) == tickets

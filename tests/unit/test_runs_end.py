@@ -263,7 +263,7 @@ def test_a_chunk_whose_workers_died_before_they_could_report_is_reported(world: 
 
 
 def test_a_chunk_that_is_given_up_though_it_is_done_lets_the_next_one_follow(world: World) -> None:
-    world.width, world.window = 6, 2
+    world.width, world.tickets = 6, 2
     run_id = world.upload(CARS).run_id
     world.fan_out(run_id, "profile", "t1")
     assert isinstance(world.stream, MemoryStream)
@@ -282,7 +282,7 @@ def test_a_chunk_that_is_given_up_though_it_is_done_lets_the_next_one_follow(wor
     assert world.tasks.answers["t1"][0] == "success"
 
 
-def test_a_chunk_given_up_under_an_old_token_fails_the_pass_that_was_begun_again(world: World) -> None:
+def test_a_chunk_given_up_is_no_matter_once_its_pass_was_begun_again(world: World) -> None:
     run_id = world.upload(CARS).run_id
     world.fan_out(run_id, "profile", "t1")
     assert isinstance(world.stream, MemoryStream)
@@ -291,8 +291,69 @@ def test_a_chunk_given_up_under_an_old_token_fails_the_pass_that_was_begun_again
     world.fan_out(run_id, "profile", "t2")
     world.artifacts.add(KEY, batch(record))
     ports = {"artifacts": world.artifacts, "runs": world.runs, "stream": world.stream, "tasks": world.tasks}
-    chunk_failed(KEY, **ports)  # type: ignore[arg-type]
-    assert world.tasks.answers["t2"][0] == "failure"
+    assert chunk_failed(KEY, **ports) == ()  # type: ignore[arg-type]
+    assert world.tasks.answers == {}
+    world.work_all()
+    assert world.tasks.answers["t2"][0] == "success"
+
+
+def tickets_of(world: World) -> list[bytes]:
+    """Begin a pass of six chunks with two tickets, and return them."""
+    world.width, world.tickets = 6, 2
+    world.fan_out(world.upload(CARS).run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    return world.stream.take()
+
+
+def given_up(world: World, record: bytes) -> tuple[Descriptor, ...]:
+    assert isinstance(world.artifacts, MemoryObjectStore)
+    world.artifacts.add(KEY, batch(record))
+    return chunk_failed(
+        KEY, artifacts=world.artifacts, runs=world.runs, stream=world.stream, tasks=world.tasks
+    )
+
+
+def test_a_ticket_that_is_given_up_fails_the_pass_with_the_error_of_its_chunk(world: World) -> None:
+    _, second = tickets_of(world)
+
+    class Poisoned(MemoryObjectStore):
+        def get(self, *_: object, **__: object) -> bytes:
+            raise RecursionError("too deep")
+
+    world.data = Poisoned("data")
+    with pytest.raises(RecursionError):
+        world.work(second)
+    assert [failed.chunk for failed in given_up(world, second)] == [0], "it was the first to claim one"
+    assert "Chunk 0 failed unexpectedly: RecursionError" in world.tasks.answers["t1"][2]
+
+
+def test_a_ticket_that_is_given_up_before_it_had_a_chunk_fails_the_pass_with_its_own_error(
+    world: World,
+) -> None:
+    first, second = tickets_of(world)
+
+    class Away(MemoryRunStore):
+        def claim_part(self, *_: object, **__: object) -> int | None:
+            raise TransientError("DynamoDB does not answer", code="service-unavailable")
+
+    working, world.runs = world.runs, Away()
+    world.runs.__dict__.update(vars(working))
+    with pytest.raises(TransientError):
+        world.work(second)
+    world.runs = working
+    assert [failed.chunk for failed in given_up(world, second)] == [1]
+    assert "DynamoDB does not answer" in world.tasks.answers["t1"][2]
+    assert world.work(first) == "unwanted"
+
+
+def test_a_ticket_that_is_given_up_when_no_chunk_is_left_fails_nothing(world: World) -> None:
+    first, second = tickets_of(world)
+    assert world.work(first) == "done"
+    world.work_all()
+    assert world.tasks.answers["t1"][0] == "success"
+    del world.tasks.answers["t1"]  # whoever did the last chunk died before it could report
+    assert given_up(world, second) == ()
+    assert world.tasks.answers["t1"][0] == "success"
 
 
 def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:

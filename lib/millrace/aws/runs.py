@@ -4,7 +4,8 @@
 ``pk``               ``sk``              what
 ===================  ==================  ==========================================================
 ``run#<id>``         ``run``             the run's own fields, and its place in the index ``by_time``
-``run#<id>``         ``pass#<name>``     ``total``, ``token``, and ``done``, the set of parts that are done
+``run#<id>``         ``pass#<name>``     ``total``, ``token``, ``done``, the set of parts that are done, and
+                                         what each ticket has claimed: a place among the parts but ``skip``
 ``run#<id>``         ``usage#<fn>``      what one function used, added up
 ``dataset#<name>``   ``last_success``    which run succeeded last
 ``dataset#<name>``   ``last_upload``     the same of the runs of files that users uploaded
@@ -19,14 +20,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from millrace.aws.clients import client
 from millrace.aws.errors import error_code, translated
-from millrace.contracts import REQUESTS, PassProgress, Run, Usage, decode, encode
+from millrace.contracts import REQUESTS, Parts, PassProgress, Run, Usage, decode, encode
 from millrace.errors import BadInput, NotFound
 
 __all__ = ["DynamoRunStore"]
@@ -173,16 +174,58 @@ class DynamoRunStore:
             except self._db.exceptions.ConditionalCheckFailedException:
                 raise NotFound(f"There is no run {run_id!r}", code="run-not-found") from None
 
-    def start_pass(self, run_id: str, name: str, *, total: int, token: str = "") -> None:
-        """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done."""
+    def start_pass(
+        self, run_id: str, name: str, *, total: int, token: str = "", skip: Collection[int] = ()
+    ) -> None:
+        """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done.
+
+        No part is claimed then, and those of ``skip`` never will be.
+        """
+        values: dict[str, Any] = {
+            ":total": {"N": str(total)},
+            ":token": {"S": token},
+            ":none": {"M": {}},
+            ":zero": {"N": "0"},
+            ":places": {"N": str(total - len(skip))},
+        }
+        expression = "SET #total = :total, #token = :token, #claims = :none, #next = :zero, #places = :places"
+        if skip:
+            values[":skip"] = {"NS": [str(part) for part in sorted(skip)]}
         with translated(self._where(run_id)):
             self._db.update_item(
                 TableName=self._table,
                 Key=_address(run_id, f"pass#{name}"),
-                UpdateExpression="SET #total = :total, #token = :token",
-                ExpressionAttributeNames={"#total": "total", "#token": "token"},
-                ExpressionAttributeValues={":total": {"N": str(total)}, ":token": {"S": token}},
+                UpdateExpression=expression + (", #skip = :skip" if skip else " REMOVE #skip"),
+                ExpressionAttributeNames={
+                    f"#{name}": name for name in ("total", "token", "claims", "next", "places", "skip")
+                },
+                ExpressionAttributeValues=values,
             )
+
+    def claim_part(self, run_id: str, name: str, *, ticket: int, token: str) -> int | None:
+        """Give the ticket the next part that nobody has, for good, and return its number.
+
+        ``None`` if the ticket has one already, if none is left, or if the pass has another token now.
+        """
+        with translated(self._where(run_id)):
+            try:
+                answer = self._db.update_item(
+                    TableName=self._table,
+                    Key=_address(run_id, f"pass#{name}"),
+                    # Both sides of an update are read from the item as it was before.
+                    UpdateExpression="SET #claims.#ticket = #next, #next = #next + :one",
+                    ConditionExpression="#token = :token AND #next < #places AND "
+                    "attribute_not_exists(#claims.#ticket)",
+                    ExpressionAttributeNames={
+                        f"#{name}": name for name in ("claims", "next", "token", "places")
+                    }
+                    | {"#ticket": str(ticket)},
+                    ExpressionAttributeValues={":one": {"N": "1"}, ":token": {"S": token}},
+                    ReturnValues="ALL_NEW",
+                )
+            except self._db.exceptions.ConditionalCheckFailedException:
+                return None
+        return _parts(answer["Attributes"]).claimed[ticket]
 
     def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
         """Mark part ``part`` done, once, and return the progress after it.
@@ -209,8 +252,8 @@ class DynamoRunStore:
                 ) from None
         return _progress(answer["Attributes"])
 
-    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
-        """Return the parts that are marked done."""
+    def parts(self, run_id: str, name: str) -> Parts | None:
+        """Return who has which parts and which are done; ``None`` if the pass never began."""
         with translated(self._where(run_id)):
             answer = self._db.query(
                 TableName=self._table,
@@ -218,7 +261,7 @@ class DynamoRunStore:
                 ExpressionAttributeValues={":pk": {"S": f"run#{run_id}"}, ":sk": {"S": f"pass#{name}"}},
                 ConsistentRead=True,
             )
-        return frozenset(int(part) for item in answer["Items"] for part in item.get("done", {}).get("NS", []))
+        return _parts(answer["Items"][0]) if answer["Items"] else None
 
     def add_usage(self, run_id: str, usage: Usage) -> None:
         """Add to what the run used."""
@@ -323,6 +366,19 @@ def _run(item: Mapping[str, Any], progress: Mapping[str, Any], usage: list[Any])
 def _progress(item: Mapping[str, Any]) -> PassProgress:
     done = item.get("done", {}).get("NS", [])
     return PassProgress(done=len(done), total=int(item["total"]["N"]), token=item["token"]["S"])
+
+
+def _parts(item: Mapping[str, Any]) -> Parts:
+    total = int(item["total"]["N"])
+    skip = {int(part) for part in item.get("skip", {}).get("NS", [])}
+    parts = [part for part in range(total) if part not in skip]
+    return Parts(
+        total=total,
+        token=item["token"]["S"],
+        done=frozenset(int(part) for part in item.get("done", {}).get("NS", [])),
+        claimed={int(ticket): parts[int(place["N"])] for ticket, place in item["claims"]["M"].items()},
+        left=len(parts) - int(item["next"]["N"]),
+    )
 
 
 def _encode_cursor(key: Mapping[str, Any]) -> str:

@@ -66,6 +66,10 @@ class IngestSettings(Settings):
 MAP_LANES = 40
 """Iterations of an inline Map that run at once (Step Functions developer guide, "Map workflow state")."""
 
+MAX_CUT = 1000
+"""Most chunks that a file is cut into for the sake of the lanes: no more run at once in an account that has
+not asked for more (Lambda quotas, "Concurrent executions"), and each is two writes to one item."""
+
 
 @dataclass(frozen=True)
 class FanOutSettings(Settings):
@@ -89,20 +93,17 @@ class FanOutSettings(Settings):
 
     @property
     def width(self) -> int:
-        """How many chunks a large file is cut into.
-
-        A shard's lanes get chunks by the hash of a key, so some get more than others: with several chunks
-        for each lane they even out. A shard with one lane gets its share exactly.
-        """
-        return self.lanes * (4 if self.parallelization_factor > 1 else 2)
+        """How many chunks a large file is cut into: four for each lane, so that none is the last for long."""
+        return min(4 * self.lanes, MAX_CUT)
 
     @property
-    def window(self) -> int:
-        """How many chunks of one pass are on the stream at once: in each lane the next one is waiting.
+    def tickets(self) -> int:
+        """How many tickets go round for the chunks of one pass.
 
-        Without a stream 0, for all: each pass has a Map of its own, and nobody waits behind another.
+        A shard's lanes get them by the hash of a key: with three for each lane, 1 in 20 gets none and has
+        nothing to do, with two 1 in 8. Without a stream 0: a Map hands out the chunks to whoever is free.
         """
-        return 2 * self.lanes if self.stream else 0
+        return min(3 * self.lanes, 3 * MAX_CUT) if self.stream else 0
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,24 @@ from millrace.fanout.descriptors import decode_descriptor, encode_descriptor, sp
 from millrace.fanout.protocol import (
     Heartbeat,
     begin_pass,
+    claim_chunk,
     complete_chunk,
     fail_pass,
     heartbeats,
-    newest_token,
     release_next,
+    report_complete,
 )
 
 __all__ = [
     "Heartbeat",
     "begin_pass",
+    "claim_chunk",
     "complete_chunk",
     "decode_descriptor",
     "encode_descriptor",
     "fail_pass",
     "heartbeats",
-    "newest_token",
     "release_next",
+    "report_complete",
     "spread",
 ]

@@ -42,17 +42,23 @@ def spread(descriptors: Sequence[Descriptor]) -> list[tuple[bytes, str, str]]:
     """Plan the records: data, partition key, explicit hash key.
 
     The hash keys lie evenly over the whole range, so however many equal shards there are, each gets as
-    many chunks as the next, give or take one. A chunk that follows another, so many further back, goes to
-    that one's shard. Each chunk has a partition key of its own, because Lambda splits a shard's records
-    over its parallel batches by partition key.
+    many records as the next, give or take one. Each has a partition key of its own, because Lambda splits
+    a shard's records over its parallel batches, its lanes, by partition key. A ticket that follows another
+    has that one's two keys: it comes to the lane that has just become free.
     """
-    places = max((descriptor.ahead for descriptor in descriptors), default=0) or len(descriptors)
-    step = _HASH_KEYS // max(1, places)
-    return [
-        (
-            encode_descriptor(descriptor),
-            f"{descriptor.run_id}/{descriptor.pass_name}/{descriptor.chunk}",
-            str((descriptor.chunk % descriptor.ahead if descriptor.ahead else place) * step + step // 2),
+    records = []
+    for number, descriptor in enumerate(descriptors):
+        if descriptor.tickets:
+            places, place = descriptor.tickets, descriptor.chunk % descriptor.tickets
+            key = place
+        else:
+            places, place, key = len(descriptors), number, descriptor.chunk
+        step = _HASH_KEYS // places
+        records.append(
+            (
+                encode_descriptor(descriptor),
+                f"{descriptor.run_id}/{descriptor.pass_name}/{key}",
+                str(place * step + step // 2),
+            )
         )
-        for place, descriptor in enumerate(descriptors)
-    ]
+    return records

@@ -1,5 +1,9 @@
 """How a pass over the chunks begins, lives, completes and fails.
 
+A pass of several chunks goes by tickets: whichever worker gets one claims the next chunk, so that none waits
+while another has several before it. A ticket keeps its chunk however often it comes, and lets another ticket
+follow before the chunk is marked done. A pass that is begun again has new tickets for all that is not done.
+
 A pass is a counted set in the run store. Whoever finds the set complete answers the task token that
 stands there (the newest one, should the pass have been begun again), so a worker that dies between
 marking and answering is no loss: the stream delivers its record again, and the replay finds the set
@@ -11,23 +15,24 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from millrace.contracts import Descriptor, PassName, PassProgress, RunError, RunStore
-from millrace.errors import MillraceError, NotFound
+from millrace.errors import MillraceError
 from millrace.fanout.descriptors import spread
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 
 __all__ = [
     "Heartbeat",
     "begin_pass",
+    "claim_chunk",
     "complete_chunk",
     "fail_pass",
     "heartbeats",
-    "newest_token",
     "release_next",
+    "report_complete",
 ]
 
 _log = logging.getLogger(__name__)
@@ -41,7 +46,7 @@ def begin_pass(
     token: str,
     runs: RunStore,
     stream: DescriptorStream,
-    window: int = 0,
+    tickets: int = 0,
 ) -> None:
     """Begin a pass, or begin it again: chunks already done are found done by their workers.
 
@@ -55,33 +60,56 @@ def begin_pass(
         How many there are.
     runs, stream
         Run records, and the stream of descriptors.
-    window : int
-        Most descriptors to be on the stream at once, 0 for all: a file of many chunks must not fill the
-        stream before a small one that comes after it. Each chunk that is done lets the next one follow.
+    tickets : int
+        How many tickets go round, at most two for each chunk; 0 to name every chunk on the stream. There are
+        few of them, for a file of many chunks must not fill the stream before a small one that comes after
+        it; and more than lanes, for only those lanes work that a ticket has come to.
 
     Raises
     ------
     TransientError
         The stream refuses records; the call may be repeated as it is.
     """
-    runs.start_pass(run_id, pass_name, total=chunks, token=token)
-    ahead = window if 0 < window < chunks else 0
-    todo: Iterable[int] = range(chunks)
-    if ahead:
-        # Of every chain each chunk that is not done while the one before it is: a worker lets the next one
-        # follow before its own is marked, so there may be gaps. When all are done, one, whose worker answers.
-        done = runs.parts_done(run_id, pass_name)
-        open_ = (chunk for chunk in range(chunks) if chunk not in done)
-        todo = [chunk for chunk in open_ if chunk < ahead or chunk - ahead in done] or [0]
-    stream.put(spread([Descriptor(run_id, pass_name, chunk, token, ahead) for chunk in todo]))
+    before = runs.parts(run_id, pass_name)
+    done = before.done if before is not None else frozenset()
+    runs.start_pass(run_id, pass_name, total=chunks, token=token, skip=done)
+    if not tickets or chunks == 1:
+        stream.put(spread([Descriptor(run_id, pass_name, chunk, token) for chunk in range(chunks)]))
+        return
+    # When all are done, two, whose workers find that out and answer.
+    tickets = min(tickets, 2 * max(1, chunks - len(done)))
+    stream.put(spread([Descriptor(run_id, pass_name, ticket, token, tickets) for ticket in range(tickets)]))
+
+
+def claim_chunk(descriptor: Descriptor, runs: RunStore) -> Descriptor | None:
+    """Return the descriptor with a chunk in place of a ticket; ``None`` when there is none for it.
+
+    That is so when all are claimed, or when the pass was begun again: then there are other tickets.
+    """
+    if not descriptor.tickets:
+        return descriptor
+    while True:
+        parts = runs.parts(descriptor.run_id, descriptor.pass_name)
+        if parts is None or parts.token != descriptor.token:
+            return None
+        chunk = parts.claimed.get(descriptor.chunk)
+        if chunk is None and parts.left:
+            chunk = runs.claim_part(
+                descriptor.run_id, descriptor.pass_name, ticket=descriptor.chunk, token=descriptor.token
+            )
+            if (
+                chunk is None
+            ):  # somebody has changed what was read: the last one is gone, or our double has it
+                continue
+        return None if chunk is None else replace(descriptor, chunk=chunk, tickets=0)
 
 
 def release_next(
-    descriptor: Descriptor, *, replayed: bool, runs: RunStore, stream: DescriptorStream
+    ticket: Descriptor, chunk: int, *, replayed: bool, runs: RunStore, stream: DescriptorStream
 ) -> Descriptor | None:
-    """Put the chunk onto the stream that follows this one, before this one is marked done.
+    """Put the ticket onto the stream that follows this one, before its chunk is marked done.
 
-    Should the worker die in between, the stream delivers its record again, and the chunk is released again.
+    Should the worker die in between, the stream delivers its record again, and the next is released again.
     A replay of a chunk that is marked releases nothing: otherwise a record that came twice would let four
     follow, and those eight.
 
@@ -90,14 +118,12 @@ def release_next(
     TransientError
         The stream refuses the record; the call may be repeated as it is.
     """
-    if not descriptor.ahead:
+    if not ticket.tickets:
         return None
-    if replayed and descriptor.chunk in runs.parts_done(descriptor.run_id, descriptor.pass_name):
+    parts = runs.parts(ticket.run_id, ticket.pass_name)
+    if parts is None or parts.token != ticket.token or not parts.left or (replayed and chunk in parts.done):
         return None
-    progress = runs.get(descriptor.run_id).progress[descriptor.pass_name]
-    following = replace(descriptor, chunk=descriptor.chunk + descriptor.ahead, token=progress.token)
-    if following.chunk >= progress.total:
-        return None
+    following = replace(ticket, chunk=ticket.chunk + ticket.tickets)
     stream.put(spread([following]))
     return following
 
@@ -105,21 +131,23 @@ def release_next(
 def complete_chunk(descriptor: Descriptor, *, runs: RunStore, tasks: TaskTokens) -> PassProgress:
     """Mark the chunk done, and end the task when it was the last one; harmless when repeated."""
     progress = runs.complete_part(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
+    _report(descriptor, progress, tasks)
+    return progress
+
+
+def report_complete(ticket: Descriptor, *, runs: RunStore, tasks: TaskTokens) -> None:
+    """End the task if all chunks are done, though the ticket has none: who did the last one may have died."""
+    parts = runs.parts(ticket.run_id, ticket.pass_name)
+    if parts is not None:
+        _report(ticket, PassProgress(len(parts.done), parts.total, parts.token), tasks)
+
+
+def _report(descriptor: Descriptor, progress: PassProgress, tasks: TaskTokens) -> None:
     if progress.complete:
         tasks.succeed(
             progress.token,
             {"run_id": descriptor.run_id, "pass_name": descriptor.pass_name, "chunks": progress.total},
         )
-    return progress
-
-
-def newest_token(descriptor: Descriptor, runs: RunStore) -> str:
-    """Return the token with which the descriptor's pass was begun last; its own if nothing is known of it."""
-    try:
-        progress = runs.get(descriptor.run_id).progress.get(descriptor.pass_name)
-    except NotFound:
-        progress = None
-    return progress.token if progress is not None else descriptor.token
 
 
 def fail_pass(token: str, error: RunError, *, tasks: TaskTokens) -> bool:

@@ -6,14 +6,16 @@ One whose work is done, and whose workers only could not say so, is reported ins
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from millrace import keys
 from millrace.contracts import Descriptor, ObjectStore, RunError, RunStore, decode
 from millrace.errors import BadInput, NotFound
-from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, newest_token, release_next
+from millrace.fanout import complete_chunk, decode_descriptor, fail_pass, release_next, report_complete
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.progress import has_result
 
@@ -53,11 +55,16 @@ def chunk_failed(
         except BadInput as error:  # the others in the batch must not wait for it
             foreign = error
             continue
-        condition = _condition(record)
-        if give_up(
-            descriptor, artifacts=artifacts, runs=runs, stream=stream, tasks=tasks, condition=condition
-        ):
-            failed.append(descriptor)
+        lost = give_up(
+            descriptor,
+            artifacts=artifacts,
+            runs=runs,
+            stream=stream,
+            tasks=tasks,
+            condition=_condition(record),
+        )
+        if lost is not None:
+            failed.append(lost)
     if foreign is not None:
         raise foreign
     return tuple(failed)
@@ -71,24 +78,37 @@ def give_up(
     stream: DescriptorStream,
     tasks: TaskTokens,
     condition: str = "",
-) -> bool:
-    """Fail the task of one chunk, with the error that its worker stored; ``False`` if its work was done.
+) -> Descriptor | None:
+    """Fail the task of one chunk, with the error that its worker stored, and return it.
+
+    ``None`` if there is no need: its work was done, the pass was begun again, so that it is in other hands,
+    or no chunk was left for the ticket.
 
     Parameters
     ----------
     descriptor : Descriptor
-        The chunk.
+        The chunk, or the ticket for one.
     artifacts, runs, stream, tasks
         As for :func:`chunk_failed`.
     condition : str
         Why Lambda gave up on the record, in its own word.
     """
-    if has_result(descriptor, artifacts):
-        release_next(descriptor, replayed=True, runs=runs, stream=stream)
+    ticket = descriptor
+    parts = runs.parts(ticket.run_id, ticket.pass_name)
+    if parts is not None and parts.token != ticket.token:
+        return None
+    if ticket.tickets and parts is not None:
+        if ticket.chunk in parts.claimed:
+            descriptor = replace(ticket, chunk=parts.claimed[ticket.chunk], tickets=0)
+        elif not parts.left:
+            report_complete(ticket, runs=runs, tasks=tasks)
+            return None
+    if not descriptor.tickets and has_result(descriptor, artifacts):
+        release_next(ticket, descriptor.chunk, replayed=True, runs=runs, stream=stream)
         complete_chunk(descriptor, runs=runs, tasks=tasks)
-        return False
-    fail_pass(newest_token(descriptor, runs), _stored_error(descriptor, condition, artifacts), tasks=tasks)
-    return True
+        return None
+    fail_pass(ticket.token, _stored_error(ticket, descriptor, condition, artifacts), tasks=tasks)
+    return descriptor
 
 
 def discarded_records(record: Any, where: str) -> Iterator[bytes]:
@@ -128,17 +148,23 @@ def _condition(record: dict[str, Any]) -> str:
     return str(record.get("requestContext", {}).get("condition", ""))
 
 
-def _stored_error(descriptor: Descriptor, condition: str, artifacts: ObjectStore) -> RunError:
-    key = keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk)
-    try:
-        return decode(RunError, json.loads(artifacts.get(key)))
-    except NotFound:
-        pass
+def _stored_error(
+    ticket: Descriptor, descriptor: Descriptor, condition: str, artifacts: ObjectStore
+) -> RunError:
+    stored = []
+    if not descriptor.tickets:
+        stored.append(keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk))
+    if ticket.tickets:
+        stored.append(keys.ticket_error(ticket.run_id, ticket.pass_name, ticket.chunk))
+    for key in stored:
+        with contextlib.suppress(NotFound):
+            return decode(RunError, json.loads(artifacts.get(key)))
+    what = f"{'Ticket' if descriptor.tickets else 'Chunk'} {descriptor.chunk}"
     if condition == "RecordAgeExceeded":
         return RunError(
             "RecordAgeExceeded",
             code="workers-behind",
-            message=f"Chunk {descriptor.chunk} waited on the stream for longer than a record may. "
+            message=f"{what} waited on the stream for longer than a record may. "
             "Raise the stack's shard count or the account's concurrency limit, then upload the file again.",
             stage=descriptor.pass_name,
         )
@@ -146,7 +172,7 @@ def _stored_error(descriptor: Descriptor, condition: str, artifacts: ObjectStore
     return RunError(
         "WorkerStopped",
         code="worker-stopped",
-        message=f"The worker of chunk {descriptor.chunk} was stopped each time, out of memory or of time. "
+        message=f"The worker of {what.lower()} was stopped each time, out of memory or of time. "
         "Raise the stack's parameter WorkerMemory or lower MaxChunkBytes, then upload the file again.",
         stage=descriptor.pass_name,
     )

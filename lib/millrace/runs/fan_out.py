@@ -59,7 +59,7 @@ def fan_out(
     stream: DescriptorStream,
     tasks: TaskTokens,
     width: int,
-    window: int,
+    tickets: int,
     min_chunk_bytes: int,
     max_chunk_bytes: int,
     max_file_bytes: int,
@@ -79,8 +79,8 @@ def fan_out(
         Run records, the stream of descriptors, and answers to task tokens.
     width : int
         How many chunks a file is cut into that is large enough.
-    window : int
-        Most descriptors of a pass to be on the stream at once, 0 for all.
+    tickets : int
+        How many tickets go round for the chunks of a pass, 0 to name every chunk at once.
     min_chunk_bytes, max_chunk_bytes : int
         Bounds of a chunk's size.
     max_file_bytes : int
@@ -111,7 +111,7 @@ def fan_out(
             token=token,
             runs=runs,
             stream=stream,
-            window=window,
+            tickets=tickets,
         )
     return layout
 

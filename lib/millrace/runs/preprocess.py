@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from millrace import keys
@@ -17,7 +16,14 @@ from millrace.contracts import (
     RunStore,
 )
 from millrace.errors import Conflict, MillraceError
-from millrace.fanout import complete_chunk, fail_pass, heartbeats, newest_token, release_next
+from millrace.fanout import (
+    claim_chunk,
+    complete_chunk,
+    fail_pass,
+    heartbeats,
+    release_next,
+    report_complete,
+)
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.failure import run_error
 from millrace.runs.progress import has_result, read_layout, read_ranges, read_schema, write_json
@@ -27,9 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "preprocess"]
 
-Outcome = Literal["done", "replayed", "unwanted", "refused"]
-"""``done``: worked on; ``replayed``: was done already; ``unwanted``: nobody waits for the pass any more;
-``refused``: the chunk cannot be done, and the task has been told so."""
+Outcome = Literal["done", "replayed", "spare", "unwanted", "refused"]
+"""``done``: worked on; ``replayed``: was done already; ``spare``: a ticket for which no chunk is left;
+``unwanted``: nobody waits for the pass any more; ``refused``: the chunk cannot be done, and the task has been
+told so."""
 
 
 def preprocess(
@@ -51,7 +58,7 @@ def preprocess(
     Parameters
     ----------
     descriptor : Descriptor
-        Which chunk, in which pass, of which run.
+        Which chunk, in which pass, of which run; or a ticket for one.
     data, artifacts : ObjectStore
         The data bucket and the artifact bucket.
     runs, stream, tasks
@@ -64,17 +71,24 @@ def preprocess(
     TransientError
         A service refuses for the moment.
     """
+    ticket = descriptor
     try:
-        with heartbeats(descriptor.token, every_s=heartbeat_s, tasks=tasks) as heartbeat:
-            if heartbeat.wanted:
-                outcome: Outcome = "replayed"
-                if not has_result(descriptor, artifacts):
-                    _work(descriptor, data, artifacts, runs)
-                    outcome = "done"
-                release_next(descriptor, replayed=outcome == "replayed", runs=runs, stream=stream)
-                complete_chunk(descriptor, runs=runs, tasks=tasks)
-                return outcome
-        token = newest_token(descriptor, runs)
+        with heartbeats(ticket.token, every_s=heartbeat_s, tasks=tasks) as heartbeat:
+            if (
+                not heartbeat.wanted
+            ):  # should the pass have been begun again, then with descriptors of its own
+                return "unwanted"
+            claimed = claim_chunk(ticket, runs)
+            if claimed is None:
+                report_complete(ticket, runs=runs, tasks=tasks)
+                return "spare"
+            descriptor = claimed
+            replayed = has_result(descriptor, artifacts)
+            if not replayed:
+                _work(descriptor, data, artifacts, runs)
+            release_next(ticket, descriptor.chunk, replayed=replayed, runs=runs, stream=stream)
+            complete_chunk(descriptor, runs=runs, tasks=tasks)
+            return "replayed" if replayed else "done"
     except MillraceError as error:
         stored = run_error(error, descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
@@ -83,29 +97,17 @@ def preprocess(
         fail_pass(descriptor.token, stored, tasks=tasks)
         return "refused"
     except Exception as error:
-        message = f"Chunk {descriptor.chunk} failed unexpectedly: {type(error).__name__}: {error}"[:1000]
+        what = "Ticket" if descriptor.tickets else "Chunk"
+        message = f"{what} {descriptor.chunk} failed unexpectedly: {type(error).__name__}: {error}"[:1000]
         stored = RunError(type(error).__name__, code="internal", message=message, stage=descriptor.pass_name)
         _store_error(descriptor, stored, artifacts, error)
         raise
-    if token == descriptor.token:
-        return "unwanted"
-    # The pass was begun again. A chunk that follows another may be known to no record but this one.
-    return preprocess(
-        replace(descriptor, token=token),
-        data=data,
-        artifacts=artifacts,
-        runs=runs,
-        stream=stream,
-        tasks=tasks,
-        heartbeat_s=heartbeat_s,
-    )
 
 
 def _store_error(descriptor: Descriptor, error: RunError, artifacts: ObjectStore, cause: Exception) -> None:
+    key = keys.ticket_error if descriptor.tickets else keys.chunk_error
     try:
-        write_json(
-            artifacts, keys.chunk_error(descriptor.run_id, descriptor.pass_name, descriptor.chunk), error
-        )
+        write_json(artifacts, key(descriptor.run_id, descriptor.pass_name, descriptor.chunk), error)
     except MillraceError as second:  # the store may be what fails; the first error is the one that counts
         cause.add_note(f"This error could not be stored: {second}")
 
