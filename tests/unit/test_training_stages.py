@@ -14,6 +14,7 @@ import pytest
 
 from millrace import keys, plan
 from millrace.errors import BadInput, TransientError
+from millrace.features.blocks import read_blocks
 from millrace.runs.progress import read_schema
 from millrace.training import stages
 from millrace.training.limits import LIMITS
@@ -98,6 +99,39 @@ def test_a_column_that_gives_the_target_away_is_no_feature_of_the_model_unless_t
     assert held[:2] == (["colour", "doors"], "suspect") and "'keep' in spec.json" in held[2][0]
     assert kept[:2] == (["colour", "doors", "age"], "feature") and "the spec keeps them" in kept[2][0]
     assert held[3] > 10 * kept[3], "the candidates did not see it either"
+
+
+NOTES = ("good", "bad, worse", "so\nso", "ü €")
+SEEN = "".join(
+    f"{['red', 'blue', 'green'][n % 3]},"
+    f"{n * 7919 % 1009 / 8 if n % 11 else ''},"
+    f"2024-{1 + n % 12:02d}-{1 + n % 28:02d},"
+    f'"{NOTES[n * 31 % 4]} and {["dry", "wet"][n % 2]}",'
+    f"{1000 + 37 * (n * 7 % 50) + 100 * (n % 3)}\r\n"
+    for n in range(160)
+)
+
+
+@pytest.mark.slow
+def test_the_trained_model_is_the_same_to_the_byte_however_the_file_was_cut() -> None:
+    plans, tables = [], []
+    for width in (1, 2, 7, 64):
+        world = World(width=width, tickets=3)
+        world.data.put("datasets/cars/spec.json", SPEC)
+        run_id = world.prepare(("colour,weight,day,note,price\r\n" + SEEN).encode())
+        blocks = [world.artifacts.get(key) for key in world.artifacts.list(keys.blocks(run_id))]
+        assert width // 2 < len(blocks) <= width
+        tables.append(read_blocks(blocks, read_schema(run_id, world.artifacts)))
+        train(run_id, "boosted_trees", world.artifacts, world.runs)
+        select_model(run_id, world.artifacts, world.runs)
+        plans.append(world.artifacts.get(keys.run_plan(run_id)))
+    for table in tables[1:]:
+        assert list(table.columns) == ["colour", "weight", "day", "note"]
+        for name, column in table.columns.items():
+            np.testing.assert_array_equal(column, tables[0].columns[name], err_msg=name)
+        np.testing.assert_array_equal(table.target, tables[0].target)
+        assert table.record.tolist() == list(range(160))
+    assert len(set(plans)) == 1
 
 
 def test_a_candidate_trained_again_changes_nothing(prepared: tuple[World, str]) -> None:
