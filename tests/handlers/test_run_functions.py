@@ -168,7 +168,7 @@ def test_each_event_twice_walks_up_to_the_candidates(cloud: Cloud) -> None:
         assert cloud.call("fan_out", start) == {"chunks": 3}
         assert cloud.call("fan_out", start) == {"chunks": 3}
         batch = cloud.take()
-        assert len(batch["Records"]) == 6
+        assert len(batch["Records"]) >= 12, "two tickets for each chunk, from each call"
         for _ in range(2):
             assert cloud.call("preprocess", batch) == {"batchItemFailures": []}
         assert cloud.tasks.answers[f"token-{name}"][0] == "success"
@@ -288,8 +288,8 @@ def test_a_worker_whose_table_is_away_has_its_record_again(cloud: Cloud) -> None
     cloud.artifacts.put(keys.layout(run_id), b"torn")  # nobody foresees this
     answer = cloud.call("preprocess", batch)
     assert [item["itemIdentifier"] for item in answer["batchItemFailures"]] == [
-        record["kinesis"]["sequenceNumber"] for record in batch["Records"]
-    ]
+        record["kinesis"]["sequenceNumber"] for record in batch["Records"][:3]
+    ], "those that got a chunk"
     cloud.artifacts.put(keys.layout(run_id), count)
     assert cloud.call("preprocess", batch) == {"batchItemFailures": []}
 
@@ -304,7 +304,7 @@ def test_a_discarded_chunk_fails_its_task(cloud: Cloud) -> None:
             {"requestContext": {"condition": "RetryAttemptsExhausted"}, "payload": cloud.take()}
         ).encode(),
     )
-    assert cloud.call("chunk_failed", event) == {"chunks": 3}
+    assert cloud.call("chunk_failed", event) == {"chunks": 6}, "two tickets each"
     assert cloud.tasks.answers["t"][:2] == ("failure", "WorkerStopped")
     assert cloud.runs.get(run_id).error is None, "it is finish that records how a run ends"
 

@@ -49,7 +49,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     },
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",
-        ("kinesis:PutRecords", "stream/"): "Lets the next chunk follow, of a file with more than the window.",
+        ("kinesis:PutRecords", "stream/"): "Lets the next ticket follow, while chunks are left.",
         **_MAPPING,
     },
     "AssembleFunction": {

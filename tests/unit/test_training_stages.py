@@ -117,7 +117,7 @@ def test_the_trained_model_is_the_same_to_the_byte_however_the_file_was_cut() ->
     plans, tables = [], []
     for width in (1, 2, 7, 64):
         world = World(width=width, tickets=3)
-        world.data.put("datasets/cars/spec.json", SPEC)
+        world.data.put("datasets/cars/spec.json", b'{"target": "price", "budget": "quick", "seed": 7}')
         run_id = world.prepare(("colour,weight,day,note,price\r\n" + SEEN).encode())
         blocks = [world.artifacts.get(key) for key in world.artifacts.list(keys.blocks(run_id))]
         assert width // 2 < len(blocks) <= width
