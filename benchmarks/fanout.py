@@ -3,10 +3,11 @@
 ``make bench NAME=fanout`` measures one and two workers of a stream, and a Map in place of the stream, on an
 embedded AWS of its own each: the time from the first call of ``fan_out`` to the last chunk of both passes.
 The ideal is the bytes divided by the workers and by one worker's rate, as Lambda's report lines tell it; the
-Map's workers share this machine's two cores. Then a small file is uploaded while a large one is under way. The
-simulator takes the measured rates to 8, 64 and 512 shards, under the limits of Kinesis and of Lambda, and to
-the 40 iterations of a Map; a pass over a stream is one state of Step Functions however many chunks it has.
-``table`` is the same under the limit of the table's item that counts the pass.
+Map's workers share this machine's two cores. Then a small file is uploaded while a large one is under way.
+
+The simulator takes the measured rates to 8, 64 and 512 shards, under the limits of Kinesis and of Lambda,
+and to the 40 iterations of a Map; a pass over a stream is one state of Step Functions however many chunks it
+has. ``table`` is the same under the limit of the table's item that counts the pass.
 
 ``ARGS=--large`` sends a file of 2 GB through, to a model, instead, and tells each function's most memory.
 
