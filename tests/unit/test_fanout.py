@@ -172,13 +172,11 @@ def begun(chunks: int, tickets: int) -> tuple[MemoryRunStore, MemoryStream, Memo
 def work(record: bytes, runs: MemoryRunStore, stream: MemoryStream, tasks: MemoryTasks) -> int | None:
     """Take a record as a worker does whose result is there when the chunk is marked; return its chunk."""
     ticket = decode_descriptor(record)
-    claimed = claim_chunk(ticket, runs)
+    claimed, parts = claim_chunk(ticket, runs)
     if claimed is None:
-        report_complete(ticket, runs=runs, tasks=tasks)
+        report_complete(ticket, parts, tasks)
         return None
-    parts = runs.parts("cars-1", "profile")
-    assert parts is not None
-    release_next(ticket, claimed.chunk, replayed=claimed.chunk in parts.done, runs=runs, stream=stream)
+    release_next(ticket, claimed.chunk, parts, stream)
     complete_chunk(claimed, runs=runs, tasks=tasks)
     return claimed.chunk
 
@@ -205,7 +203,7 @@ def test_every_chunk_comes_once_and_no_more_tickets_go_round_than_were_asked_for
 def test_whoever_is_free_takes_the_next_chunk() -> None:
     runs, stream, tasks = begun(6, 2)
     slow, quick = stream.take()
-    assert claim_chunk(decode_descriptor(slow), runs) == Descriptor("cars-1", "profile", 0, "t")
+    assert claim_chunk(decode_descriptor(slow), runs)[0] == Descriptor("cars-1", "profile", 0, "t")
     for chunk in range(1, 6):
         assert work(quick, runs, stream, tasks) == chunk
         quick = (stream.take() or [b""])[0]
@@ -230,9 +228,9 @@ def test_records_that_come_twice_do_not_multiply(chunks: int, tickets: int) -> N
 def test_a_ticket_that_comes_again_has_the_chunk_that_it_had() -> None:
     runs, stream, tasks = begun(5, 1)
     (first,) = stream.take()
-    claimed = claim_chunk(decode_descriptor(first), runs)
+    claimed, parts = claim_chunk(decode_descriptor(first), runs)
     assert claimed is not None
-    release_next(decode_descriptor(first), claimed.chunk, replayed=False, runs=runs, stream=stream)
+    release_next(decode_descriptor(first), claimed.chunk, parts, stream)
     # And it dies before the chunk is marked. What it released comes before it does itself.
     again, following = stream.take()[0], first
     assert work(again, runs, stream, tasks) == 1
@@ -245,7 +243,7 @@ def test_a_pass_begun_again_has_new_tickets_for_what_is_not_done() -> None:
     old = stream.take()
     assert [work(record, runs, stream, tasks) for record in old] == [0, 1, 2]
     held = stream.take()[0]
-    assert claim_chunk(decode_descriptor(held), runs) == Descriptor("cars-1", "profile", 3, "t")
+    assert claim_chunk(decode_descriptor(held), runs)[0] == Descriptor("cars-1", "profile", 3, "t")
     begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, tickets=3)
     assert work(held, runs, stream, tasks) is None, "its pass is over; the chunk is anybody's again"
     seen, waiting = [], stream.take()

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from millrace.contracts import Descriptor, PassName, PassProgress, RunError, RunStore
+from millrace.contracts import Descriptor, Parts, PassName, PassProgress, RunError, RunStore
 from millrace.errors import MillraceError
 from millrace.fanout.descriptors import spread
 from millrace.fanout.ports import DescriptorStream, TaskTokens
@@ -81,17 +81,18 @@ def begin_pass(
     stream.put(spread([Descriptor(run_id, pass_name, ticket, token, tickets) for ticket in range(tickets)]))
 
 
-def claim_chunk(descriptor: Descriptor, runs: RunStore) -> Descriptor | None:
-    """Return the descriptor with a chunk in place of a ticket; ``None`` when there is none for it.
+def claim_chunk(descriptor: Descriptor, runs: RunStore) -> tuple[Descriptor | None, Parts | None]:
+    """Return the descriptor with a chunk in place of a ticket, and the parts as they are then.
 
-    That is so when all are claimed, or when the pass was begun again: then there are other tickets.
+    There is no chunk when all are claimed, or when the pass was begun again: then there are other tickets.
+    For a descriptor that names its chunk the parts are not read.
     """
     if not descriptor.tickets:
-        return descriptor
+        return descriptor, None
     while True:
         parts = runs.parts(descriptor.run_id, descriptor.pass_name)
         if parts is None or parts.token != descriptor.token:
-            return None
+            return None, parts
         chunk = parts.claimed.get(descriptor.chunk)
         if chunk is None and parts.left:
             chunk = runs.claim_part(
@@ -101,27 +102,25 @@ def claim_chunk(descriptor: Descriptor, runs: RunStore) -> Descriptor | None:
                 chunk is None
             ):  # somebody has changed what was read: the last one is gone, or our double has it
                 continue
-        return None if chunk is None else replace(descriptor, chunk=chunk, tickets=0)
+            parts = replace(parts, left=parts.left - 1)
+        return None if chunk is None else replace(descriptor, chunk=chunk, tickets=0), parts
 
 
 def release_next(
-    ticket: Descriptor, chunk: int, *, replayed: bool, runs: RunStore, stream: DescriptorStream
+    ticket: Descriptor, chunk: int, parts: Parts | None, stream: DescriptorStream
 ) -> Descriptor | None:
     """Put the ticket onto the stream that follows this one, before its chunk is marked done.
 
     Should the worker die in between, the stream delivers its record again, and the next is released again.
-    A replay of a chunk that is marked releases nothing: otherwise a record that came twice would let four
-    follow, and those eight.
+    A ticket whose chunk was marked when ``parts`` were read releases nothing: otherwise a record that came
+    twice would let four follow, and those eight. Nor does one after which nothing was left to be claimed.
 
     Raises
     ------
     TransientError
         The stream refuses the record; the call may be repeated as it is.
     """
-    if not ticket.tickets:
-        return None
-    parts = runs.parts(ticket.run_id, ticket.pass_name)
-    if parts is None or parts.token != ticket.token or not parts.left or (replayed and chunk in parts.done):
+    if not ticket.tickets or parts is None or not parts.left or chunk in parts.done:
         return None
     following = replace(ticket, chunk=ticket.chunk + ticket.tickets)
     stream.put(spread([following]))
@@ -135,9 +134,8 @@ def complete_chunk(descriptor: Descriptor, *, runs: RunStore, tasks: TaskTokens)
     return progress
 
 
-def report_complete(ticket: Descriptor, *, runs: RunStore, tasks: TaskTokens) -> None:
+def report_complete(ticket: Descriptor, parts: Parts | None, tasks: TaskTokens) -> None:
     """End the task if all chunks are done, though the ticket has none: who did the last one may have died."""
-    parts = runs.parts(ticket.run_id, ticket.pass_name)
     if parts is not None:
         _report(ticket, PassProgress(len(parts.done), parts.total, parts.token), tasks)
 

@@ -101,10 +101,10 @@ def give_up(
         if ticket.chunk in parts.claimed:
             descriptor = replace(ticket, chunk=parts.claimed[ticket.chunk], tickets=0)
         elif not parts.left:
-            report_complete(ticket, runs=runs, tasks=tasks)
+            report_complete(ticket, parts, tasks)
             return None
     if not descriptor.tickets and has_result(descriptor, artifacts):
-        release_next(ticket, descriptor.chunk, replayed=True, runs=runs, stream=stream)
+        release_next(ticket, descriptor.chunk, parts, stream)
         complete_chunk(descriptor, runs=runs, tasks=tasks)
         return None
     fail_pass(ticket.token, _stored_error(ticket, descriptor, condition, artifacts), tasks=tasks)

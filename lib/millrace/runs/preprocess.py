@@ -78,15 +78,15 @@ def preprocess(
                 not heartbeat.wanted
             ):  # should the pass have been begun again, then with descriptors of its own
                 return "unwanted"
-            claimed = claim_chunk(ticket, runs)
+            claimed, parts = claim_chunk(ticket, runs)
             if claimed is None:
-                report_complete(ticket, runs=runs, tasks=tasks)
+                report_complete(ticket, parts, tasks)
                 return "spare"
             descriptor = claimed
             replayed = has_result(descriptor, artifacts)
             if not replayed:
                 _work(descriptor, data, artifacts, runs)
-            release_next(ticket, descriptor.chunk, replayed=replayed, runs=runs, stream=stream)
+            release_next(ticket, descriptor.chunk, parts, stream)
             complete_chunk(descriptor, runs=runs, tasks=tasks)
             return "replayed" if replayed else "done"
     except MillraceError as error:
