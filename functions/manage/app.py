@@ -23,9 +23,10 @@ def _manage() -> Manage:
     ports = Ports(settings)
     return Manage(
         artifacts=ports.artifacts,
+        data=ports.data,
         runs=ports.runs,
+        executions=ports.executions,
         uploads=S3Uploads(settings.data_bucket),
-        data_bucket=settings.data_bucket,
         max_file_bytes=settings.max_file_bytes,
     )
 

@@ -90,6 +90,8 @@ class Spec:
     """New rows that start a run; 0 for none. The stack's parameter when absent."""
     retrain_after_minutes: int | None = None
     """Minutes after which the first new row starts a run; 0 for none. The stack's parameter when absent."""
+    retrain_on_schedule: bool = True
+    """Whether the stack's ``RetrainSchedule`` counts for the dataset, where the stack has one."""
     allow_schema_change: bool = False
     """Let a version go live by itself though it refuses requests that the live one answers."""
     max_latency_ms: float | None = None

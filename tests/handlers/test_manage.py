@@ -28,12 +28,13 @@ from millrace.edge import serving
 from millrace.edge.manage import Manage
 from millrace.registry.registry import Registry
 from tests import plans
-from tests.fakes import Context, MemoryObjectStore, MemoryRunStore, make_run
+from tests.fakes import Context, MemoryExecutions, MemoryObjectStore, MemoryRunStore, make_run
 from tests.moto_clients import create_runs_table
 from tests.unit.test_registry import draft
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_BYTES = 1_000_000
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:runs"
 PLAN = plans.binary()
 RUN = make_run(
     "cars-0123456789ab",
@@ -79,6 +80,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "MILLRACE_STAGE": "test",
         "MILLRACE_MAX_FILE_BYTES": str(MAX_FILE_BYTES),
         "MILLRACE_PREDICT_MEMORY_MB": "512",
+        "MILLRACE_STATE_MACHINE_ARN": MACHINE,
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -156,9 +158,10 @@ def browser(artifacts: MemoryObjectStore, signer: Any) -> Browser:
     """The same routes on fakes."""
     manage = Manage(
         artifacts=artifacts,
+        data=MemoryObjectStore("data"),
         runs=MemoryRunStore(),
+        executions=MemoryExecutions(),
         uploads=S3Uploads("data", signer),
-        data_bucket="data",
         max_file_bytes=MAX_FILE_BYTES,
     )
     return Browser(manage)
@@ -443,6 +446,33 @@ def test_base64_body_and_content_types(browser: Browser, registry: Registry) -> 
     )
 
 
+# --- datasets ---------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_trained_again_once_a_request(
+    deployed: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = MemoryExecutions()
+    monkeypatch.setattr("millrace.aws.states.StepFunctionsExecutions", lambda arn: started)
+    client("s3").put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
+    data, runs = S3Store("data"), DynamoRunStore("runs")
+    data.put("datasets/cars/a.csv", b"x,y\n1,2\n")
+    version_id = data.head("datasets/cars/a.csv").version_id
+    deployed.problem("POST", "/datasets/cars/retrain", 404, "dataset-untrained")
+    last = make_run("cars-0123456789ab", key="datasets/cars/a.csv", version_id=version_id, state="SUCCEEDED")
+    runs.open(last)
+    runs.record_success(last.run_id)
+    run = deployed.json("POST", "/datasets/cars/retrain")
+    assert (run["state"], run["dataset"], run["file"]) == ("QUEUED", "cars", "s3://data/datasets/cars/a.csv")
+    assert run["run"] != last.run_id
+    assert runs.get(run["run"]).forced is True
+    assert deployed.json("POST", "/datasets/cars/retrain")["run"] == run["run"]
+    assert len(started.started) == 1
+    deployed.event["requestContext"]["requestId"] = "another"
+    assert deployed.json("POST", "/datasets/cars/retrain")["run"] != run["run"]
+    deployed.problem("POST", "/datasets/..%2f/retrain", 404, "dataset-untrained")
+
+
 # --- uploads ----------------------------------------------------------------------------------------
 
 
@@ -585,6 +615,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("get", "/models/{name}/versions/{version}/report"),
         ("post", "/models/{name}/promote"),
         ("post", "/models/{name}/rollback"),
+        ("post", "/datasets/{dataset}/retrain"),
         ("get", "/runs"),
         ("get", "/runs/{run_id}"),
         ("get", "/runs/{run_id}/result"),

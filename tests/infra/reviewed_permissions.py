@@ -73,6 +73,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         **_LOST,
     },
     "ManageFunction": {
+        ("s3:ListBucket", "-data-"): _MISSING_KEY,
         (
             "s3:DeleteObject",
             "/aliases/*",

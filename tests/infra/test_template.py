@@ -139,9 +139,18 @@ def test_the_streams_of_rows_are_left_out_unless_asked_for() -> None:
     assert template()["Parameters"]["RowsShardCount"]["Default"] == 0
     parts = (
         *("RowsStream", "ScoredStream", "LedgerTable", "ScoreStreamsPolicy", "RowsMapping"),
-        *("RetrainFunction", "RetrainRole", "RetrainLogGroup"),
+        "RetrainLedgerPolicy",
     )
     assert {template()["Resources"][part]["Condition"] for part in parts} == {"WithRows"}
+    # Retraining is also there for a schedule; what looks every minute is switched off without the streams.
+    parts = ("RetrainFunction", "RetrainRole", "RetrainLogGroup")
+    assert {template()["Resources"][part]["Condition"] for part in parts} == {"WithRetrain"}
+    assert template()["Parameters"]["RetrainSchedule"]["Default"] == ""
+    events = functions()["RetrainFunction"]["Events"]
+    assert {name: event["Properties"]["State"]["Fn::If"] for name, event in events.items()} == {
+        "EveryMinute": ["WithRows", "ENABLED", "DISABLED"],
+        "OnSchedule": ["WithSchedule", "ENABLED", "DISABLED"],
+    }
     assert resources("AWS::DynamoDB::Table")["LedgerTable"]["TimeToLiveSpecification"]["Enabled"] is True
     for stream in ("RowsStream", "ScoredStream"):
         assert resources("AWS::Kinesis::Stream")[stream]["StreamEncryption"]["EncryptionType"] == "KMS"

@@ -41,6 +41,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "manage.models.json": {"statusCode": 200},
     "manage.openapi.json": {"statusCode": 200},
     "manage.promote.json": {"statusCode": 200},
+    "manage.retrain.json": {"statusCode": 200},
     "manage.rollback.json": {"statusCode": 400},  # the model has one version, so none to roll back to
     "manage.runs.json": {"statusCode": 200},
     "manage.unknown_route.json": {"statusCode": 404},

@@ -181,7 +181,9 @@ def test_a_later_spec_holds_from_the_next_run_on(
     assert {"spec.target", "schema_sha256"} <= {fact["what"] for fact in compared["differences"]}
     assert stack.delete(f"/models/{MODEL}/versions/2").json["code"] == "version-in-use"
     assert stack.delete(f"/models/{MODEL}/versions/3").status == 200
-    assert stack.keys(keys.version(MODEL, 3, "")) == [keys.version(MODEL, 3, "version.json")]
+    assert stack.keys(keys.version(MODEL, 3, "")) == [
+        keys.version(MODEL, 3, name) for name in ("gate.json", "version.json")
+    ]
 
 
 def test_roll_back_and_promote_move_what_answers(

@@ -119,6 +119,8 @@ class Millrace:
             return 200, {"version": 3, "signature": signature, "classes": ["a", "b"]}
         if (method, path) == ("DELETE", "/models/birds/versions/2?reason=old"):
             return 200, {"model": "birds", "version": 2}
+        if path == "/datasets/birds/retrain":
+            return 200, {**self.run, "run": "birds-2"}
         if path in ("/models/birds/promote", "/models/birds/rollback"):
             return 200, {"model": "birds", "version": body.get("version", 2)}
         if path == "/predict":
@@ -475,6 +477,7 @@ def test_predict_names_the_line_and_leaves_no_half_file(
         (["runs", "birds-1"], "birds-1"),
         (["models"], "birds"),
         (["models", "birds"], "promoted"),
+        (["retrain", "birds"], "birds-2"),
         (["compare", "birds"], "'mass' is missing"),
         (["delete", "birds", "2", "--reason", "old"], "version 2 is deleted"),
         (["promote", "birds", "2"], "version 2 is live"),

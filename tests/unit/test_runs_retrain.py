@@ -117,6 +117,22 @@ def test_rows_are_appended_to_the_upload_in_one_file_that_starts_a_run() -> None
     assert cars.retrain() is None
 
 
+def test_what_a_schedule_asks_for_is_due_unless_the_spec_says_no() -> None:
+    for spec, begins in (({"retrain_rows": 0}, True), ({"retrain_on_schedule": False}, False)):
+        cars = Cars(spec=spec)
+        cars.bring("x")
+        asked = {
+            "data": cars.data,
+            "artifacts": cars.artifacts,
+            "runs": cars.runs,
+            "ledger": cars.ledger,
+            "now": NOW,
+        }
+        assert retrain("cars", due=Due(0, 0), **asked) is None  # type: ignore[arg-type]
+        made = retrain("cars", due=Due(0, 0, now=True), **asked)  # type: ignore[arg-type]
+        assert (made is not None) is begins
+
+
 def test_a_generation_has_the_rows_of_all_before_it_and_the_old_files_go() -> None:
     cars = Cars()
     for number, name in enumerate("cab", start=1):

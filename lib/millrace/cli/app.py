@@ -50,7 +50,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _failure(arguments: argparse.Namespace, code: str, message: str) -> dict[str, Any]:
     """Return what ``--json`` prints for a command that failed, with the names that a success has."""
     error = {"error": {"code": code, "message": message}}
-    if arguments.name in ("train", "score"):
+    if arguments.name in ("train", "retrain", "score"):
         absent = (
             "run",
             "state",
@@ -96,6 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--spec", type=_existing, metavar="FILE", help="a spec.json: target, task, metric, ...")
     add.add_argument("--force", action="store_true", help="train even if nothing has changed")
+    add.add_argument("--wait", action="store_true", help="follow the run until it has ended")
+
+    add = _remote(commands, "retrain", "train a dataset again on the file that it has", _retrain)
+    add.add_argument("dataset", metavar="DATASET", help="the dataset")
     add.add_argument("--wait", action="store_true", help="follow the run until it has ended")
 
     add = _remote(commands, "predict", "predict the rows of a CSV file", _predict)
@@ -249,6 +253,12 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
         force=arguments.force,
         wait=arguments.wait,
     )
+
+
+def _retrain(arguments: argparse.Namespace, console: Console) -> int:
+    from millrace.cli.train import retrain
+
+    return retrain(_connect(arguments), console, arguments.dataset, wait=arguments.wait)
 
 
 def _predict(arguments: argparse.Namespace, console: Console) -> int:

@@ -153,6 +153,17 @@ def train(
     name = dataset if dataset is not None else dataset_name(file)
     run = submit(api, file, name, read_spec(spec, target), force=force)
     console.say(f"{file.name} is up: run {run['run']}")
+    return _answer(api, console, run, wait)
+
+
+def retrain(api: Api, console: Console, dataset: str, *, wait: bool = False) -> int:
+    """Train a dataset again, follow its run when asked to, answer with the run; return the exit code."""
+    run = api.post(f"/datasets/{quote(dataset)}/retrain", {})
+    console.say(f"{dataset} is trained again: run {run['run']}")
+    return _answer(api, console, run, wait)
+
+
+def _answer(api: Api, console: Console, run: dict[str, Any], wait: bool) -> int:
     if wait:
         try:
             (run,) = follow(api, [run["run"]], display_for(console))

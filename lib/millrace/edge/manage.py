@@ -44,6 +44,7 @@ from millrace.errors import BadInput, MillraceError, NotFound, TooLarge, Unproce
 from millrace.registry.compare import compare
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Alias
+from millrace.runs.again import train_again
 from millrace.runs.ingest import DATASET, MAX_SPEC_BYTES, SCORE_METADATA, parse_score_spec
 from millrace.runs.rejects import read_rejects
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from millrace.aws.uploads import S3Uploads
     from millrace.contracts import ObjectStore, RunStore
+    from millrace.runs.ports import Executions
 
 __all__ = ["Manage", "logger"]
 
@@ -70,14 +72,14 @@ class Manage:
 
     Parameters
     ----------
-    artifacts : ObjectStore
-        The artifact bucket.
+    artifacts, data : ObjectStore
+        The artifact bucket and the data bucket.
     runs : RunStore
         Run records.
+    executions : Executions
+        Of the runs' state machine.
     uploads : S3Uploads
         Signs forms.
-    data_bucket : str
-        Where uploads go.
     max_file_bytes : int
         Largest file that is accepted.
     """
@@ -86,16 +88,19 @@ class Manage:
         self,
         *,
         artifacts: ObjectStore,
+        data: ObjectStore,
         runs: RunStore,
+        executions: Executions,
         uploads: S3Uploads,
-        data_bucket: str,
         max_file_bytes: int,
     ) -> None:
         self._artifacts = artifacts
         self._registry = Registry(artifacts)
+        self._data = data
         self._runs = runs
+        self._executions = executions
         self._uploads = uploads
-        self._data_bucket = data_bucket
+        self._data_bucket = data.bucket
         self._max_file_bytes = max_file_bytes
         self._app = _app(self)
 
@@ -272,6 +277,27 @@ class Manage:
         alias = self._registry.rollback(_model(name), by=self._caller(), why=why, alias=body.alias)
         return _last_move(alias)
 
+    # --- datasets ------------------------------------------------------------------------------
+
+    def retrain(self, dataset: Annotated[str, Path()]) -> RunSummary:
+        """Train again on the file that the dataset was last trained on, with the spec that it has now."""
+        if not DATASET.fullmatch(dataset):
+            raise NotFound(
+                f"There is no dataset {dataset[:64]!r}",
+                code="dataset-untrained",
+                where="the path",
+                remedy="Upload a file to datasets/<dataset>/; it trains at once.",
+            )
+        run = train_again(
+            dataset,
+            occasion=str(self._app.current_event.request_context.request_id),
+            data=self._data,
+            runs=self._runs,
+            executions=self._executions,
+            max_file_bytes=self._max_file_bytes,
+        )
+        return RunSummary.of(run)
+
     # --- uploads -------------------------------------------------------------------------------
 
     def offer_upload(self, body: UploadRequest) -> UploadView:
@@ -373,6 +399,7 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
         ),
         ("POST", "/models/<name>/promote", manage.promote, "models", problems(400, 404, 409, 422, 503)),
         ("POST", "/models/<name>/rollback", manage.rollback, "models", problems(400, 404, 409, 422, 503)),
+        ("POST", "/datasets/<dataset>/retrain", manage.retrain, "datasets", problems(400, 404, 503)),
         ("GET", "/runs", manage.list_runs, "runs", problems(400, 422, 503)),
         ("GET", "/runs/<run_id>", manage.get_run, "runs", problems(404, 503)),
         ("GET", "/runs/<run_id>/result", manage.get_result, "runs", problems(404, 503)),

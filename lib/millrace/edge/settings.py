@@ -190,9 +190,14 @@ class ReconcileSettings(Settings):
 
 @dataclass(frozen=True)
 class RetrainSettings(Settings):
-    """``retrain``: how many new rows, and how many minutes after the first of them, start a run."""
+    """``retrain``: how many new rows, and how many minutes after the first of them, start a run.
+
+    ``ledger`` is empty in a stack without the streams, which has the function for its schedule.
+    """
 
     data_bucket: str
+    state_machine_arn: str
+    max_file_bytes: int
     ledger: str
     ledger_days: int
     retrain_rows: int
@@ -204,4 +209,5 @@ class ManageSettings(Settings):
     """``manage``."""
 
     data_bucket: str
+    state_machine_arn: str
     max_file_bytes: int

@@ -21,7 +21,9 @@ from millrace.runs.progress import start_execution, utc_now
 __all__ = [
     "SCORE_METADATA",
     "Upload",
+    "begin",
     "ingest",
+    "judge",
     "parse_score_spec",
     "parse_spec",
     "read_spec",
@@ -87,11 +89,11 @@ def ingest(
     except NotFound:  # deleted between the upload and the event
         return None
     if dataset is not None:
-        run = _judge(_new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
+        run = judge(_new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
     else:
         run = _new_run(upload.bucket, model or "", info)
         run = _judge_score(run, info, lambda: _read_score_spec(info, data), artifacts, max_file_bytes)
-    return _begin(run, runs, executions)
+    return begin(run, runs, executions)
 
 
 def score_file(
@@ -143,14 +145,15 @@ def score_file(
         run_id=run_id_of(upload.bucket, model, info.key, f"{info.version_id}\n{wanted}"),
     )
     asked = json.dumps(options).encode()
-    return _begin(
+    return begin(
         _judge_score(run, info, lambda: parse_score_spec([(asked, "options")]), artifacts, max_file_bytes),
         runs,
         executions,
     )
 
 
-def _begin(run: Run, runs: RunStore, executions: Executions) -> Run:
+def begin(run: Run, runs: RunStore, executions: Executions) -> Run:
+    """Open the run and start it, each once; return it as it is recorded."""
     if not runs.open(run):
         run = runs.get(run.run_id)
     if run.state == "QUEUED":
@@ -346,7 +349,7 @@ def _new_run(bucket: str, dataset: str, info: ObjectInfo) -> Run:
     )
 
 
-def _judge(run: Run, info: ObjectInfo, data: ObjectStore, runs: RunStore, max_file_bytes: int) -> Run:
+def judge(run: Run, info: ObjectInfo, data: ObjectStore, runs: RunStore, max_file_bytes: int) -> Run:
     """Return the run as it should be recorded: queued, unchanged, or failed with the reason."""
     try:
         _check_upload(run, info, max_file_bytes)

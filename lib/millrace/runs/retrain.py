@@ -84,10 +84,11 @@ class _Done:
 
 
 class Due(NamedTuple):
-    """When collected rows start a run; 0 for never."""
+    """When collected rows start a run; 0 for never, unless they are asked for now."""
 
     rows: int
     minutes: int
+    now: bool = False
 
 
 def retrain_all(
@@ -228,6 +229,8 @@ def _under_way(dataset: str, number: int, data: ObjectStore, runs: RunStore, now
 
 
 def _is_due(waiting: Sequence[Batch], spec: Spec, due: Due, now: datetime) -> bool:
+    if due.now and spec.retrain_on_schedule:
+        return True
     rows = due.rows if spec.retrain_rows is None else spec.retrain_rows
     minutes = due.minutes if spec.retrain_after_minutes is None else spec.retrain_after_minutes
     if rows and sum(batch.rows for batch in waiting) >= rows:
