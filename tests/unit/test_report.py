@@ -410,9 +410,9 @@ def test_the_card_says_what_it_is_for_and_what_it_took() -> None:
         "Intended use",
         "the probability of each class, and the likelier class, of 'sex'",
         "might as well be anything from 0.93 to 0.99",
-        "Columns may give the target away: body_mass",
+        "Columns that it looks at may give the target away: body_mass",
         "a scoring plan of 12.3 kB",
-        "the run cost about 0.0049 US dollars on AWS at list prices (us-east-1, 2026-11-20)",
+        "the run cost about 0.0049 US dollars at AWS's list prices (us-east-1, 2026-11-20)",
     ):
         assert said in text
     nothing = render(run(), evaluation(), schema(), description(), {})

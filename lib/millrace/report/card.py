@@ -10,7 +10,7 @@ from millrace.contracts import Run, Schema
 from millrace.report.html import Html, cell, count, number, paragraph, size, table, text
 from millrace.report.quality import label_of
 
-__all__ = ["card"]
+__all__ = ["card", "features"]
 
 
 def card(
@@ -23,7 +23,7 @@ def card(
     """Show what somebody must know who is to use the model, or to answer for it."""
     return [
         Html("<h3>Data</h3>"),
-        _data(run, evaluation, schema),
+        _data(run, evaluation, schema, description),
         Html("<h3>Intended use</h3>"),
         paragraph(_use(evaluation, schema)),
         Html("<h3>Limits</h3>"),
@@ -36,7 +36,12 @@ def card(
     ]
 
 
-def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> Html:
+def features(description: Mapping[str, Any]) -> int:
+    """Return how many columns the model looks at: suspects are features of the file, not of the model."""
+    return sum(column["role"] == "feature" for column in description["columns"])
+
+
+def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: Mapping[str, Any]) -> Html:
     rows = evaluation["rows"]
     held = "the latest" if schema.time_column else "drawn at random"
     if schema.classes and not schema.time_column:
@@ -48,7 +53,7 @@ def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema) -> Html:
         ["rows", f"{number(rows.get('read'))} read, {number(rows.get('rejected'))} rejected"],
         ["trained on", f"{number(rows['trained'])} rows"],
         ["held out", f"{number(rows['holdout'])} rows, {held}"],
-        ["features", f"{len(schema.features)} of {count(len(schema.columns), 'column')}"],
+        ["features", f"{features(description)} of {count(len(schema.columns), 'column')}"],
         ["target", f"{schema.target}, {schema.task}"],
     ]
     if schema.classes:
@@ -69,14 +74,10 @@ def _use(evaluation: Mapping[str, Any], schema: Schema) -> str:
     )
     return (
         f"For {what} {schema.target!r}, for rows that come about as those of the file did, with the same "
-        "columns "
-        "known at the same moment. It was made automatically: nobody has judged whether the target means "
-        "what it "
-        "is taken for, or whether decisions by it are fair or lawful. It does not tell causes: acting on a "
-        "column "
-        "need not move the target as the model says. It is not for rows of another population, or of another "
-        "time, "
-        "than those it was measured on."
+        "columns known at the same moment. It was made automatically: nobody has judged whether the target "
+        "means what it is taken for, or whether decisions by it are fair or lawful. It does not tell "
+        "causes: acting on a column need not move the target as the model says. It is not for rows of "
+        "another population, or of another time, than those it was measured on."
     )
 
 
@@ -94,13 +95,10 @@ def _limits(evaluation: Mapping[str, Any], schema: Schema, description: Mapping[
     if not schema.time_column:
         limits.append("The held-out rows are as old as the others: what changes with time was not measured.")
     if schema.classes:
-        limits.append(
-            f"It answers only the {count(len(schema.classes), 'class').replace('classs', 'classes')} it saw."
-        )
+        limits.append(f"It answers only the {len(schema.classes)} classes of the file.")
     limits.append(
         "Numbers and times outside what training saw are scored all the same, with the warning 'outside'; "
-        "trees "
-        "answer there as at the nearest value that they saw."
+        "trees answer there as at the nearest value that they saw."
     )
     bad = [line for line in (evaluation.get("slices") or {}).get("slices", []) if line["worse"]]
     if bad:
@@ -108,11 +106,15 @@ def _limits(evaluation: Mapping[str, Any], schema: Schema, description: Mapping[
     drifting = [c["name"] for c in description["columns"] if any("drift" in said for said in c["warnings"])]
     if drifting:
         limits.append(f"Columns drift with time, so it will age: {', '.join(drifting[:10])}.")
-    suspects = [c["name"] for c in description["columns"] if any("leakage" in said for said in c["warnings"])]
+    suspects = [
+        column["name"]
+        for column in description["columns"]
+        if column["role"] == "feature" and any("leakage" in said for said in column["warnings"])
+    ]
     if suspects:
         limits.append(
-            f"Columns may give the target away: {', '.join(suspects[:10])}. Ask whether they are known "
-            "before it is."
+            f"Columns that it looks at may give the target away: {', '.join(suspects[:10])}. Ask whether "
+            "they are known before it is."
         )
     return limits
 
@@ -126,14 +128,10 @@ def _artifact(evaluation: Mapping[str, Any]) -> str:
     verdict = "agree" if parity["passed"] else "do not agree"
     return (
         f"What answers requests is a scoring plan of {size(evaluation['plan_bytes'])}, compiled from the "
-        "fitted "
-        f"scikit-learn pipeline. Certificate: the two {verdict} on {count(parity['rows'], 'held-out row')}; "
-        "the "
-        f"largest difference is {parity['max_difference']:.1e} (limit {parity['limit']:.0e}, relative to "
-        "values "
-        f"above 1). Seed {evaluation['seed']}: the same file, spec and seed make the same bytes on the same "
-        "kind of "
-        "processor."
+        f"fitted scikit-learn pipeline. Certificate: the two {verdict} on "
+        f"{count(parity['rows'], 'held-out row')}; the largest difference is {parity['max_difference']:.1e} "
+        f"(limit {parity['limit']:.0e}, relative to values above 1). Seed {evaluation['seed']}: the same "
+        "file, spec and seed make the same bytes on the same kind of processor."
     )
 
 
@@ -156,14 +154,10 @@ def _used(run: Run, cost: Mapping[str, Any]) -> list[Html]:
     ]
     return [
         paragraph(
-            f"Until this page was written the run cost about {cost['usd']:.4f} US dollars on AWS at list "
-            "prices "
-            f"({cost['prices']}): {count(cost['invocations'], 'invocation')}, {number(cost['gb_seconds'])} "
-            "GB-seconds "
-            "of Lambda, requests and state transitions. Logs and storage are not in it."
-            " On the embedded platform durations are those of its computer."
-            "embedded "
-            "platform would not cost at all."
+            f"Until this page was written the run cost about {cost['usd']:.4f} US dollars at AWS's list "
+            f"prices ({cost['prices']}): {count(cost['invocations'], 'invocation')}, "
+            f"{number(cost['gb_seconds'])} GB-seconds of Lambda, requests and state transitions. Logs and "
+            "storage are not in it. On the embedded platform durations are those of its computer."
         ),
         table("Functions", ["function", "invocations", "seconds", "MB"], lines),
     ]

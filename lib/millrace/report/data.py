@@ -80,8 +80,7 @@ def _estimates(description: Mapping[str, Any]) -> list[Html]:
         paragraph(
             "Of numbers and times: least · median · greatest. With the target: Spearman's correlation, the "
             "correlation ratio or Cramér's V. Alone: the share of the target that the column predicts by "
-            "itself. "
-            f"Drift: the distance of the later half of the rows from the earlier, by "
+            "itself. Drift: the distance of the later half of the rows from the earlier, by "
             f"{order if order else 'their order in the file'}."
         )
     ]
@@ -90,8 +89,7 @@ def _estimates(description: Mapping[str, Any]) -> list[Html]:
             paragraph(
                 "Medians, shares marked ≈, and the last three are estimates from "
                 f"{count(description['sample_rows'], 'row')}: a share, and the place of a median, is right "
-                "to "
-                f"{description['sample_error']:.1%} of the rows with a certainty of "
+                f"to {description['sample_error']:.1%} of the rows with a certainty of "
                 f"{description['confidence']:.0%}."
             )
         )

@@ -234,7 +234,6 @@ def dependence(
         axes.set_yticks(places, names[::-1])
         axes.grid(axis="y", color=QUIET, alpha=0.35, linewidth=0.6)
         axes.set(xlabel=_shorten(says), xlim=limits, ylim=(-0.6, len(names) - 0.4))
-        axes.set_title(_shorten(column), fontsize=10)
         if len(lines) > 1:
             _legend(axes)
 

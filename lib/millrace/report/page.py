@@ -12,7 +12,7 @@ from typing import Any
 
 from millrace.contracts import Run, Schema
 from millrace.report import data, quality
-from millrace.report.card import card
+from millrace.report.card import card, features
 from millrace.report.html import Html, anchor, count, facts, number, paragraph, section, strong, text
 from millrace.report.style import CSS
 
@@ -80,7 +80,7 @@ def render(
 s3://{text(run.bucket)}/{text(run.key)}</p> </header>
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 <main id="content">
-{_summary(evaluation, schema)}
+{_summary(evaluation, schema, description)}
 {_facts(evaluation)}
 {"".join(sections.values())}
 </main>
@@ -92,7 +92,7 @@ page, and more, are in <code>report.json</code> beside it.</p></footer>
     return page.encode("utf-8")
 
 
-def _summary(evaluation: Mapping[str, Any], schema: Schema) -> Html:
+def _summary(evaluation: Mapping[str, Any], schema: Schema, description: Mapping[str, Any]) -> Html:
     metric = str(evaluation["metric"])
     label, better = quality.label_of(metric)
     ours, naive = evaluation["metrics"].get(metric), evaluation["baseline"].get(metric)
@@ -104,7 +104,7 @@ def _summary(evaluation: Mapping[str, Any], schema: Schema) -> Html:
         f"The model tells {what}",
         strong(schema.target),
         "" if schema.task == "regression" else " is",
-        f" from {count(len(schema.features), 'column')}. On "
+        f" from {count(features(description), 'column')}. On "
         f"{count(evaluation['rows']['holdout'], 'row')} that no candidate saw, its {label} is ",
         strong(number(ours)),
         f"{sure}; always answering {guess} has {number(naive)} ({better} is better).",

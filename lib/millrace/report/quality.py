@@ -80,8 +80,7 @@ def metrics(evaluation: Mapping[str, Any]) -> list[str]:
             paragraph(
                 f"Each prediction comes with an interval, from {number(around['below'])} to "
                 f"+{number(around['above'])} around it, meant to hold {around['level']:.0%} of the values. "
-                "On the "
-                f"held-out rows it held {around['coverage']:.1%} ({around['coverage_low']:.1%} to "
+                f"On the held-out rows it held {around['coverage']:.1%} ({around['coverage_low']:.1%} to "
                 f"{around['coverage_high']:.1%} by chance)."
             )
         )
@@ -89,8 +88,7 @@ def metrics(evaluation: Mapping[str, Any]) -> list[str]:
         parts.append(
             paragraph(
                 f"Intervals of metrics are of the bootstrap: {sure['resamples']:,} times, {sure['rows']:,} "
-                "held-out "
-                "rows were drawn again."
+                "held-out rows were drawn again."
             )
         )
     return parts
@@ -174,8 +172,7 @@ def drawings(evaluation: Mapping[str, Any], schema: Schema) -> list[str]:
         what = f"the class {of}" if of is not None else "the class that is answered"
         caption = (
             f"Are the probabilities right? Of {what}: points on the dashed line mean that a probability of "
-            "0.7 "
-            f"comes true 7 times in 10. They are {calibration['error']:.3f} apart on average."
+            f"0.7 comes true 7 times in 10. They are {calibration['error']:.3f} apart on average."
         )
         shown.append(figure(figures.calibration(calibration), caption))
     if residuals := curves.get("residuals"):
@@ -255,16 +252,13 @@ def thresholds(evaluation: Mapping[str, Any]) -> list[str]:
         wrong, missed = found["costs"]["false_positive"], found["costs"]["false_negative"]
         parts.append(
             paragraph(
-                f"With {number(wrong)} for a false alarm and {number(missed)} for a miss, a row costs least, "
-                f"{number(least['cost'])}, at the threshold {number(least['threshold'])}; at 0.5 it costs "
-                f"{number(half['cost'])}. Chosen on one half of these rows and judged on the other, the "
-                "least "
-                f"cost is {number(found['least_cost_elsewhere'])}. For calibrated probabilities the "
-                "threshold "
-                f"is {number(by_costs['threshold'])}, whatever the rows, and costs "
-                f"{number(by_costs['cost'])}. "
-                "No threshold is applied: the model answers probabilities, and its class is the likelier "
-                "one.",
+                f"With {number(wrong)} for a false alarm and {number(missed)} for a miss, a row costs "
+                f"least, {number(least['cost'])}, at the threshold {number(least['threshold'])}; at 0.5 it "
+                f"costs {number(half['cost'])}. Chosen on one half of these rows and judged on the other, "
+                f"the least cost is {number(found['least_cost_elsewhere'])}. For calibrated probabilities "
+                f"the threshold is {number(by_costs['threshold'])}, whatever the rows, and costs "
+                f"{number(by_costs['cost'])}. No threshold is applied: the model answers probabilities, and "
+                "its class is the likelier one.",
             )
         )
         shown.append(figure(figures.costs(found["table"], least["threshold"]), "What each threshold costs."))
@@ -287,11 +281,9 @@ def slices(evaluation: Mapping[str, Any]) -> list[str]:
     label, better = label_of(found["metric"])
     rule = (
         f"A slice is called out when its rows lose more than the others ({found['loss']}) by a test that "
-        "errs for "
-        f"any slice with a chance of {found['error']:.0%} (Welch's, Holm's correction for "
+        f"errs for any slice with a chance of {found['error']:.0%} (Welch's, Holm's correction for "
         f"{count(len(found['slices']), 'slice')}), at least {found['times']:g} times as much, and by at "
-        "least "
-        f"{found['of_naive']:.0%} of what the baseline without a column loses. Slices have at least "
+        f"least {found['of_naive']:.0%} of what the baseline without a column loses. Slices have at least "
         f"{found['least_rows']} rows."
     )
     calls = "".join(paragraph(*_call(line, found["loss"])) for line in worse[:MAX_LINES])
@@ -301,15 +293,17 @@ def slices(evaluation: Mapping[str, Any]) -> list[str]:
         else paragraph("No slice is much worse.")
     )
     lines, marked = [], []
-    heads = ["column", "value", "rows", label, f"{found['loss']} of a row", "of the others"]
-    heads += ["in their interval"] if covered else []
+    # Of log loss the score of a slice is the mean of what its rows lose.
+    same = found["metric"] == "log_loss"
+    heads = ["column", "value", "rows", *([] if same else [label])]
+    heads += [f"{found['loss']} of a row", "of the others", *(["in their interval"] if covered else [])]
     ordered = sorted(found["slices"], key=lambda line: not (line["worse"] or line.get("uncovered")))
     for line in ordered[:MAX_LINES]:
         values: list[Any] = [
             line["column"],
             str(line["value"]),
             cell(number(line["rows"])),
-            cell(number(line["score"])),
+            *([] if same else [cell(number(line["score"]))]),
             cell(number(line["loss"]), "number worse" if line["worse"] else "number"),
             cell(number(line["others"])),
         ]
@@ -381,10 +375,8 @@ def dependence(evaluation: Mapping[str, Any], schema: Schema) -> list[str]:
         Html("<h3>Partial dependence</h3>"),
         paragraph(
             f"What the model says on average of {count(found['rows'], 'row')} when the column has the same "
-            "value in "
-            "all of them. It tells what the model does, not what causes what; of columns that go together it "
-            "asks "
-            "about rows that do not occur."
+            "value in all of them. It tells what the model does, not what causes what; of columns that go "
+            "together it asks about rows that do not occur."
         ),
         side_by_side(shown),
     ]

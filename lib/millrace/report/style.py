@@ -41,6 +41,7 @@ tbody th { font-weight: 400; }
 tr.marked > * { font-weight: 650; }
 tbody th { min-width: 8rem; }
 .matrix tbody th { min-width: 0; }
+td:not(.long) { white-space: nowrap; }
 .long { min-width: 11rem; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .6rem; padding: 0;
 } .facts > div { background: var(--soft); border-radius: .5rem; padding: .55rem .75rem; }
