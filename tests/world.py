@@ -74,6 +74,7 @@ class World:
             runs=self.runs,
             stream=self.stream,
             tasks=self.tasks,
+            shards=1,
             width=self.width,
             tickets=self.tickets,
             min_chunk_bytes=self.min_chunk_bytes,

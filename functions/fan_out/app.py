@@ -23,6 +23,7 @@ def handler(event: dict[str, Any], job: Job[FanOutSettings]) -> dict[str, Any]:
         runs=ports.runs,
         stream=ports.stream,
         tasks=ports.tasks,
+        shards=settings.shard_count if settings.stream else 0,
         width=settings.width,
         tickets=settings.tickets,
         min_chunk_bytes=settings.min_chunk_bytes,

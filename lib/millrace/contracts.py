@@ -365,6 +365,8 @@ class Run:
     """URI prefix of the rejected records."""
     progress: Mapping[str, PassProgress] = field(default_factory=dict)
     """By pass name, and ``train`` for the candidates."""
+    shards: int | None = None
+    """Of the stream that its chunks go over; 0 where a Map hands them out."""
     model: str | None = None
     version: int | None = None
     promoted: bool | None = None

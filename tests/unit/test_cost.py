@@ -56,6 +56,21 @@ def test_each_chunk_of_a_pass_is_put_on_the_stream(passes: tuple[str, ...]) -> N
     assert cost["parts"]["stream_puts"] == pytest.approx(8 * len(passes) * price("kinesis_put_unit"))
 
 
+def test_where_a_map_hands_out_the_chunks_its_transitions_are_paid_and_no_put() -> None:
+    progress = {"profile": PassProgress(8, 8), "convert": PassProgress(15, 15)}
+    cost = run_cost(run(shards=0, progress=progress))
+    assert cost["parts"]["stream_puts"] == cost["shard_hours"] == 0
+    assert cost["parts"]["state_transitions"] == pytest.approx((8 + 1 + 15 + 1) * price("state_transition"))
+
+
+def test_the_shards_hours_from_upload_to_end_stand_beside_the_total() -> None:
+    times = {"created_at": "2026-11-20T10:00:00.000Z", "updated_at": "2026-11-20T10:06:00.000Z"}
+    cost = run_cost(run(shards=3, **times))
+    assert cost["shard_hours"] == pytest.approx(0.3)
+    assert cost["shard_hours_usd"] == pytest.approx(0.3 * price("kinesis_shard_hour"))
+    assert cost["usd"] == run_cost(run(shards=1, **times))["usd"]
+
+
 def test_a_run_that_used_nothing_costs_next_to_nothing() -> None:
     assert run_cost(run(state="UNCHANGED"))["usd"] < 1e-5
 

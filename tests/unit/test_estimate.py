@@ -42,7 +42,7 @@ def test_less_memory_than_a_core_comes_with_takes_longer_for_as_much() -> None:
 
 
 def test_the_shards_stand_beside_the_total() -> None:
-    assert estimate(SMALL, 4, shards=3)["usd"] == estimate(SMALL, 4, shards=0)["usd"]
+    assert estimate(SMALL, 4, shards=3)["usd"] == estimate(SMALL, 4, shards=1)["usd"]
     assert estimate(SMALL, 4, shards=3)["stream_month_usd"] == round(3 * 730 * price("kinesis_shard_hour"), 2)
 
 

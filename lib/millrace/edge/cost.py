@@ -2,16 +2,17 @@
 
 What is measured: invocations, billed milliseconds, memory, and requests to S3 and to the table
 (``Run.usage``), hence Lambda, the state transitions and the requests; a request to the table is taken for
-one unit, as the items are small. What is not here: log ingestion, storage, and the stream's shards, which
-cost by the hour whether a run uses them or not; their price a month is stated beside the total. A run does
-not know whether its stack has a stream: where a Map hands out the chunks, its transitions, 0.25 USD for
-10,000 chunks, are not counted, and the puts on a stream, a thousandth of that, are.
+one unit, as the items are small. Chunks are counted as puts on the stream, or as transitions of the Map, one
+each; what is tried again is not. What is not here: log ingestion and storage. The stream's shards cost by the
+hour whether a run uses them or not: the hours that they stood while the run was under way, and the price of a
+month, are stated beside the total.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+from datetime import datetime
 from importlib import resources
 from typing import Any, get_args
 
@@ -51,21 +52,25 @@ def run_cost(run: Run) -> dict[str, Any]:
     dict
         ``usd`` (the total), ``parts`` (US dollars by part), ``gb_seconds``, ``invocations``, ``requests``
         (by kind), ``functions`` (what each used), ``estimated`` (the names of the parts that are estimates),
-        ``stream_shard_month_usd`` (one shard of the stream, for a month, not in the total) and ``prices``
-        (region and date of the table).
+        ``shard_hours`` and ``shard_hours_usd`` (the stream's, from the upload to the end; other runs may use
+        the same, so they are not in the total), ``stream_shard_month_usd`` (one shard, for a month) and
+        ``prices`` (region and date of the table).
     """
     invocations = sum(usage.invocations for usage in run.usage)
     gb_seconds = sum(usage.billed_ms / 1000 * usage.memory_mb / 1024 for usage in run.usage)
     transitions = sum(usage.invocations for usage in run.usage if usage.function in STEPS)
     requests = {kind: sum(getattr(usage, kind) for usage in run.usage) for kind in REQUESTS}
-    chunks = sum(run.progress[name].done for name in get_args(PassName) if name in run.progress)
+    passes = [run.progress[name].done for name in get_args(PassName) if name in run.progress]
+    # A Map is a state itself, and each of its chunks enters one more.
+    mapped = sum(done + 1 for done in passes) if run.shards == 0 else 0
+    shard_hours = (run.shards or 0) * _hours(run)
     parts = {
         "lambda_compute": gb_seconds * price("lambda_gb_second"),
         "lambda_requests": invocations * price("lambda_request"),
         # The choice at the start and the Map over the candidates are states of their own.
-        "state_transitions": (transitions + (transitions > 0) + ("train" in run.progress))
+        "state_transitions": (transitions + (transitions > 0) + ("train" in run.progress) + mapped)
         * price("state_transition"),
-        "stream_puts": chunks * price("kinesis_put_unit"),
+        "stream_puts": (0 if run.shards == 0 else sum(passes)) * price("kinesis_put_unit"),
         "s3_requests": requests["s3_writes"] * price("s3_write") + requests["s3_reads"] * price("s3_read"),
         "table_requests": requests["table_writes"] * price("dynamodb_write")
         + requests["table_reads"] * price("dynamodb_read"),
@@ -87,6 +92,16 @@ def run_cost(run: Run) -> dict[str, Any]:
             for usage in run.usage
         },
         "estimated": ["table_requests"],
+        "shard_hours": round(shard_hours, 4),
+        "shard_hours_usd": round(shard_hours * price("kinesis_shard_hour"), 6),
         "stream_shard_month_usd": round(stream_month(1), 2),
         "prices": f"{table['region']}, {table['date']}",
     }
+
+
+def _hours(run: Run) -> float:
+    """Return how long the run took, or takes by now; 0 of an estimate."""
+    if not (run.created_at and run.updated_at):
+        return 0.0
+    took = datetime.fromisoformat(run.updated_at) - datetime.fromisoformat(run.created_at)
+    return max(took.total_seconds(), 0.0) / 3600

@@ -93,9 +93,10 @@ def estimate(
         }
         used.append(Usage(name, count, round(1000 * seconds * max(1.0, CORE_MB / memory)), memory, **sent))
     done = PassProgress(file.chunks, file.chunks)
+    progress = {"profile": done, "convert": done, "train": PassProgress(candidates, candidates)}
     run = Run(
         "estimate", "", "", "", "", "", file.size_bytes, "SUCCEEDED", "", "", usage=tuple(used),
-        progress={"profile": done, "convert": done, "train": PassProgress(candidates, candidates)},
+        shards=shards, progress=progress,
     )  # fmt: skip
     return run_cost(run) | {
         "chunks": file.chunks,

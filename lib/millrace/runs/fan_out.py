@@ -58,6 +58,7 @@ def fan_out(
     runs: RunStore,
     stream: DescriptorStream,
     tasks: TaskTokens,
+    shards: int,
     width: int,
     tickets: int,
     min_chunk_bytes: int,
@@ -77,6 +78,8 @@ def fan_out(
         The data bucket and the artifact bucket.
     runs, stream, tasks
         Run records, the stream of descriptors, and answers to task tokens.
+    shards : int
+        Of the stream; 0 where a Map takes its place. The run's cost depends on it.
     width : int
         How many chunks a file is cut into that is large enough.
     tickets : int
@@ -94,7 +97,7 @@ def fan_out(
         A service refuses for the moment; the call may be repeated as it is.
     """
     run = runs.get(run_id)
-    runs.update(run_id, state=_state(run, pass_name))
+    runs.update(run_id, state=_state(run, pass_name), shards=shards)
     size = functools.partial(chunk_bytes, width=width, minimum=min_chunk_bytes, maximum=max_chunk_bytes)
     with heartbeats(token, every_s=HEARTBEAT_S, tasks=tasks):
         cutting = _Cutting(run, data, artifacts, size, min_chunk_bytes, max_file_bytes)
