@@ -242,6 +242,20 @@ class Schema:
         """Columns whose values stand in the training blocks, in file order: what may become a feature."""
         return tuple(column for column in self.columns if column.role in ("feature", "suspect"))
 
+    def of_plan(self, fields: Iterable[Mapping[str, Any]]) -> Schema:
+        """Return the schema that a plan with these fields was trained under: other columns are no features.
+
+        Training leaves out columns that seem to give the target away, after the schema was decided.
+        """
+        names = {field["name"] for field in fields}
+        kept = (
+            column
+            if column.name in names or column.role != "feature"
+            else dataclasses.replace(column, role="excluded", reason="The model does without.")
+            for column in self.columns
+        )
+        return dataclasses.replace(self, columns=tuple(kept))
+
     def column(self, name: str) -> Column:
         """Return the column called ``name``; ``KeyError`` if there is none."""
         for column in self.columns:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from millrace import keys, plan
-from millrace.contracts import Column, Schema, Spec, decode
+from millrace.contracts import Column, Schema, Spec, decode, encode
 from millrace.features.blocks import Table, write_block
 from millrace.features.fingerprints import fingerprints
 from millrace.registry.changes import Change
@@ -270,15 +270,24 @@ class Shop:
         self.registry = Registry(self.store)
         self.run = make_run("demo-2", spec=spec or Spec())
 
-    def add(self, run_id: str, data: bytes, table: Table, held: Table, **facts: Any) -> Version:
+    def add(
+        self,
+        run_id: str,
+        data: bytes,
+        table: Table,
+        held: Table,
+        *,
+        schema: bytes = SCHEMA_JSON,
+        **facts: Any,
+    ) -> Version:
         trained = io.BytesIO()
         np.save(trained, np.unique(fingerprints(table, SCHEMA)), allow_pickle=False)
-        self.store.put(keys.schema(run_id), SCHEMA_JSON)
+        self.store.put(keys.schema(run_id), schema)
         block = write_block(SCHEMA, held.columns, held.target, held.record)
         self.store.put(keys.held_out(run_id), block)
         new = replace(version(0, run_id=run_id, **facts), signature=tuple(plan.read(data).signature.fields))
         new = replace(new, classes=("no", "yes"))
-        beside = {"schema.json": SCHEMA_JSON, keys.TRAINED_ON: trained.getvalue()}
+        beside = {"schema.json": schema, keys.TRAINED_ON: trained.getvalue()}
         return self.registry.register(new, data, beside=beside)
 
     def decide(self, new: Version, data: bytes) -> tuple[bool, str]:
@@ -313,6 +322,19 @@ def test_the_gate_reads_what_it_needs_and_keeps_what_it_found() -> None:
     assert shop.registry.verdict("demo", 1)["trial"] is None
     # The verdict of a second attempt is the first one's.
     assert shop.decide(second, bad) == (promoted, reason)
+
+
+def test_a_column_that_training_left_out_does_not_trouble_the_gate() -> None:
+    """The schema says what the file has; the blocks and the plan have what was trained on."""
+    shop = Shop()
+    leak = Column("leak", 3, "number", "feature")
+    wider = json.dumps(encode(replace(SCHEMA, columns=(*SCHEMA.columns, leak)))).encode()
+    old, held = people(200, seed=1), people(100, seed=2)
+    for number, run_id in enumerate(("demo-1", "demo-2"), start=1):
+        new = shop.add(run_id, GOOD, old, held, schema=wider)
+        promoted, reason = shop.decide(new, GOOD)
+        assert (new.version, promoted) == (number, True), reason
+    assert "the same 100 held-out rows" in reason
 
 
 def test_where_too_few_rows_are_new_to_both_the_recorded_scores_decide() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from millrace import keys
 from millrace.registry.registry import Registry
+from tests.fakes import MemoryTasks
 from tests.unit.test_registry import PLAN, draft
 from tests.world import CARS, World
 
@@ -110,3 +111,18 @@ def test_of_very_many_changes_the_rest_is_counted() -> None:
     world, run_id, warnings = warnings_of(table(header, COLOURS, DOORS, *columns, PRICES))
     assert any("10 more changes stand in schema_change.json" in text for text in warnings)
     assert len(json.loads(world.artifacts.get(keys.schema_change(run_id)))) == 30
+
+
+def test_a_column_that_the_last_file_had_and_its_model_did_without_is_not_new() -> None:
+    """As one that gave the target away, which training left out."""
+    world, _, _ = warnings_of(CARS)
+    header, ages = "colour,doors,age,price", [n % 90 for n in range(120)]
+    data = table(header, COLOURS, DOORS, ages, PRICES)
+    world.tasks = MemoryTasks()
+    first = world.prepare(data, "datasets/cars/a.csv")
+    assert json.loads(world.artifacts.get(keys.schema_change(first)))[0]["column"] == "age"
+    schema = world.artifacts.get(keys.schema(first))
+    world.artifacts.put(keys.version("cars", 1, "schema.json"), schema)
+    world.tasks = MemoryTasks()
+    second = world.prepare(data, "datasets/cars/b.csv")
+    assert json.loads(world.artifacts.get(keys.schema_change(second))) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def export(
     data = store.get(keys.version(model, version.version, "model.plan"))
     read = plan.read(data)
     features = read.header["features"]
-    columns = _held_out(store, version) if rows is None else _columns(read, rows)
+    columns = _held_out(store, version, read.signature.fields) if rows is None else _columns(read, rows)
     made = exchange.export(data)
     difference = exchange.check(data, made, columns)
     certificate = {
@@ -175,9 +175,10 @@ def _live(registry: Registry, model: str) -> int:
     return alias.version
 
 
-def _held_out(store: ObjectStore, version: Version) -> Columns:
+def _held_out(store: ObjectStore, version: Version, fields: Sequence[Mapping[str, Any]]) -> Columns:
     try:
         schema = decode(Schema, json.loads(store.get(keys.schema(version.run_id))))
+        schema = schema.of_plan(fields)
         block = store.get(keys.held_out(version.run_id))
     except NotFound:
         raise BadInput(

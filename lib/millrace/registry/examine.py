@@ -104,6 +104,7 @@ class Gate:
         from millrace.features.blocks import read_blocks
 
         schema = decode(Schema, json.loads(self._artifacts.get(keys.schema(self._run.run_id))))
+        schema = schema.of_plan(self._version.signature)
         try:
             block = self._artifacts.get(keys.held_out(self._run.run_id))
         except NotFound:  # a run from before there were any
@@ -127,7 +128,7 @@ class Gate:
         except (NotFound, BadInput):  # from elsewhere, or from before this was kept
             return None
         trained = np.load(io.BytesIO(read[keys.TRAINED_ON]), allow_pickle=False)
-        under = decode(Schema, json.loads(read["schema.json"]))
+        under = decode(Schema, json.loads(read["schema.json"])).of_plan(live.signature)
         rows = unseen(table, schema, trained=trained, trained_under=under)
         if rows is None:
             return None

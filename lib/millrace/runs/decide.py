@@ -8,9 +8,11 @@ from itertools import zip_longest
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, Run, RunStore, Schema, decode, encode
+from millrace.errors import NotFound
 from millrace.profile import Profile, decide_schema, merge
 from millrace.registry.changes import changes, of_schema, of_version
 from millrace.registry.registry import Registry
+from millrace.registry.versions import Version
 from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
 
 __all__ = ["decide"]
@@ -57,7 +59,13 @@ def _changes(run: Run, schema: Schema, artifacts: ObjectStore) -> tuple[str, ...
     if live is None:
         return ()
     version = registry.version(run.dataset, live.version)
-    found = changes(of_version(version), of_schema(schema))
+    # A column that the last file had and the model did without, as one that gave the target away, is not new.
+    known = _columns(version, artifacts)
+    found = [
+        change
+        for change in changes(of_version(version), of_schema(schema))
+        if change.kind != "added" or change.column not in known
+    ]
     write_json(artifacts, keys.schema_change(run.run_id), [encode(change) for change in found])
     if not found:
         return ()
@@ -70,6 +78,14 @@ def _changes(run: Run, schema: Schema, artifacts: ObjectStore) -> tuple[str, ...
             "callers it would fail; allow_schema_change in spec.json lets it."
         )
     return tuple(sentences)
+
+
+def _columns(version: Version, artifacts: ObjectStore) -> frozenset[str]:
+    try:
+        schema = json.loads(artifacts.get(keys.version(version.model, version.version, "schema.json")))
+    except NotFound:
+        return frozenset()
+    return frozenset(column["name"] for column in schema["columns"])
 
 
 def _profiles(run_id: str, layout: Layout, artifacts: ObjectStore) -> Iterator[Profile]:
