@@ -40,11 +40,11 @@ from millrace import compiler
 from millrace.contracts import Schema, Spec
 from millrace.errors import BadInput
 from millrace.features.candidates import Family
+from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
 from millrace.training.encoders import build_features, learnable
 from millrace.training.frame import to_frame
-from millrace.training.limits import LIMITS
-from millrace.training.pipeline import Learner
+from millrace.training.pipeline import Learner, Rows
 from tests.learning import table_of
 
 __all__ = ["MODELS", "Data", "Model", "check", "difference", "models"]
@@ -52,7 +52,10 @@ __all__ = ["MODELS", "Data", "Model", "check", "difference", "models"]
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".build" / "bench" / "models"
 EXAMPLE = ROOT / "examples" / "diamonds" / "diamonds.csv"
-SHAPING = ("training/pipeline.py", "training/encoders.py", "training/limits.py", "features/plan.py")
+SHAPING = (
+    *("training/pipeline.py", "training/estimators.py", "training/encoders.py"),
+    *("features/candidates.py", "features/limits.py", "features/plan.py"),
+)
 """Modules that decide what a fit is; a change of one fits all models anew."""
 FEW = 2_000
 """Rows that models which keep their training rows learn from: a plan carries all of them."""
@@ -106,7 +109,7 @@ class Recipe:
         data = Data.of(self.target)
         if self.candidate:
             learner = Learner(self.candidate, data.schema, LIMITS["standard"], seed=0)
-            return learner.fit(data.frame(), data.target, data.record).pipeline
+            return learner.pipeline(Rows(data.frame(), data.target, data.record))
         frame, target, classes = data.frame(self.rows), data.target[: self.rows], len(data.schema.classes)
         plan = learnable(feature_plan(data.schema, self.family), frame, target, classes)
         features = build_features(plan, classify=bool(classes))

@@ -50,6 +50,8 @@ PEER = ROOT / ".tools" / "peer-quality" / "bin" / "python"
 NAMES = {"macro_f1": "f1_macro"}
 """Metrics that we call otherwise than the manifest."""
 RESAMPLES = 500
+START_S = 3.0
+"""Seconds that the start of a function with scikit-learn takes, and its requests."""
 NOISE = 2.0
 """Bootstrap errors of plain boosted trees by which we may be worse than they."""
 
@@ -95,9 +97,12 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
     world.data.put("datasets/bench/spec.json", json.dumps(spec).encode())
     training = content(folder, entry, "train")
     run_id = clock("prepare", lambda: world.prepare(training, "datasets/bench/train.csv"))
-    names = world.collect(run_id)
-    for name in names:
-        clock(f"train {name}", lambda name=name: train(run_id, name, world.artifacts, world.runs))
+    rounds = []
+    for decide in (lambda: world.collect(run_id).units, lambda: world.narrow(run_id)):
+        units = clock("decide", decide)
+        rounds.append([f"train {unit.part} {','.join(unit.candidates)} {unit.folds}" for unit in units])
+        for step, unit in zip(rounds[-1], units, strict=True):
+            clock(step, lambda unit=unit: train(run_id, unit, world.artifacts, world.runs))
     clock("select", lambda: select_model(run_id, world.artifacts, world.runs))
     evaluation = json.loads(world.artifacts.get(keys.evaluation(run_id)))
     columns = json.loads(world.artifacts.get(keys.columns(run_id)))
@@ -118,9 +123,9 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
         "se": error,
         "interval": [low, high],
         "chosen": evaluation["chosen"],
-        "cv_score": next(
-            (c["cv_score"] for c in evaluation["candidates"] if c["name"] == evaluation["chosen"]), None
-        ),
+        "members": {c["name"]: round(c["weight"], 3) for c in evaluation["candidates"] if c["weight"]},
+        "calibration": evaluation["calibration"]["method"],
+        "cv_score": evaluation["cv_score"],
         "holdout": evaluation["metrics"].get(metric),
         "plan_bytes": len(plan),
         "features": len(features),
@@ -133,9 +138,33 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
             sum(s for step, s in clock.cpu.items() if step.startswith(("train", "select"))), 2
         ),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "width": width(clock.cpu, rounds, evaluation["candidates"]),
         "steps": {step: round(seconds, 3) for step, seconds in clock.wall.items()},
-        "candidates": {c["name"]: c["cv_score"] for c in evaluation["candidates"]},
+        "candidates": {
+            c["name"]: {key: c[key] for key in ("state", "cv_score", "fit_seconds", "error")}
+            for c in evaluation["candidates"]
+        },
         "notes": evaluation["notes"],
+    }
+
+
+def width(
+    cpu: Mapping[str, float], rounds: Sequence[Sequence[str]], candidates: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Simulate the search with a worker for every invocation, from what each took of one processor.
+
+    ``wall_s`` is the longest invocation of each round, and ``select``, each after ``START_S`` for its start;
+    ``slowest_s`` is what the slowest candidate's fits took by themselves, one after the other, and
+    ``bound_s`` what the search may take: 1.5 times that and 20 s.
+    """
+    longest = [max((cpu[step] for step in steps), default=0.0) for steps in rounds]
+    wall = sum(START_S + seconds for seconds in longest if seconds) + START_S + cpu["select"]
+    slowest = max(float(candidate["fit_seconds"]) for candidate in candidates)
+    return {
+        "wall_s": round(wall, 2),
+        "slowest_s": round(slowest, 2),
+        "bound_s": round(1.5 * slowest + 20.0, 2),
+        "invocations": sum(map(len, rounds)),
     }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.contracts import METRICS, Column, ColumnType, Schema, Spec, Task
+from millrace.contracts import METRICS, Budget, Column, ColumnType, Schema, Spec, Task
 from millrace.features.blocks import Table, convert_chunk, read_blocks, write_block
+from millrace.training.train import CandidateResult, Cut, cut, put_together, train_folds
 from tests.tables import CsvTable
 
 
@@ -96,6 +97,26 @@ def table_of(data: bytes, spec: Spec, *, target_bytes: int = 1 << 20) -> tuple[T
         table = convert_chunk(file.chunk(chunk.number), schema, file.layout).table
         blocks.append(write_block(schema, table.columns, table.target, table.record))
     return read_blocks(blocks, schema), schema
+
+
+def searched(
+    table: Table, schema: Schema, *names: str, budget: Budget = "quick", seed: int = 0
+) -> tuple[Cut, list[CandidateResult], dict[str, NDArray[np.float64]]]:
+    """Cross-validate candidates: the rows with their folds, results, and out-of-fold predictions."""
+    rows = cut(table, schema, budget=budget, seed=seed)
+    folds = range(len(rows.folds))
+    trained = train_folds(rows, schema, names, folds, budget=budget, seed=seed)
+    found = {(result.name, result.fold): (result, predictions) for result, predictions in trained}
+    return rows, *put_together(rows, schema, names, found)
+
+
+def cross_validated(
+    table: Table, schema: Schema, name: str, *, budget: Budget = "quick", seed: int = 0
+) -> tuple[CandidateResult, NDArray[np.float64]]:
+    """Cross-validate one candidate, which succeeds."""
+    _, (result,), predictions = searched(table, schema, name, budget=budget, seed=seed)
+    assert result.error is None, result.error
+    return result, predictions[name]
 
 
 def real_table(shared_data: Path, name: str) -> tuple[bytes, dict[str, Any]]:

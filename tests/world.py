@@ -10,11 +10,12 @@ from millrace import keys
 from millrace.contracts import ChunkOutcome, Layout, ObjectStore, PassName, Run, RunStore, Schema, decode
 from millrace.fanout import decode_descriptor
 from millrace.fanout.ports import DescriptorStream
+from millrace.features.search import Unit, Work
 from millrace.plan import read as read_plan
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Version
 from millrace.runs.assemble import assemble
-from millrace.runs.collect import collect
+from millrace.runs.collect import collect, narrow
 from millrace.runs.decide import decide
 from millrace.runs.fan_out import fan_out
 from millrace.runs.finish import finish
@@ -106,10 +107,13 @@ class World:
         self.runs.update(run_id, state="DECIDING")
         return decide(run_id, artifacts=self.artifacts, runs=self.runs)
 
-    def collect(self, run_id: str) -> tuple[str, ...]:
+    def collect(self, run_id: str) -> Work:
         return collect(
             run_id, artifacts=self.artifacts, runs=self.runs, max_reject_share=self.max_reject_share
         )
+
+    def narrow(self, run_id: str) -> tuple[Unit, ...]:
+        return narrow(run_id, artifacts=self.artifacts, runs=self.runs)
 
     def prepare(self, data: bytes, key: str = "datasets/cars/cars.csv") -> str:
         """Take a file from its upload to the candidates; return the run's id."""

@@ -1,21 +1,26 @@
-"""collect: adds up what the convert pass made and names the candidates to train."""
+"""collect: adds up what the convert pass made, or the first round of training; names what to train next."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from millrace.contracts import encode
 from millrace.edge.handler import Job, stage
 from millrace.edge.settings import CollectSettings
-from millrace.runs.collect import collect
+from millrace.runs.collect import collect, narrow
 
 
 @stage("collect", CollectSettings)
 def handler(event: dict[str, Any], job: Job[CollectSettings]) -> dict[str, Any]:
-    """Return one object a candidate, for the state machine's Map."""
-    names = collect(
+    """Return one object an invocation of ``train``, for the state machine's Map, and whether more follow."""
+    ports = job.ports
+    if event.get("after") == "train":
+        units = narrow(job.run_id, artifacts=ports.artifacts, runs=ports.runs)
+        return {"units": encode(units), "more": False}
+    work = collect(
         job.run_id,
-        artifacts=job.ports.artifacts,
-        runs=job.ports.runs,
+        artifacts=ports.artifacts,
+        runs=ports.runs,
         max_reject_share=job.settings.max_reject_share,
     )
-    return {"candidates": [{"name": name} for name in names]}
+    return {"units": encode(work.units), "more": work.more}

@@ -244,19 +244,19 @@ def cleared(run_id: str, chunk: int) -> str:
     return run(run_id, f"cleared/{chunk:05d}.jsonl")
 
 
-def candidate(run_id: str, name: str) -> str:
-    """Return the key of a candidate's result."""
-    return run(run_id, f"candidates/{name}.json")
+def trained(run_id: str, part: int) -> str:
+    """Return the key of what one invocation of ``train`` found of its candidates and folds."""
+    return run(run_id, f"candidates/{part:03d}.json")
 
 
-def candidate_predictions(run_id: str, name: str) -> str:
-    """Return the key of a candidate's out-of-fold predictions."""
-    return run(run_id, f"candidates/{name}.npy")
+def trained_predictions(run_id: str, part: int) -> str:
+    """Return the key of its out-of-fold predictions."""
+    return run(run_id, f"candidates/{part:03d}.npz")
 
 
-def candidates(run_id: str) -> str:
-    """Return the prefix of the candidates' results."""
-    return run(run_id, "candidates/")
+def going_on(run_id: str) -> str:
+    """Return the key of the names of the candidates that went on after the first folds."""
+    return run(run_id, "going-on.json")
 
 
 def run_plan(run_id: str) -> str:

@@ -10,7 +10,7 @@ from millrace import keys
 from millrace.errors import NotFound
 from tests.fakes import Context
 from tests.handlers.test_manage import aws, load
-from tests.handlers.test_train import EVENTS, prepared
+from tests.handlers.test_train import EVENTS, LINEAR, prepared
 
 __all__ = ["aws"]
 
@@ -20,7 +20,7 @@ EVENT = json.loads((EVENTS / "report.run.json").read_text("utf-8"))
 @pytest.mark.usefixtures("aws")
 def test_report_writes_a_page_of_what_select_found() -> None:
     world, run_id = prepared()
-    load("train").handler({"run_id": run_id, "candidate": "linear"}, Context())
+    load("train").handler({"run_id": run_id, "unit": LINEAR}, Context())
     load("select").handler({"run_id": run_id}, Context())
     handler = load("report").handler
     answer = handler(EVENT | {"run_id": run_id}, Context())

@@ -175,9 +175,11 @@ def test_each_event_twice_walks_up_to_the_candidates(cloud: Cloud) -> None:
         if name == "profile":
             answers = [cloud.call("decide", {"run_id": run_id}) for _ in range(2)]
             assert answers == [{"target": "price", "task": "regression", "features": 2}] * 2
-    names = [cloud.call("collect", {"run_id": run_id})["candidates"] for _ in range(2)]
-    assert names[0] == names[1]
-    assert len(names[0]) >= 4
+    work = [cloud.call("collect", {"run_id": run_id}) for _ in range(2)]
+    assert work[0] == work[1]
+    assert not work[0]["more"]
+    assert len([name for unit in work[0]["units"] for name in unit["candidates"]]) >= 4
+    assert cloud.call("collect", {"run_id": run_id, "after": "train"}) == {"units": [], "more": False}
     for _ in range(2):
         assert cloud.call("finish", {"run_id": run_id}) == {"state": "SUCCEEDED"}
     run = cloud.runs.get(run_id)

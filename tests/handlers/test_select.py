@@ -10,7 +10,7 @@ from millrace import keys, plan
 from millrace.errors import BadInput
 from tests.fakes import Context
 from tests.handlers.test_manage import aws, load
-from tests.handlers.test_train import EVENTS, prepared
+from tests.handlers.test_train import EVENTS, LINEAR, prepared
 
 __all__ = ["aws"]
 
@@ -20,7 +20,7 @@ EVENT = json.loads((EVENTS / "select.run.json").read_text("utf-8"))
 @pytest.mark.usefixtures("aws")
 def test_select_leaves_a_plan_and_an_evaluation() -> None:
     world, run_id = prepared()
-    load("train").handler({"run_id": run_id, "candidate": "linear"}, Context())
+    load("train").handler({"run_id": run_id, "unit": LINEAR}, Context())
     answer = load("select").handler(EVENT | {"run_id": run_id}, Context())
     run = world.runs.get(run_id)
     evaluation = json.loads(world.artifacts.get(answer["evaluation"]))

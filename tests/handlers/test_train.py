@@ -21,6 +21,9 @@ __all__ = ["aws"]
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
 
+LINEAR = {"part": 0, "candidates": ["linear"], "folds": [0, 1, 2]}
+
+
 def prepared() -> tuple[World, str]:
     boto3.client("s3").put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
     world = World(data=S3Store("data"), artifacts=S3Store("artifacts"), runs=DynamoRunStore("runs"))
@@ -29,16 +32,18 @@ def prepared() -> tuple[World, str]:
 
 
 @pytest.mark.usefixtures("aws")
-def test_each_event_trains_its_candidate() -> None:
+def test_each_event_trains_its_candidates() -> None:
     world, run_id = prepared()
     handler = load("train").handler
     for path in sorted(EVENTS.glob("train.*.json")):
         event = json.loads(path.read_text("utf-8")) | {"run_id": run_id}
         answer = handler(event, Context())
-        assert answer["candidate"] == event["candidate"]
-        stored = json.loads(world.artifacts.get(keys.candidate(run_id, event["candidate"])))
-        assert stored["state"] == "ok"
-        assert stored["cv_score"] == answer["cv_score"]
+        unit = event["unit"]
+        assert answer["part"] == unit["part"]
+        stored = json.loads(world.artifacts.get(keys.trained(run_id, unit["part"])))
+        assert [one["error"] for one in stored] == [None] * (len(unit["candidates"]) * len(unit["folds"]))
+        for name in unit["candidates"]:
+            assert answer["scores"][name] == [one["score"] for one in stored if one["name"] == name]
     run = world.runs.get(run_id)
     assert run.state == "TRAINING"
     assert run.progress["train"].done == len(list(EVENTS.glob("train.*.json")))
@@ -50,13 +55,15 @@ def test_a_failing_candidate_raises_but_is_no_error_of_the_run() -> None:
     world, run_id = prepared()
     world.artifacts.put(keys.block(run_id, 0), b"damaged")
     with pytest.raises(BadInput, match="training block"):
-        load("train").handler({"run_id": run_id, "candidate": "linear"}, Context())
-    assert json.loads(world.artifacts.get(keys.candidate(run_id, "linear")))["state"] == "failed"
+        load("train").handler({"run_id": run_id, "unit": LINEAR}, Context())
+    (stored,) = json.loads(world.artifacts.get(keys.trained(run_id, 0)))
+    assert (stored["name"], stored["score"]) == ("linear", None)
+    assert "training block" in stored["error"]
     assert world.runs.get(run_id).error is None
 
 
 @pytest.mark.usefixtures("aws")
-def test_an_event_without_a_candidate_is_refused() -> None:
+def test_an_event_that_names_nothing_to_train_is_refused() -> None:
     _, run_id = prepared()
     with pytest.raises(BadInput) as caught:
         load("train").handler({"run_id": run_id}, Context())

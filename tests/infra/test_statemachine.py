@@ -141,13 +141,14 @@ def test_a_failed_candidate_does_not_sink_the_run() -> None:
     assert "ToleratedFailurePercentage" not in STATES["Train"]
 
 
-def test_only_the_candidates_names_travel() -> None:
+def test_only_names_and_numbers_of_folds_travel() -> None:
     kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
-    assert kept - {"Collect"} == {"Size", "Kind", "Failed", "CandidateFailed"}
-    assert STATES["Collect"]["ResultSelector"] == {"candidates.$": "$.Payload.candidates"}
-    assert STATES["Train"]["ItemsPath"] == "$.collected.candidates"
+    assert kept - {"Collect", "Narrow"} == {"Size", "Kind", "Failed", "CandidateFailed", "MoreFolds"}
+    for name in ("Collect", "Narrow"):
+        assert STATES[name]["ResultSelector"] == {"units.$": "$.Payload.units", "more.$": "$.Payload.more"}
+    assert STATES["Train"]["ItemsPath"] == "$.collected.units"
     payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]
-    assert set().union(*payloads) == {"run_id.$", "candidate.$", "error.$", "pass_name", "token.$"}
+    assert set().union(*payloads) == {"run_id.$", "unit.$", "after", "error.$", "pass_name", "token.$"}
 
 
 def test_a_failure_is_recorded_and_then_fails_the_execution() -> None:

@@ -24,6 +24,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "assemble.run.json": {},
     "chunk_failed.discarded.json": {"chunks": 0},  # the chunk's work is done
     "chunk_failed.map.json": {"chunks": 0},
+    "collect.narrow.json": {},
     "collect.run.json": {},
     "decide.run.json": {"target": "Species", "task": "multiclass"},
     "fan_out.convert.json": {},
@@ -72,8 +73,8 @@ RETURNS: dict[str, dict[str, Any]] = {
     "score.rows.json": {"model": "titanic", "version": 1},
     "score.stream.json": {"batchItemFailures": []},
     "select.run.json": {},
-    "train.boosted_trees.json": {},
-    "train.linear.json": {},
+    "train.fold.json": {},
+    "train.together.json": {},
 }
 """What the response must contain, by event."""
 

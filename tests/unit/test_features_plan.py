@@ -10,7 +10,7 @@ import pytest
 
 from millrace.contracts import Column, Schema
 from millrace.errors import BadInput
-from millrace.features.candidates import CANDIDATES, candidate_family, candidate_names
+from millrace.features.candidates import CANDIDATES, candidate, candidate_names
 from millrace.features.plan import NATIVE_LIMIT, Encoding, feature_plan
 
 
@@ -31,6 +31,9 @@ ALL_TYPES = schema(
     Column("x", 4, "text", "feature"),
     Column("id", 5, "number", "identifier", "every row has its own"),
 )
+
+
+TARGET = Column("y", 6, "number", "target", minimum=0.0, maximum=9.0)
 
 
 def kinds(family: str, table: Schema = ALL_TYPES) -> list[tuple[str, str]]:
@@ -93,16 +96,23 @@ def test_without_features_there_is_nothing_to_learn_from() -> None:
 
 def test_every_budget_trains_linear_boosting_a_forest_and_one_more() -> None:
     for budget in ("quick", "standard", "thorough"):
-        names = candidate_names(ALL_TYPES, budget)
+        names = candidate_names(ALL_TYPES, budget, 500)
         assert names[:4] == ("linear", "boosted_trees", "forest", "extra_trees")
         assert set(names) <= set(CANDIDATES)
         assert len(set(names)) == len(names)
-    assert len(candidate_names(ALL_TYPES, "thorough")) > 4
+    counts = [len(candidate_names(ALL_TYPES, budget, 500)) for budget in ("quick", "standard", "thorough")]
+    assert counts[0] < counts[1] < counts[2]
+    assert "support_vectors" in candidate_names(ALL_TYPES, "standard", 3_000)
+    assert "support_vectors" not in candidate_names(ALL_TYPES, "standard", 3_001)
+    numbers = replace(ALL_TYPES, columns=(*ALL_TYPES.columns[:-1], TARGET), task="regression")
+    assert "log_linear" in candidate_names(numbers, "standard", 500)
+    below = replace(numbers, columns=(*ALL_TYPES.columns[:-1], replace(TARGET, minimum=-0.5)))
+    assert "log_linear" not in candidate_names(below, "standard", 500)
 
 
 def test_an_unknown_candidate_is_refused_by_name() -> None:
     with pytest.raises(BadInput, match=r"no candidate called 'oracle'.*linear"):
-        candidate_family("oracle")
+        candidate("oracle")
 
 
 def test_deciding_needs_the_standard_library_alone() -> None:

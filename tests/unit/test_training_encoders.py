@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from millrace.compiler import certified
 from millrace.features.candidates import Family
+from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
 from millrace.training.encoders import learnable, smoothing
 from millrace.training.frame import to_frame
-from millrace.training.limits import LIMITS
-from millrace.training.pipeline import Learner
+from millrace.training.pipeline import Learner, Rows
 from tests.learning import make_table
 
 ROWS = 3000
@@ -109,11 +109,12 @@ def test_means_of_names_are_learned_and_served_as_they_are(
     )
     frame = to_frame(table, schema)
     seen, later = frame.iloc[:2400], frame.iloc[2400:]
-    fitted = Learner(name, schema, LIMITS["quick"], 0).fit(seen, table.target[:2400], table.record[:2400])
-    said = fitted.pipeline.predict(later)
+    rows = Rows(seen, table.target[:2400], table.record[:2400])
+    pipeline = Learner(name, schema, LIMITS["quick"], 0).pipeline(rows)
+    said = pipeline.predict(later)
     if task == "regression":
         assert np.corrcoef(said, target[2400:])[0, 1] > 0.75
     else:
         assert np.mean(said == target[2400:]) > 0.6
-    _, parity = certified(fitted.pipeline, schema=schema, model="m", frame=later)
+    _, parity = certified(pipeline, schema=schema, model="m", frame=later)
     assert parity.rows == 600

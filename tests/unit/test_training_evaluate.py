@@ -11,12 +11,12 @@ from sklearn import metrics as reference
 
 from millrace.contracts import Schema, Task
 from millrace.features.blocks import Table
+from millrace.features.limits import LIMITS
 from millrace.training import evaluate
 from millrace.training.evaluate import MOST_CURVES, MOST_POINTS, Answer, curves, dependence, importance
 from millrace.training.frame import to_frame
-from millrace.training.limits import LIMITS
 from millrace.training.metrics import score
-from millrace.training.pipeline import Learner, predict
+from millrace.training.pipeline import Learner, Rows, predict
 from tests.learning import make_table, mixed_table
 
 
@@ -113,7 +113,7 @@ def test_a_curve_that_one_class_does_not_define_is_absent() -> None:
 def fitted(rows: int, *, task: Task) -> tuple[Answer, Table, Schema]:
     table, schema = mixed_table(rows, task=task)
     learner = Learner("linear", schema, LIMITS["quick"], 0)
-    pipeline = learner.fit(to_frame(table, schema), table.target, table.record).pipeline
+    pipeline = learner.pipeline(Rows(to_frame(table, schema), table.target, table.record))
     return partial(predict, pipeline, schema=schema), table, schema
 
 

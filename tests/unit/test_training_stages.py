@@ -14,10 +14,12 @@ import pytest
 
 from millrace import keys, plan
 from millrace.errors import BadInput, TransientError
+from millrace.features import search
 from millrace.features.blocks import read_blocks
-from millrace.runs.progress import read_schema
+from millrace.features.limits import LIMITS
+from millrace.features.search import Unit
+from millrace.runs.progress import is_there, read_schema
 from millrace.training import stages
-from millrace.training.limits import LIMITS
 from millrace.training.stages import select_model, train
 from millrace.training.threads import pin_threads
 from tests.fakes import MemoryObjectStore
@@ -25,6 +27,8 @@ from tests.world import World
 
 SPEC = b'{"target": "price", "budget": "quick", "seed": 7, "keep": ["age"]}'
 NAMES = ("linear", "boosted_trees", "forest", "extra_trees")
+LINEAR = Unit(0, ("linear",), (0, 1, 2))
+FOREST = Unit(1, ("forest",), (0, 1, 2))
 
 
 @pytest.fixture
@@ -51,14 +55,16 @@ def artifacts(world: World) -> MemoryObjectStore:
 def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World, str]) -> None:
     world, run_id = prepared
     assert len(list(world.artifacts.list(keys.blocks(run_id)))) > 1, "several blocks make one table"
-    for name in NAMES:
-        answer = train(run_id, name, world.artifacts, world.runs)
-        assert answer["result"] == keys.candidate(run_id, name)
-        assert artifacts(world).json(answer["result"])["cv_score"] == answer["cv_score"]
-        data = world.artifacts.get(keys.candidate_predictions(run_id, name))
-        assert np.load(io.BytesIO(data), allow_pickle=False).shape == (96,)
+    for unit in world.collect(run_id).units:
+        answer = train(run_id, unit, world.artifacts, world.runs)
+        assert set(answer["scores"]) == set(unit.candidates) < set(NAMES)
+        stored = artifacts(world).json(keys.trained(run_id, unit.part))
+        data = world.artifacts.get(keys.trained_predictions(run_id, unit.part))
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            assert set(arrays) == {f"{name}.{fold}" for name in unit.candidates for fold in range(3)}
+            assert [arrays[f"{one['name']}.{one['fold']}"].shape for one in stored] == [(32,)] * 6
     progress = world.runs.get(run_id).progress["train"]
-    assert (progress.done, progress.total) == (4, 4)
+    assert (progress.done, progress.total) == (2, 2)
 
     answer = select_model(run_id, world.artifacts, world.runs)
     evaluation = artifacts(world).json(keys.evaluation(run_id))
@@ -86,13 +92,13 @@ def test_a_column_that_gives_the_target_away_is_no_feature_of_the_model_unless_t
     for spec, chunk_bytes in ((b"{}", 600), (b"{}", 1 << 20), (b'{"keep": ["age"]}', 600)):
         asked = json.dumps({"target": "price", "budget": "quick"} | json.loads(spec)).encode()
         world, run_id = prepare(asked, max_chunk_bytes=chunk_bytes)
-        train(run_id, "linear", world.artifacts, world.runs)
+        train(run_id, LINEAR, world.artifacts, world.runs)
         select_model(run_id, world.artifacts, world.runs)
         read = plan.read(world.artifacts.get(keys.run_plan(run_id)))
         columns = artifacts(world).json(keys.columns(run_id))["columns"]
         roles = {column["name"]: column["role"] for column in columns}
         told = [note for note in world.runs.get(run_id).warnings if "may give the target away" in note]
-        cv_score = artifacts(world).json(keys.candidate(run_id, "linear"))["cv_score"]
+        cv_score = artifacts(world).json(keys.trained(run_id, 0))[0]["score"]
         found.append(([field["name"] for field in read.signature.fields], roles["age"], told, cv_score))
     held, whole, kept = found
     assert held == whole, "it does not matter how the file was cut"
@@ -136,8 +142,8 @@ def test_the_trained_model_is_the_same_to_the_byte_however_the_file_was_cut() ->
 
 def test_a_candidate_trained_again_changes_nothing(prepared: tuple[World, str]) -> None:
     world, run_id = prepared
-    first = train(run_id, "linear", world.artifacts, world.runs)
-    again = train(run_id, "linear", world.artifacts, world.runs)
+    first = train(run_id, LINEAR, world.artifacts, world.runs)
+    again = train(run_id, LINEAR, world.artifacts, world.runs)
     assert first == again
     assert world.runs.get(run_id).progress["train"].done == 1
 
@@ -150,13 +156,14 @@ def test_a_candidate_that_fails_is_recorded_and_does_not_stop_the_others(
     data = world.artifacts.get(block)
     world.artifacts.put(block, data[:50])
     with pytest.raises(BadInput) as caught:
-        train(run_id, "forest", world.artifacts, world.runs)
+        train(run_id, FOREST, world.artifacts, world.runs)
     assert caught.value.code == "block-damaged"
     world.artifacts.put(block, data)
-    assert artifacts(world).json(keys.candidate(run_id, "forest"))["state"] == "failed"
+    (stored,) = artifacts(world).json(keys.trained(run_id, 1))
+    assert (stored["name"], stored["score"]) == ("forest", None)
     assert world.runs.get(run_id).progress["train"].done == 1
 
-    train(run_id, "linear", world.artifacts, world.runs)
+    train(run_id, LINEAR, world.artifacts, world.runs)
     select_model(run_id, world.artifacts, world.runs)
     evaluation = artifacts(world).json(keys.evaluation(run_id))
     states = {candidate["name"]: candidate["state"] for candidate in evaluation["candidates"]}
@@ -176,15 +183,15 @@ def test_what_may_succeed_later_is_not_recorded_as_a_failure(prepared: tuple[Wor
     world, run_id = prepared
     artifacts(world).failures.append(TransientError("Slow down", code="throttled"))
     with pytest.raises(TransientError):
-        train(run_id, "linear", world.artifacts, world.runs)
-    assert keys.candidate(run_id, "linear") not in list(world.artifacts.list(keys.candidates(run_id)))
+        train(run_id, LINEAR, world.artifacts, world.runs)
+    assert not is_there(keys.trained(run_id, 0), world.artifacts)
     assert world.runs.get(run_id).progress["train"].done == 0
 
 
 def test_a_run_has_no_candidate_of_another_name(prepared: tuple[World, str]) -> None:
     world, run_id = prepared
     with pytest.raises(BadInput) as caught:
-        train(run_id, "oracle", world.artifacts, world.runs)
+        train(run_id, Unit(0, ("oracle",), (0,)), world.artifacts, world.runs)
     assert caught.value.code == "candidate-unknown"
 
 
@@ -210,6 +217,35 @@ def test_the_libraries_load_only_when_they_are_used() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_a_large_table_takes_two_rounds_whose_outcome_does_not_depend_on_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for bound in ("TOGETHER_CELLS", "ONE_ROUND_CELLS"):
+        monkeypatch.setattr(search, bound, 0)
+    found = []
+    for turned in (False, True):
+        world, run_id = prepare(SPEC)
+        first = world.collect(run_id)
+        assert first.more and {unit.folds for unit in first.units} == {(0,)}
+        for unit in first.units[:: -1 if turned else 1]:
+            train(run_id, unit, world.artifacts, world.runs)
+        second = world.narrow(run_id)
+        assert world.narrow(run_id) == second
+        on = [name for unit in second for name in unit.candidates]
+        assert len(on) == LIMITS["quick"].kept
+        assert {unit.folds for unit in second} == {(1, 2)}
+        for unit in second[:: -1 if turned else 1]:
+            train(run_id, unit, world.artifacts, world.runs)
+        progress = world.runs.get(run_id).progress["train"]
+        assert progress.done == progress.total == len(first.units) + len(second)
+        select_model(run_id, world.artifacts, world.runs)
+        evaluation = artifacts(world).json(keys.evaluation(run_id))
+        states = {candidate["name"]: candidate["state"] for candidate in evaluation["candidates"]}
+        assert states == {name: "ok" if name in on else "stopped" for name in NAMES}
+        found.append(world.artifacts.get(keys.run_plan(run_id)))
+    assert found[0] == found[1]
 
 
 def test_of_very_many_rows_a_part_is_held_whatever_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from millrace.contracts import Spec, Task, decode, encode
 from millrace.errors import BadInput
-from millrace.training.limits import LIMITS
+from millrace.features.limits import LIMITS
 from millrace.training.metrics import score
-from millrace.training.train import CandidateResult, failed, split, train_candidate
-from tests.learning import make_table, mixed_table, real_table, table_of
+from millrace.training.pipeline import Learner
+from millrace.training.train import FoldResult, cut, put_together, split, train_folds
+from tests.learning import cross_validated, make_table, mixed_table, real_table, searched, table_of
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_predictions_are_out_of_fold_and_scored(task: Task) -> None:
     table, schema = mixed_table(200, task=task)
-    result, predictions = train_candidate(table, schema, "linear", budget="quick", seed=1)
+    result, predictions = cross_validated(table, schema, "linear", seed=1)
     training = split(table, schema, seed=1).training
     assert (result.state, result.metric, result.folds, result.rows) == ("ok", schema.metric, 3, len(training))
     assert predictions.shape[0] == len(training) == 160
@@ -37,10 +39,7 @@ def test_the_held_out_rows_are_not_looked_at() -> None:
     held = split(table, schema, seed=0).held_out
     other = {name: values.copy() for name, values in table.columns.items()}
     other["number"][held] = 1e6
-    first, second = (
-        train_candidate(t, schema, "forest", budget="quick", seed=0)
-        for t in (table, replace(table, columns=other))
-    )
+    first, second = (cross_validated(t, schema, "forest") for t in (table, replace(table, columns=other)))
     assert np.array_equal(first[1], second[1])
 
 
@@ -55,22 +54,20 @@ def test_noise_cannot_be_learned() -> None:
         classes=("a", "b"),
     )
     for name in ("linear", "boosted_trees", "extra_trees"):
-        result, _ = train_candidate(table, schema, name, budget="quick", seed=0)
+        result, _ = cross_validated(table, schema, name)
         assert result.cv_score == pytest.approx(0.5, abs=0.12), name
 
 
 def test_boosting_reports_the_rounds_that_the_folds_agreed_on() -> None:
     table, schema = mixed_table(200)
-    result, _ = train_candidate(table, schema, "boosted_trees", budget="quick", seed=0)
+    result, _ = cross_validated(table, schema, "boosted_trees")
     assert result.rounds is not None
     assert 1 <= result.rounds <= LIMITS["quick"].rounds
 
 
 def test_the_same_seed_gives_the_same_result() -> None:
     table, schema = mixed_table(120)
-    one, two, other = (
-        train_candidate(table, schema, "extra_trees", budget="quick", seed=seed)[1] for seed in (3, 3, 4)
-    )
+    one, two, other = (cross_validated(table, schema, "extra_trees", seed=seed)[1] for seed in (3, 3, 4))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -81,7 +78,7 @@ def test_a_class_of_one_row_trains_and_is_not_scored() -> None:
     target[10] = 2
     lone = replace(table, target=target.astype(np.int32))
     for name in ("linear", "boosted_trees", "forest"):
-        result, predictions = train_candidate(lone, schema, name, budget="quick", seed=0)
+        result, predictions = cross_validated(lone, schema, name)
         training = split(lone, schema, seed=0).training
         assert 10 in training
         unscored = training[np.isnan(predictions).any(axis=1)]
@@ -93,7 +90,7 @@ def test_where_the_metric_is_not_defined_another_one_scores_and_a_note_says_so()
     """Twelve rows of one class and one of the other: no validated row has the second class."""
     table, schema = mixed_table(13)
     lone = replace(table, target=(np.arange(13) == 4).astype(np.int32))
-    result, _ = train_candidate(lone, schema, "linear", budget="quick", seed=0)
+    result, _ = cross_validated(lone, schema, "linear")
     assert result.metric == "log_loss"
     assert "roc_auc is not defined" in result.notes[0]
 
@@ -104,7 +101,7 @@ def test_a_time_column_means_that_the_future_is_never_seen() -> None:
     time = table.columns["time"]
     sides = split(table, schema, seed=0)
     assert time[sides.training].max() < time[sides.held_out].min()
-    result, predictions = train_candidate(table, schema, "boosted_trees", budget="quick", seed=0)
+    result, predictions = cross_validated(table, schema, "boosted_trees")
     unscored = np.isnan(predictions).any(axis=1)
     earliest = time[sides.training][unscored]
     assert 0 < len(earliest) < 40
@@ -117,9 +114,7 @@ def test_a_past_of_one_class_is_refused() -> None:
     schema = replace(schema, time_column="time")
     latest = table.columns["time"] > np.quantile(table.columns["time"], 0.9)
     with pytest.raises(BadInput, match="all have the class 'no'") as caught:
-        train_candidate(
-            replace(table, target=latest.astype(np.int32)), schema, "linear", budget="quick", seed=0
-        )
+        cross_validated(replace(table, target=latest.astype(np.int32)), schema, "linear", seed=0)
     assert caught.value.code == "one-class-in-training"
 
 
@@ -127,7 +122,7 @@ def test_a_large_table_is_sampled_and_a_note_says_so(monkeypatch: pytest.MonkeyP
     small = replace(LIMITS["quick"], rows=100)
     monkeypatch.setattr("millrace.training.train.LIMITS", {"quick": small})
     table, schema = mixed_table(300)
-    result, predictions = train_candidate(table, schema, "linear", budget="quick", seed=0)
+    result, predictions = cross_validated(table, schema, "linear")
     assert 100 <= result.rows <= 102
     assert "of 240 training rows" in result.notes[-1]
     assert int(np.isfinite(predictions).all(axis=1).sum()) == result.rows
@@ -137,25 +132,77 @@ def test_a_large_table_is_sampled_and_a_note_says_so(monkeypatch: pytest.MonkeyP
 def test_numbers_of_extreme_size_never_give_a_score_that_is_no_number() -> None:
     table, schema = mixed_table(80, task="regression")
     wild = {**table.columns, "number": np.where(np.arange(80) % 2, 1e300, -1e300)}
-    for name in ("linear", "boosted_trees", "forest"):
-        try:
-            result, _ = train_candidate(replace(table, columns=wild), schema, name, budget="quick", seed=0)
-        except (ValueError, BadInput):
-            continue  # scikit-learn's estimators refuse what float32 cannot hold
-        assert np.isfinite(result.cv_score or np.nan), name
+    names = ("linear", "boosted_trees", "forest")
+    _, results, _ = searched(replace(table, columns=wild), schema, *names)
+    for result in results:
+        # scikit-learn's estimators refuse what float32 cannot hold
+        assert result.error or np.isfinite(result.cv_score or np.nan), result.name
 
 
 def test_a_result_survives_json() -> None:
     table, schema = mixed_table(80)
-    result, _ = train_candidate(table, schema, "boosted_trees", budget="quick", seed=0)
-    for each in (result, failed("forest", ValueError("no"))):
-        assert decode(CandidateResult, json.loads(json.dumps(encode(each), allow_nan=False))) == each
+    rows = cut(table, schema, budget="quick", seed=0)
+    (one,) = train_folds(rows, schema, ["boosted_trees"], [1], budget="quick", seed=0)
+    for each in (one[0], FoldResult("forest", 0, error="no")):
+        assert decode(FoldResult, json.loads(json.dumps(encode(each), allow_nan=False))) == each
 
 
-def test_a_failure_names_its_error() -> None:
-    error = BadInput("It is wrong", code="wrong", remedy="Mend it.")
-    assert failed("linear", error).error == "BadInput: It is wrong. Mend it."
-    assert failed("linear", ValueError("x" * 1000)).error == "ValueError: " + "x" * 488
+def test_folds_trained_apart_give_what_folds_trained_together_give() -> None:
+    table, schema = mixed_table(150)
+    names = ("linear", "boosted_trees")
+    rows, together, predictions = searched(table, schema, *names)
+    found = {}
+    for name in reversed(names):
+        for fold in (2, 0, 1, 7):
+            for result, of_fold in train_folds(rows, schema, [name], [fold], budget="quick", seed=0):
+                found[name, result.fold] = result, of_fold
+    results, apart = put_together(rows, schema, names, found)
+    assert [r.cv_score for r in results] == [r.cv_score for r in together]
+    assert all(np.array_equal(apart[name], predictions[name], equal_nan=True) for name in names)
+
+
+def test_a_candidate_that_fails_does_not_touch_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Learner.fit
+
+    def fails(self: Learner, *rest: Any, **more: Any) -> Any:
+        if self.name == "forest":
+            raise MemoryError("x" * 1000)
+        return fit(self, *rest, **more)
+
+    monkeypatch.setattr(Learner, "fit", fails)
+    table, schema = mixed_table(80)
+    _, (linear, forest), predictions = searched(table, schema, "linear", "forest")
+    assert (linear.state, list(predictions)) == ("ok", ["linear"])
+    assert (forest.state, forest.error, forest.struck) == ("failed", "MemoryError: " + "x" * 487, True)
+
+
+def test_a_fit_without_time_left_is_not_begun_and_the_result_says_so() -> None:
+    table, schema = mixed_table(80)
+    rows = cut(table, schema, budget="quick", seed=0)
+    left = iter([900.0, 15.0, 15.0])
+    trained = train_folds(
+        rows, schema, ["linear"], [0, 1, 2], budget="quick", seed=0, remaining_s=lambda: next(left)
+    )
+    found = {(result.name, result.fold): (result, of_fold) for result, of_fold in trained}
+    (result,), predictions = put_together(rows, schema, ["linear"], found)
+    assert (result.state, result.struck, predictions) == ("failed", True, {})
+    assert result.error == "There was no time left for this fold."
+
+
+def test_what_was_stopped_is_told_from_what_died() -> None:
+    table, schema = mixed_table(80)
+    rows = cut(table, schema, budget="quick", seed=0)
+    names = ["linear", "forest", "extra_trees"]
+    found = {
+        (result.name, 0): (result, of_fold)
+        for result, of_fold in train_folds(rows, schema, names[:2], [0], budget="quick", seed=0)
+    }
+    results, predictions = put_together(rows, schema, names, found, stopped=["forest"])
+    assert [result.state for result in results] == ["failed", "stopped", "failed"]
+    assert predictions == {}
+    assert results[1].cv_score is not None
+    assert [result.struck for result in results] == [True, False, True]
+    assert "left no result" in str(results[2].error)
 
 
 def test_the_result_does_not_depend_on_how_the_file_was_cut(shared_data: Path) -> None:
@@ -163,7 +210,5 @@ def test_the_result_does_not_depend_on_how_the_file_was_cut(shared_data: Path) -
     spec = Spec(target="Species", exclude=("Individual ID", "Sample Number"))
     one, many = (table_of(data, spec, target_bytes=size) for size in (1 << 20, 4000))
     assert one[1] == many[1]
-    results = [
-        train_candidate(table, schema, "linear", budget="quick", seed=0) for table, schema in (one, many)
-    ]
+    results = [cross_validated(table, schema, "linear") for table, schema in (one, many)]
     assert np.array_equal(results[0][1], results[1][1])

@@ -4,7 +4,7 @@ A function's ``app.py`` is then a sentence::
 
     @stage("train", TrainSettings, state="TRAINING", sinks_run=False)
     def handler(event: dict[str, Any], job: Job[TrainSettings]) -> dict[str, Any]:
-        return train_candidate(job.run_id, event["candidate"], job.ports.artifacts, job.ports.runs)
+        return train(job.run_id, unit_of(event), job.ports.artifacts, job.ports.runs)
 
 The decorated function keeps Lambda's signature, ``handler(event, context)``. Around the use case it
 

@@ -1,4 +1,4 @@
-"""What the convert pass made, added up; and which candidates to train."""
+"""What the convert pass made, added up; and which candidates to train, in one round or in two."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from millrace import keys
 from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
-from millrace.errors import BadInput
-from millrace.features.candidates import candidate_names
-from millrace.runs.progress import read_layout, read_parts, read_schema, rejects_uri, told
+from millrace.errors import BadInput, NotFound
+from millrace.features.search import Unit, Work, first_round, going_on, second_round
+from millrace.runs.progress import read_layout, read_parts, read_schema, rejects_uri, told, write_json
 
-__all__ = ["Totals", "add_up", "collect"]
+__all__ = ["Totals", "add_up", "collect", "narrow"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,8 @@ class Totals:
     rows_unlabelled: int
 
 
-def collect(
-    run_id: str, *, artifacts: ObjectStore, runs: RunStore, max_reject_share: float
-) -> tuple[str, ...]:
-    """Note the rows on the run, begin the counted set of candidates, and return their names.
+def collect(run_id: str, *, artifacts: ObjectStore, runs: RunStore, max_reject_share: float) -> Work:
+    """Note the rows on the run, begin the counted set of what is trained, and return the first round of it.
 
     Parameters
     ----------
@@ -69,9 +67,52 @@ def collect(
     )
     asked = run.spec.max_reject_share
     _check(totals, max_reject_share if asked is None else asked, rejects)
-    names = candidate_names(schema, run.spec.budget)
-    runs.start_pass(run_id, "train", total=len(names))
-    return names
+    work = first_round(schema, run.spec.budget, totals.rows_kept)
+    runs.start_pass(run_id, "train", total=len(work.units))
+    return work
+
+
+def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> tuple[Unit, ...]:
+    """Decide which candidates go on after their first folds, and return what the second round trains.
+
+    A candidate of which nothing is there, or that failed, does not go on. With none that does, ``select``
+    says why.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    artifacts, runs
+        The artifact bucket and the run records.
+
+    Returns
+    -------
+    tuple of Unit
+        Empty where the first round trained every fold.
+    """
+    run = runs.get(run_id)
+    budget, rows = run.spec.budget, run.rows_kept or 0
+    schema = read_schema(run_id, artifacts)
+    work = first_round(schema, budget, rows)
+    if not work.more:
+        return ()
+    first = work.units
+    names = work.names
+    scores: dict[str, float | None] = {}
+    metric = schema.metric
+    for unit in first:
+        try:
+            found = json.loads(artifacts.get(keys.trained(run_id, unit.part)))
+        except NotFound:
+            continue
+        for one in found:
+            if not one["error"]:
+                scores[one["name"]], metric = one["score"], one["metric"]
+    on = going_on(names, scores, metric, budget)
+    write_json(artifacts, keys.going_on(run_id), list(on))
+    units = second_round(schema, budget, rows, on)
+    runs.start_pass(run_id, "train", total=len(first) + len(units))
+    return units
 
 
 def add_up(outcomes: list[ChunkOutcome]) -> Totals:

@@ -16,52 +16,118 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from millrace.contracts import Schema
 from millrace.errors import BadInput
-from millrace.features.candidates import candidate_family
+from millrace.features.candidates import Candidate, Family, candidate
+from millrace.features.limits import Limits
 from millrace.features.plan import feature_plan
 from millrace.training.encoders import build_features, learnable
-from millrace.training.limits import Limits, boosting_rounds, forest_size
+from millrace.training.estimators import Builder, fitted_network
 from millrace.training.splits import Split, hold_out
 
-__all__ = ["Fitted", "Learner", "predict"]
+__all__ = ["Encoded", "Fitted", "Learner", "Rows", "joined", "predict"]
 
 Floats = NDArray[np.float64]
 
 EARLY_STOPPING_EVERY = 7
 """One row in seven tells a boosted model when to stop."""
-SMALL_TABLE = 5_000
-FOREST_FEATURES = 40
-"""Most columns that a split of a regression forest looks at."""
 PATIENCE = 20
 """Rounds without a better loss after which boosting stops."""
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A fitted pipeline.
+class Rows:
+    """Rows to fit to.
 
     Attributes
     ----------
-    pipeline : Pipeline
-        Features and estimator.
+    frame : DataFrame of shape (n, features)
+        As :func:`millrace.training.frame.to_frame` makes it.
+    target : ndarray of shape (n,)
+        Class codes or values.
+    record : ndarray of shape (n,)
+        Record numbers, which place the rows that watch for early stopping.
+    time : ndarray of shape (n,), optional
+        Seconds; with it the latest rows watch.
+    """
+
+    frame: pd.DataFrame
+    target: NDArray[Any]
+    record: NDArray[np.int64]
+    time: Floats | None = None
+
+    def take(self, positions: NDArray[np.intp]) -> Rows:
+        """Return the rows at these positions."""
+        time = None if self.time is None else self.time[positions]
+        return Rows(self.frame.iloc[positions], self.target[positions], self.record[positions], time)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the features of one family make of rows: estimators of that family are fitted to it.
+
+    Attributes
+    ----------
+    features : ColumnTransformer
+        Fitted.
+    matrix : ndarray or sparse matrix of shape (n, columns)
+        The encoded rows.
+    native : int
+        How many of the first columns hold categories that boosted trees split as sets.
+    watch : Split or None
+        Rows that learn and rows that watch for early stopping; None when all of them learn.
+    """
+
+    features: ColumnTransformer
+    matrix: Any
+    native: int
+    watch: Split | None = None
+
+    @classmethod
+    def of(cls, rows: Rows, schema: Schema, family: Family, *, seed: int, watched: bool) -> Encoded:
+        """Fit the features of a family.
+
+        Parameters
+        ----------
+        rows : Rows
+            What to fit to.
+        schema : Schema
+            Columns and task.
+        family : Family
+            Whose features.
+        seed : int
+            Chooses the rows that watch.
+        watched : bool
+            Whether boosted trees hold back one row of every seven to stop early.
+        """
+        watch = None
+        if watched and family == "boosted":
+            watch = _watching(rows, schema, seed)
+        seen = rows.frame if watch is None else rows.frame.iloc[watch.training]
+        known = rows.target if watch is None else rows.target[watch.training]
+        plan = learnable(feature_plan(schema, family), seen, known, len(schema.classes))
+        features = build_features(plan, classify=schema.task != "regression", seed=seed)
+        matrix = features.fit_transform(rows.frame, rows.target)
+        return cls(features, matrix, len(plan.columns("native")), watch)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator.
+
+    Attributes
+    ----------
+    estimator : BaseEstimator
+        Takes the encoded rows.
     rounds : int or None
         Boosting rounds after which its validation loss was best, when early stopping looked for them.
     """
 
-    pipeline: Pipeline
+    estimator: BaseEstimator
     rounds: int | None = None
 
 
@@ -86,145 +152,88 @@ class Learner:
     limits: Limits
     seed: int
 
-    def fit(
-        self,
-        frame: pd.DataFrame,
-        target: NDArray[Any],
-        record: NDArray[np.int64],
-        *,
-        time: Floats | None = None,
-        rounds: int | None = None,
-    ) -> Fitted:
-        """Fit to all rows of ``frame``.
+    @property
+    def candidate(self) -> Candidate:
+        """What the name stands for."""
+        return candidate(self.name)
+
+    def fit(self, encoded: Encoded, target: NDArray[Any], *, rounds: int | None = None) -> Fitted:
+        """Fit to encoded rows.
 
         Parameters
         ----------
-        frame : DataFrame of shape (n, features)
-            As :func:`millrace.training.frame.to_frame` makes it.
+        encoded : Encoded
+            Rows under the features of the candidate's family.
         target : ndarray of shape (n,)
             Class codes or values.
-        record : ndarray of shape (n,)
-            Record numbers, which place the rows that watch for early stopping.
-        time : ndarray of shape (n,), optional
-            Seconds; with it the latest rows watch.
         rounds : int, optional
-            Boosting rounds. Without it a boosted model holds back one row of every seven to stop early.
+            Boosting rounds. Without it a boosted model stops early, where there are rows that watch.
 
         Notes
         -----
         Rows of a single class, which only an ordered split can bring, give the constant model of it.
         """
-        family = candidate_family(self.name)
-        classify = self.schema.task != "regression"
-        watch = None
-        if family == "boosted" and rounds is None:
-            watch = _watching(record, target if classify else None, time, self.seed)
-        seen = frame if watch is None else frame.iloc[watch.training]
-        known = target if watch is None else target[watch.training]
-        plan = learnable(feature_plan(self.schema, family), seen, known, len(self.schema.classes))
-        features = build_features(plan, classify=classify, seed=self.seed)
-        matrix = features.fit_transform(frame, target)
-        if classify and np.unique(target).size < 2:
-            return Fitted(_joined(features, DummyClassifier(strategy="prior").fit(matrix, target)))
-        if family != "boosted":
-            estimator = self._linear() if family == "linear" else self._forest(matrix.shape)
+        matrix, watch = encoded.matrix, encoded.watch
+        if self.schema.task != "regression" and np.unique(target).size < 2:
+            return Fitted(DummyClassifier(strategy="prior").fit(matrix, target))
+        builder = Builder(self.candidate, self.schema, self.limits, self.seed)
+        estimator = builder.build(matrix.shape, target, native=encoded.native, rounds=rounds)
+        if self.candidate.kind != "boosted" or watch is None or rounds is not None:
             with warnings.catch_warnings():
                 # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return Fitted(_joined(features, estimator.fit(matrix, target)))
-        most = boosting_rounds(self.limits, matrix.shape[0], matrix.shape[1], self._outputs)
-        booster = self._boosted(matrix.shape, len(plan.columns("native")), rounds or most)
-        if watch is None:
-            return Fitted(_joined(features, booster.fit(matrix, target)))
-        booster.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
+                if isinstance(estimator, MLPRegressor):
+                    return Fitted(fitted_network(estimator, matrix, target))
+                return Fitted(estimator.fit(matrix, target))
+        estimator.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
             matrix[watch.training],
             target[watch.training],
             X_val=matrix[watch.validation],
             y_val=target[watch.validation],
         )
         # Scores are negative losses, the first one before any round.
-        best = int(np.argmax(booster.validation_score_))
-        return Fitted(_joined(features, booster), max(1, best))
+        return Fitted(estimator, max(1, int(np.argmax(estimator.validation_score_))))
 
-    @property
-    def _outputs(self) -> int:
-        return len(self.schema.classes) if self.schema.task == "multiclass" else 1
-
-    def _linear(self) -> BaseEstimator:
-        strong = self.name == "linear_strong"
-        if self.schema.task == "regression":
-            return Ridge(alpha=30.0 if strong else 1.0)
-        return LogisticRegression(C=0.05 if strong else 1.0, max_iter=200)
-
-    def _forest(self, shape: tuple[int, int]) -> BaseEstimator:
-        rows, columns = shape
-        regression = self.schema.task == "regression"
-        looked_at = min(round(0.6 * columns), FOREST_FEATURES) if regression else round(columns**0.5)
-        outputs = 1 if regression else len(self.schema.classes)
-        trees, leaves = forest_size(self.limits, rows, max(1, looked_at), outputs)
-        sampled = rows > self.limits.tree_rows
-        settings: dict[str, Any] = {
-            "n_estimators": trees,
-            "max_leaf_nodes": leaves,
-            "min_samples_leaf": 2,
-            "max_features": max(1, looked_at),
-            "max_samples": self.limits.tree_rows if sampled else None,
-            "random_state": self.seed,
-            "n_jobs": 1,
-        }
-        if self.name == "extra_trees":
-            kind = ExtraTreesRegressor if regression else ExtraTreesClassifier
-            return kind(bootstrap=sampled, **settings)
-        kind = RandomForestRegressor if regression else RandomForestClassifier
-        return kind(**settings)
-
-    def _boosted(self, shape: tuple[int, int], native: int, rounds: int) -> BaseEstimator:
-        rows, columns = shape
-        small = rows < SMALL_TABLE
-        # Small tables gain by small steps and shallow trees; large ones need neither and would pay for them.
-        step = 0.05 if small and self._outputs == 1 else 0.1
-        kind = (
-            HistGradientBoostingRegressor
-            if self.schema.task == "regression"
-            else HistGradientBoostingClassifier
-        )
-        return kind(
-            learning_rate=step / 3.0 if self.name == "boosted_trees_slow" else step,
-            max_iter=rounds,
-            max_leaf_nodes=15 if small else 31,
-            min_samples_leaf=max(4, min(20, rows // 25)),
-            l2_regularization=5.0 if small else 1.0,
-            max_features=0.5,
-            categorical_features=np.arange(columns) < native,
-            early_stopping=False,
-            random_state=self.seed,
-        )
+    def pipeline(self, rows: Rows, *, rounds: int | None = None) -> Pipeline:
+        """Fit features and estimator to rows; ``rounds`` as in :meth:`fit`."""
+        watched = rounds is None
+        encoded = Encoded.of(rows, self.schema, self.candidate.family, seed=self.seed, watched=watched)
+        return joined(encoded.features, self.fit(encoded, rows.target, rounds=rounds).estimator)
 
 
-def _watching(
-    record: NDArray[np.int64], codes: NDArray[np.int32] | None, time: Floats | None, seed: int
-) -> Split | None:
+def _watching(rows: Rows, schema: Schema, seed: int) -> Split | None:
+    codes = None if schema.task == "regression" else rows.target
     try:
-        return hold_out(record, codes=codes, time=time, seed=seed + 1, every=EARLY_STOPPING_EVERY)
+        return hold_out(rows.record, codes=codes, time=rows.time, seed=seed + 1, every=EARLY_STOPPING_EVERY)
     except BadInput:  # too few rows to spare any: the bound on the rounds has to do
         return None
 
 
-def _joined(features: ColumnTransformer, estimator: BaseEstimator) -> Pipeline:
+def joined(features: ColumnTransformer, estimator: BaseEstimator) -> Pipeline:
+    """Return the fitted pipeline of features and an estimator."""
     return Pipeline([("features", features), ("estimator", estimator)])
 
 
-def predict(pipeline: Pipeline, frame: pd.DataFrame, schema: Schema) -> Floats:
+def predict(model: Any, rows: Any, schema: Schema) -> Floats:
     """Return predictions over all classes of the schema.
+
+    Parameters
+    ----------
+    model : estimator
+        A pipeline over frames, or an estimator over encoded rows.
+    rows : DataFrame or matrix
+        What the model takes.
+    schema : Schema
+        Task and classes.
 
     Returns
     -------
     ndarray of shape (n, classes) or (n,)
-        Probabilities in the order of ``schema.classes``, 0 for a class that the pipeline never saw;
+        Probabilities in the order of ``schema.classes``, 0 for a class that the model never saw;
         for regression the predicted values.
     """
     if schema.task == "regression":
-        return np.asarray(pipeline.predict(frame), dtype=np.float64)
-    aligned = np.zeros((len(frame), len(schema.classes)))
-    aligned[:, pipeline.classes_.astype(np.intp)] = pipeline.predict_proba(frame)
+        return np.asarray(model.predict(rows), dtype=np.float64)
+    aligned = np.zeros((rows.shape[0], len(schema.classes)))
+    aligned[:, model.classes_.astype(np.intp)] = model.predict_proba(rows)
     return aligned

@@ -1,4 +1,4 @@
-"""Select: the best candidate, fitted, judged once on the held-out rows, and compiled to a scoring plan."""
+"""Select: an ensemble or the best candidate, fitted, judged once on held-out rows, and compiled to a plan."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import numpy as np
 import pandas as pd
 import sklearn
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from millrace import __version__
 from millrace.compiler import certified
 from millrace.contracts import Budget, Schema
 from millrace.errors import BadInput
 from millrace.features.blocks import write_block
-from millrace.features.candidates import CANDIDATES, candidate_family
+from millrace.features.candidates import CANDIDATES, candidate
+from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
+from millrace.training.ensemble import Calibration, calibration, choose, fit_ensemble
+from millrace.training.estimators import CLASS_POWER
 from millrace.training.evaluate import Answer
 from millrace.training.frame import to_frame
 from millrace.training.intervals import Interval, interval
 from millrace.training.judge import judge
-from millrace.training.limits import LIMITS
 from millrace.training.metrics import best_first
-from millrace.training.pipeline import Learner, predict
+from millrace.training.pipeline import Rows, predict
 from millrace.training.splits import sample
-from millrace.training.train import CandidateResult, Sides, split
+from millrace.training.train import CandidateResult, Cut, Sides, cv_score, rows_of
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
@@ -64,15 +65,28 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Certified:
-    """A fitted candidate whose plan agrees with it."""
+class _Choice:
+    """One model that could be: candidates with their weights, and how good they were on the folds."""
 
-    result: CandidateResult
-    pipeline: Pipeline
+    name: str
+    weights: Mapping[str, float]
+    cv_score: float
+    cv_std: float
+    metric: str
+    notes: tuple[str, ...]
+    predictions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Certified:
+    """A fitted model whose plan agrees with it."""
+
+    choice: _Choice
+    model: Any
     plan: bytes
+    calibration: Calibration
     interval: Interval | None
     parity: Mapping[str, Any]
-    trained: int
     notes: tuple[str, ...]
     refit: Callable[[NDArray[np.intp]], Answer]
 
@@ -80,18 +94,21 @@ class _Certified:
 def select(
     table: Table,
     schema: Schema,
+    cut: Cut,
     results: Sequence[CandidateResult],
+    out_of_fold: Mapping[str, NDArray[np.float64]],
     *,
     model: str,
     budget: Budget,
     seed: int,
-    out_of_fold: Callable[[str], NDArray[np.float64]],
 ) -> Selection:
     """Choose, fit, compile and evaluate.
 
-    The candidate with the best cross-validated score is fitted to all training rows and compiled. If it
-    cannot be compiled, or its plan departs from scikit-learn on a held-out row, the next one has its turn
-    and a note says so. The targets of the held-out rows are looked at once, for the chosen one.
+    Where the budget pays for it, an ensemble is chosen on the out-of-fold predictions, and a calibration by
+    their log loss. Its members are fitted to all training rows and compiled together. If that cannot be
+    compiled, or its plan departs from scikit-learn on a held-out row, the best single candidate has its
+    turn, then the next one, and notes say so. The targets of the held-out rows are looked at once, for the
+    chosen one.
 
     Parameters
     ----------
@@ -99,16 +116,18 @@ def select(
         All rows.
     schema : Schema
         Columns, task and metric.
+    cut : Cut
+        The rows that the candidates learned from, and their folds.
     results : sequence of CandidateResult
-        What ``train`` found, failed ones included, in the order of the candidates.
+        How the candidates did, failed and stopped ones included, in their order.
+    out_of_fold : mapping of str to ndarray
+        Out-of-fold predictions of those that validated every fold.
     model : str
         The model's name, written into the plan.
     budget : Budget
         Bounds, as in ``train``.
     seed : int
         The run's seed.
-    out_of_fold : callable
-        Returns a candidate's out-of-fold predictions, as ``train`` found them.
 
     Returns
     -------
@@ -120,30 +139,31 @@ def select(
     BadInput
         No candidate succeeded, or none can be compiled faithfully.
     """
-    sides = split(table, schema, seed=seed)
+    sides = cut.sides
     frame = to_frame(table, schema)
+    choices = _choices(schema, cut, results, out_of_fold, budget)
     best = _first_certified(
-        table, schema, frame, sides, results, out_of_fold, model=model, budget=budget, seed=seed
+        table, schema, frame, cut, choices, results, model=model, budget=budget, seed=seed
     )
     judged = judge(
-        functools.partial(predict, best.pipeline, schema=schema),
+        functools.partial(predict, best.model, schema=schema),
         best.refit,
         table,
         schema,
         frame,
         sides,
-        metric=best.result.metric,
+        metric=best.choice.metric,
         around=best.interval,
         seed=seed,
     )
-    notes = [*best.result.notes, *best.notes, *_class_notes(table, schema, sides), *judged["notes"]]
+    notes = [*best.choice.notes, *best.notes, *_class_notes(table, schema, sides), *judged["notes"]]
     evaluation = {
         "task": schema.task,
         "target": schema.target,
         "target_format": schema.column(schema.target).format,
-        "metric": best.result.metric,
+        "metric": best.choice.metric,
         "classes": list(schema.classes),
-        "rows": {"trained": best.trained, "holdout": len(sides.held_out)},
+        "rows": {"trained": len(cut.chosen), "holdout": len(sides.held_out)},
         "candidates": [
             {
                 "name": result.name,
@@ -153,11 +173,15 @@ def select(
                 "fit_seconds": result.fit_seconds,
                 "state": result.state,
                 "error": result.error,
+                "weight": best.choice.weights.get(result.name, 0.0),
             }
             for result in results
         ],
-        "chosen": best.result.name,
-        "features": _features(schema, best.result.name),
+        "chosen": best.choice.name,
+        "cv_score": best.choice.cv_score,
+        "cv_std": best.choice.cv_std,
+        "calibration": {"method": best.calibration.method, "log_loss": dict(best.calibration.log_loss)},
+        "features": _features(schema, next(iter(best.choice.weights))),
         "parity": dict(best.parity),
         **judged,
         "notes": list(dict.fromkeys(notes)),
@@ -175,30 +199,25 @@ def _held_out(table: Table, schema: Schema, sides: Sides, seed: int) -> bytes:
     return write_block(schema, columns, table.target[rows], table.record[rows])
 
 
-def _features(schema: Schema, candidate: str) -> dict[str, str]:
-    """Return what each feature column became for the candidate, in a sentence or two."""
+def _features(schema: Schema, name: str) -> dict[str, str]:
+    """Return what each feature column became for a candidate, in a sentence or two."""
     became: dict[str, str] = {}
-    for encoding in feature_plan(schema, candidate_family(candidate)).encodings:
+    for encoding in feature_plan(schema, candidate(name).family).encodings:
         before = became.get(encoding.column)
         became[encoding.column] = f"{before} {encoding.reason}" if before else encoding.reason
     return became
 
 
-def _first_certified(
-    table: Table,
+def _choices(
     schema: Schema,
-    frame: pd.DataFrame,
-    sides: Sides,
+    cut: Cut,
     results: Sequence[CandidateResult],
-    out_of_fold: Callable[[str], NDArray[np.float64]],
-    *,
-    model: str,
+    out_of_fold: Mapping[str, NDArray[np.float64]],
     budget: Budget,
-    seed: int,
-) -> _Certified:
-    """Return the best candidate that compiles faithfully."""
-    by_name = {result.name: result for result in results if result.cv_score is not None}
-    if not by_name:
+) -> list[_Choice]:
+    """Return the models that could be, the one to try first at the head."""
+    able = [result for result in results if result.name in out_of_fold and result.cv_score is not None]
+    if not able:
         errors = "; ".join(f"{result.name}: {result.error}" for result in results)
         raise BadInput(
             f"No candidate could be trained ({errors or 'there were none'})",
@@ -206,44 +225,90 @@ def _first_certified(
             remedy="Correct the file; if the candidates ran out of time or memory, give the functions more "
             "memory or the spec the budget 'quick'.",
         )
+    metric = able[0].metric
+    scores = {result.name: _score(result) for result in able}
+    by_name = {result.name: result for result in able}
+    choices = [
+        _Choice(
+            *(name, {name: 1.0}, scores[name], by_name[name].cv_std or 0.0, metric, by_name[name].notes),
+            out_of_fold[name],
+        )
+        for name in best_first(metric, scores)
+    ]
+    members = LIMITS[budget].members
+    if members == 1 or len(able) == 1:
+        return choices
+    weights = choose(metric, cut.rows.target, out_of_fold, most=members)
+    if len(weights) == 1:
+        return choices
+    together = np.asarray(sum(weight * out_of_fold[name] for name, weight in weights.items()))
+    numbers = tuple(range(len(cut.folds)))
+    _, mean, std, notes = cv_score(schema, cut, together, numbers)
+    return [
+        _Choice("ensemble", weights, mean, std, metric, (*notes, *cut.note()), together),
+        *choices,
+    ]
+
+
+def _first_certified(
+    table: Table,
+    schema: Schema,
+    frame: pd.DataFrame,
+    cut: Cut,
+    choices: Sequence[_Choice],
+    results: Sequence[CandidateResult],
+    *,
+    model: str,
+    budget: Budget,
+    seed: int,
+) -> _Certified:
+    """Return the first choice that compiles faithfully."""
     limits = LIMITS[budget]
-    rows = sides.training[_fitted_rows(table, schema, sides, limits.rows, seed)]
-    time = None if schema.time_column is None else table.columns[schema.time_column][rows]
+    rounds = {result.name: result.rounds for result in results}
+    struck = [result.name for result in results if result.struck]
     refused: list[str] = []
-    metric = next(iter(by_name.values())).metric
-    for name in best_first(metric, {name: _score(result) for name, result in by_name.items()}):
-        learner = Learner(name, schema, limits, seed)
-        result = by_name[name]
-        about = {"candidate": name, "trained_rows": len(rows), "seed": seed}
+    for choice in choices:
+        chosen = Calibration()
+        # Classes that were weighed have probabilities that are shifted on purpose; and what explains a
+        # single model does not see through a calibration.
+        if schema.task != "regression" and limits.members > 1 and schema.metric not in CLASS_POWER:
+            chosen = calibration(cut.rows.target, choice.predictions, cut.folds)
+        about = {
+            "candidate": choice.name,
+            "members": dict(choice.weights),
+            "calibration": chosen.method,
+            "trained_rows": len(cut.chosen),
+            "seed": seed,
+        }
+        if struck:
+            about["struck"] = struck
         around = None
         if schema.task == "regression":
-            around = interval(table.target[sides.training], out_of_fold(name))
+            around = interval(cut.rows.target, choice.predictions)
+        fit = functools.partial(
+            fit_ensemble, choice.weights, rounds, schema=schema, limits=limits, seed=seed, calibration=chosen
+        )
         try:
-            fitted = learner.fit(
-                frame.iloc[rows], table.target[rows], table.record[rows], time=time, rounds=result.rounds
-            )
+            fitted = fit(cut.rows)
             plan, parity = certified(
-                fitted.pipeline,
+                fitted,
                 schema=schema,
                 model=model,
-                frame=frame.iloc[sides.held_out],
+                frame=frame.iloc[cut.sides.held_out],
                 interval=None if around is None else asdict(around),
-                background=frame.iloc[rows[:: -(-len(rows) // BACKGROUND_ROWS)]],
+                background=cut.rows.frame.iloc[:: -(-len(cut.chosen) // BACKGROUND_ROWS)],
                 extra_header=about,
             )
         except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may
-            refused.append(f"The candidate {name} was better in cross-validation but is left out: {error}")
+            kind = "ensemble" if choice.name == "ensemble" else f"candidate {choice.name}"
+            refused.append(f"The {kind} was better in cross-validation but is left out: {error}")
             continue
-        return _Certified(
-            result,
-            fitted.pipeline,
-            plan,
-            around,
-            asdict(parity),
-            len(rows),
-            tuple(refused),
-            functools.partial(_refitted, learner, table, schema, frame, result.rounds),
-        )
+        told = [
+            f"The candidate {name} met a limit of time or memory: on another machine the model may differ."
+            for name in struck
+        ]
+        refit = functools.partial(_refitted, fit, table, schema, frame)
+        return _Certified(choice, fitted, plan, chosen, around, asdict(parity), (*refused, *told), refit)
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
         code="no-plan",
@@ -253,22 +318,10 @@ def _first_certified(
 
 
 def _refitted(
-    learner: Learner,
-    table: Table,
-    schema: Schema,
-    frame: pd.DataFrame,
-    rounds: int | None,
-    rows: NDArray[np.intp],
+    fit: Callable[[Rows], Any], table: Table, schema: Schema, frame: pd.DataFrame, rows: NDArray[np.intp]
 ) -> Answer:
-    """Fit the candidate to other rows, and return what then answers."""
-    time = None if schema.time_column is None else table.columns[schema.time_column][rows]
-    fitted = learner.fit(frame.iloc[rows], table.target[rows], table.record[rows], time=time, rounds=rounds)
-    return functools.partial(predict, fitted.pipeline, schema=schema)
-
-
-def _fitted_rows(table: Table, schema: Schema, sides: Sides, most: int, seed: int) -> NDArray[np.intp]:
-    codes = None if schema.task == "regression" else table.target[sides.training].astype(np.int32)
-    return sample(table.record[sides.training], most, codes=codes, seed=seed)
+    """Fit the model to other rows, and return what then answers."""
+    return functools.partial(predict, fit(rows_of(table, schema, frame, rows)), schema=schema)
 
 
 def _score(result: CandidateResult) -> float:

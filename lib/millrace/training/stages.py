@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,18 @@ from numpy.typing import NDArray
 
 from millrace import keys
 from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode
-from millrace.errors import BadInput, MillraceError, NotFound
+from millrace.errors import MillraceError, NotFound
 from millrace.features.blocks import Table, read_blocks, read_target
-from millrace.features.candidates import candidate_names
+from millrace.features.candidates import candidate
+from millrace.features.limits import LIMITS
+from millrace.features.search import Unit, first_round, second_round
 from millrace.profile import Profile
 from millrace.training.describe import describe
-from millrace.training.limits import LIMITS
 from millrace.training.seen import trained_on
 from millrace.training.select import select
 from millrace.training.splits import hashed
 from millrace.training.suspects import suspect
-from millrace.training.train import CandidateResult, failed, train_candidate
+from millrace.training.train import FoldResult, cut, put_together, train_folds
 
 __all__ = ["RARE_ROWS", "select_model", "train"]
 
@@ -30,56 +32,73 @@ RARE_ROWS = 1000
 """Of a class with no more rows than this, all are drawn, however large the table is."""
 
 
-def train(run_id: str, candidate: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
-    """Cross-validate one candidate and store its result and its out-of-fold predictions.
+def train(
+    run_id: str,
+    unit: Unit,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    remaining_s: Callable[[], float] = lambda: math.inf,
+) -> dict[str, Any]:
+    """Cross-validate candidates on folds, and store what was found and the out-of-fold predictions.
 
-    A candidate that fails for good stores its error, counts as done, and raises.
+    A candidate that fails for good has its error among what is stored, beside the others.
 
     Parameters
     ----------
     run_id : str
         The run.
-    candidate : str
-        One of ``candidate_names(schema, budget)``; its index there is its part of the pass ``train``.
+    unit : Unit
+        Candidates and folds, as ``collect`` named them.
     artifacts, runs
         The artifact bucket and the run records.
+    remaining_s : callable
+        Seconds until the invocation ends.
 
     Returns
     -------
     dict
-        ``candidate``, ``cv_score`` and the key of the ``result``.
+        ``part``, and by candidate its ``scores`` on the folds.
 
     Raises
     ------
     BadInput
-        The run has no such candidate, or see :func:`millrace.training.train.train_candidate`.
+        There is no such candidate, or see :func:`millrace.training.train.cut`.
     """
     run = runs.get(run_id)
     spec = run.spec
     schema = _schema(run_id, artifacts)
-    names = candidate_names(schema, spec.budget)
-    if candidate not in names:
-        raise BadInput(
-            f"The run has no candidate {candidate!r}",
-            code="candidate-unknown",
-            remedy=f"Its candidates are {', '.join(names)}.",
-        )
-    key = keys.candidate(run_id, candidate)
+    for name in unit.candidates:
+        candidate(name)
+    found: list[FoldResult] = []
+    arrays: dict[str, NDArray[np.float64]] = {}
     try:
         table = _table(run, schema, artifacts)
         schema = suspect(table, schema, keep=spec.keep, seed=spec.seed).schema
-        result, predictions = train_candidate(table, schema, candidate, budget=spec.budget, seed=spec.seed)
+        rows = cut(table, schema, budget=spec.budget, seed=spec.seed)
+        for result, predictions in train_folds(
+            *(rows, schema, unit.candidates, unit.folds),
+            budget=spec.budget,
+            seed=spec.seed,
+            remaining_s=remaining_s,
+        ):
+            found.append(result)
+            arrays[f"{result.name}.{result.fold}"] = predictions
     except Exception as error:
         if not (isinstance(error, MillraceError) and error.retry):
-            _put_json(artifacts, key, encode(failed(candidate, error)))
-            runs.complete_part(run_id, "train", names.index(candidate))
+            failure = f"{type(error).__name__}: {error}"[:500]
+            failed = [FoldResult(name, unit.folds[0], error=failure) for name in unit.candidates]
+            _put_json(artifacts, keys.trained(run_id, unit.part), encode(failed))
+            runs.complete_part(run_id, "train", unit.part)
         raise
     buffer = io.BytesIO()
-    np.save(buffer, predictions, allow_pickle=False)
-    artifacts.put(keys.candidate_predictions(run_id, candidate), buffer.getvalue())
-    _put_json(artifacts, key, encode(result))
-    runs.complete_part(run_id, "train", names.index(candidate))
-    return {"candidate": candidate, "cv_score": result.cv_score, "result": key}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    artifacts.put(keys.trained_predictions(run_id, unit.part), buffer.getvalue())
+    _put_json(artifacts, keys.trained(run_id, unit.part), encode(found))
+    runs.complete_part(run_id, "train", unit.part)
+    scores: dict[str, list[float | None]] = {name: [] for name in unit.candidates}
+    for result in found:
+        scores[result.name].append(result.score)
+    return {"part": unit.part, "scores": scores}
 
 
 def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
@@ -99,22 +118,21 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     """
     run = runs.get(run_id)
     schema = _schema(run_id, artifacts)
-    names = candidate_names(schema, run.spec.budget)
-    results = [_result(run_id, name, artifacts) for name in names]
+    spec = run.spec
     table = _table(run, schema, artifacts)
     profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
-    suspicion = suspect(table, schema, keep=run.spec.keep, seed=run.spec.seed)
+    names, parts, stopped = _trained(run, schema, artifacts)
+    suspicion = suspect(table, schema, keep=spec.keep, seed=spec.seed)
     schema = suspicion.schema
-    description = describe(profile, suspicion, table, seed=run.spec.seed)
+    description = describe(profile, suspicion, table, seed=spec.seed)
     _put_json(artifacts, keys.columns(run_id), encode(description))
+    rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
+    results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
     selection = select(
-        table,
-        schema,
-        results,
+        *(table, schema, rows_cut, results, out_of_fold),
         model=run.dataset,
-        budget=run.spec.budget,
-        seed=run.spec.seed,
-        out_of_fold=functools.partial(_out_of_fold, run_id, artifacts),
+        budget=spec.budget,
+        seed=spec.seed,
     )
     rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
     evaluation = {
@@ -192,20 +210,37 @@ def _check_rows(run: Run, found: int) -> None:
         raise RuntimeError(f"{run.rows_kept} rows were kept, and the training blocks hold {found}")
 
 
-def _result(run_id: str, name: str, artifacts: ObjectStore) -> CandidateResult:
+Found = dict[tuple[str, int], tuple[FoldResult, NDArray[np.float64]]]
+
+
+def _trained(
+    run: Run, schema: Schema, artifacts: ObjectStore
+) -> tuple[tuple[str, ...], Found, tuple[str, ...]]:
+    """Return the run's candidates, what was found of each and each fold, and who was stopped."""
+    budget, rows = run.spec.budget, run.rows_kept or 0
+    first = first_round(schema, budget, rows)
+    names = first.names
     try:
-        data = artifacts.get(keys.candidate(run_id, name))
-    except NotFound:
-        return CandidateResult(
-            name, "failed", error="It left no result: it ran out of time or memory, or could not start."
-        )
-    return decode(CandidateResult, json.loads(data))
-
-
-def _out_of_fold(run_id: str, artifacts: ObjectStore, candidate: str) -> NDArray[np.float64]:
-    data = io.BytesIO(artifacts.get(keys.candidate_predictions(run_id, candidate)))
-    predictions: NDArray[np.float64] = np.load(data, allow_pickle=False)
-    return predictions
+        on = tuple(json.loads(artifacts.get(keys.going_on(run.run_id))))
+    except NotFound:  # there was one round
+        on = names
+    found: Found = {}
+    for unit in (*first.units, *second_round(schema, budget, rows, on)):
+        try:
+            results = json.loads(artifacts.get(keys.trained(run.run_id, unit.part)))
+        except NotFound:  # it died
+            continue
+        for item in results:
+            result = decode(FoldResult, item)
+            found[result.name, result.fold] = result, np.empty(0)
+        if all(item["error"] for item in results):
+            continue
+        data = io.BytesIO(artifacts.get(keys.trained_predictions(run.run_id, unit.part)))
+        with np.load(data, allow_pickle=False) as arrays:
+            for item in results:
+                place = item["name"], item["fold"]
+                found[place] = found[place][0], arrays[f"{place[0]}.{place[1]}"]
+    return names, found, tuple(name for name in names if name not in on)
 
 
 def _put_json(artifacts: ObjectStore, key: str, value: Any) -> None:

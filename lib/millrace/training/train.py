@@ -1,44 +1,95 @@
-"""Train: one candidate, cross-validated on the rows that are not held out."""
+"""Train: candidates, cross-validated fold by fold on the rows that are not held out."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.contracts import Budget, Schema
-from millrace.errors import BadInput
+from millrace.errors import BadInput, MillraceError
+from millrace.features.candidates import Family, candidate
+from millrace.features.limits import LIMITS, fold_count
 from millrace.training.frame import to_frame
-from millrace.training.limits import LIMITS, fold_count
 from millrace.training.metrics import metric_for, score
-from millrace.training.pipeline import Learner, predict
+from millrace.training.pipeline import Encoded, Learner, Rows, predict
 from millrace.training.splits import Split, folds, hold_out, sample
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["CandidateResult", "Sides", "failed", "split", "train_candidate"]
+__all__ = [
+    "CandidateResult",
+    "Cut",
+    "FoldResult",
+    "Sides",
+    "cut",
+    "put_together",
+    "rows_of",
+    "split",
+    "train_folds",
+]
 
 Floats = NDArray[np.float64]
 
+SPARE_S = 20.0
+"""Seconds that an invocation keeps to store its results; a fit that would need them is not begun."""
+
 
 @dataclass(frozen=True)
-class CandidateResult:
-    """How one candidate did, in plain values.
+class FoldResult:
+    """How one candidate did on one fold, in plain values.
 
     Attributes
     ----------
     name : str
         The candidate.
-    state : {"ok", "failed"}
-        A failed one has an ``error`` and no score.
+    fold : int
+        The fold that it validated.
+    metric : str
+        What ``score`` is.
+    score : float or None
+        None when the metric is not defined on the fold's rows, or when the fit failed.
+    seconds : float
+        Wall time of the fit.
+    rounds : int or None
+        Boosting rounds.
+    error : str or None
+        Why it failed.
+    struck : bool
+        Whether a limit of time or memory ended it, which may be otherwise on another machine.
+    """
+
+    name: str
+    fold: int
+    metric: str = ""
+    score: float | None = None
+    seconds: float = 0.0
+    rounds: int | None = None
+    error: str | None = None
+    struck: bool = False
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """How one candidate did over the folds, in plain values.
+
+    Attributes
+    ----------
+    name : str
+        The candidate.
+    state : {"ok", "stopped", "failed"}
+        A stopped one was among the weaker on its first folds; a failed one has an ``error`` and no score.
     metric : str
         What ``cv_score`` is; the schema's metric unless that is not defined on these rows.
     cv_score, cv_std : float or None
-        Mean and standard deviation over the folds.
+        Mean and standard deviation over the folds that were trained.
     fit_seconds : float
         Wall time of all fits.
     folds, rows : int
@@ -46,13 +97,15 @@ class CandidateResult:
     rounds : int or None
         Boosting rounds that the folds agreed on.
     error : str or None
-        Why it failed.
+        Why it failed, or why it was stopped.
+    struck : bool
+        Whether a limit of time or memory ended it.
     notes : tuple of str
         What people should know, as sentences.
     """
 
     name: str
-    state: Literal["ok", "failed"]
+    state: Literal["ok", "stopped", "failed"]
     metric: str = ""
     cv_score: float | None = None
     cv_std: float | None = None
@@ -61,6 +114,7 @@ class CandidateResult:
     rows: int = 0
     rounds: int | None = None
     error: str | None = None
+    struck: bool = False
     notes: tuple[str, ...] = field(default=())
 
 
@@ -97,111 +151,240 @@ def split(table: Table, schema: Schema, *, seed: int) -> Sides:
     return Sides(sides.training, sides.validation)
 
 
-def train_candidate(
-    table: Table, schema: Schema, name: str, *, budget: Budget, seed: int
-) -> tuple[CandidateResult, Floats]:
-    """Cross-validate one candidate.
+@dataclass(frozen=True)
+class Cut:
+    """The rows that candidates learn from, and their folds: the same in every function of a run.
 
-    Everything that learns from the data, the features included, is fitted inside the folds.
-
-    Parameters
+    Attributes
     ----------
-    table : Table
-        All rows; those held out are not looked at.
-    schema : Schema
-        Columns, task and metric.
-    name : str
-        A key of :data:`millrace.features.candidates.CANDIDATES`.
-    budget : Budget
-        Bounds of rows, rounds and trees.
-    seed : int
-        The run's seed.
+    sides : Sides
+        Of all rows.
+    chosen : ndarray of shape (n,)
+        Positions in the table of the rows that are cut: those to train on, or of very many a sample.
+    rows : Rows
+        The same, to fit to.
+    folds : tuple of Split
+        Positions in ``rows``.
+    """
 
-    Returns
-    -------
-    result : CandidateResult
-        Score and settings.
-    predictions : ndarray of shape (training rows, classes) or (training rows,)
-        Out-of-fold predictions, aligned with ``split(...).training``; NaN for a row that no fold validated.
+    sides: Sides
+    chosen: NDArray[np.intp]
+    rows: Rows
+    folds: tuple[Split, ...]
+
+    @property
+    def validated(self) -> NDArray[np.intp]:
+        """Positions in ``rows`` that some fold validates."""
+        return np.concatenate([part.validation for part in self.folds])
+
+    def note(self) -> tuple[str, ...]:
+        """Say that a sample is learned from, if it is one."""
+        if len(self.chosen) == len(self.sides.training):
+            return ()
+        return (
+            f"Candidates learn from {len(self.chosen)} of {len(self.sides.training)} training rows, "
+            "as the budget allows.",
+        )
+
+
+def cut(table: Table, schema: Schema, *, budget: Budget, seed: int) -> Cut:
+    """Return the rows to learn from and their folds.
 
     Raises
     ------
     BadInput
-        There is no such candidate, the metric does not fit the task, there are too few rows, or the
-        predictions are no finite numbers.
+        See :func:`split`.
     """
     limits = LIMITS[budget]
-    training = split(table, schema, seed=seed).training
+    sides = split(table, schema, seed=seed)
+    training = sides.training
     chosen = training[
         sample(table.record[training], limits.rows, codes=_codes(table.target[training], schema), seed=seed)
     ]
-    frame = to_frame(table, schema).iloc[chosen]
-    target, record, times = table.target[chosen], table.record[chosen], _time(table, schema, chosen)
+    rows = rows_of(table, schema, to_frame(table, schema), chosen)
     parts = folds(
-        record,
-        codes=_codes(target, schema),
-        time=times,
+        rows.record,
+        codes=_codes(rows.target, schema),
+        time=rows.time,
         seed=seed,
         count=fold_count(limits, len(chosen)),
     )
-    learner = Learner(name, schema, limits, seed)
-    width = () if schema.task == "regression" else (len(schema.classes),)
-    of_chosen = np.full((len(chosen), *width), np.nan)
-    seconds = 0.0
-    rounds: list[int] = []
-    for part in parts:
-        began = time.perf_counter()
-        fitted = learner.fit(
-            frame.iloc[part.training],
-            target[part.training],
-            record[part.training],
-            time=None if times is None else times[part.training],
-        )
-        seconds += time.perf_counter() - began
-        of_chosen[part.validation] = predict(fitted.pipeline, frame.iloc[part.validation], schema)
-        if fitted.rounds is not None:
-            rounds.append(fitted.rounds)
-    metric, mean, std, notes = _cv_score(schema, target, of_chosen, parts)
-    if not np.isfinite(mean):
-        raise BadInput(
-            f"The predictions of {name} are no finite numbers",
-            code="score-not-finite",
-            where=f"{metric} in cross-validation",
-            remedy="Look for values of extreme size in the number columns.",
-        )
-    if len(chosen) < len(training):
-        notes = (
-            *notes,
-            f"Candidates learn from {len(chosen)} of {len(training)} training rows, as the budget allows.",
-        )
-    predictions = np.full((len(training), *width), np.nan)
-    predictions[np.searchsorted(training, chosen)] = of_chosen
-    result = CandidateResult(
-        name=name,
-        state="ok",
-        metric=metric,
-        cv_score=mean,
-        cv_std=std,
-        fit_seconds=round(seconds, 3),
-        folds=len(parts),
-        rows=len(chosen),
-        rounds=max(1, round(float(np.mean(rounds)))) if rounds else None,
-        notes=notes,
+    return Cut(sides, chosen, rows, parts)
+
+
+def rows_of(table: Table, schema: Schema, frame: pd.DataFrame, positions: NDArray[np.intp]) -> Rows:
+    """Return the rows of a table, and of the frame made of it, at these positions."""
+    return Rows(
+        frame.iloc[positions],
+        table.target[positions],
+        table.record[positions],
+        _time(table, schema, positions),
     )
-    return result, predictions
 
 
-def failed(name: str, error: BaseException) -> CandidateResult:
-    """Return the record of a candidate that raised ``error``."""
-    return CandidateResult(name=name, state="failed", error=f"{type(error).__name__}: {error}"[:500])
+def train_folds(
+    cut: Cut,
+    schema: Schema,
+    names: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    budget: Budget,
+    seed: int,
+    remaining_s: Callable[[], float] = lambda: math.inf,
+) -> Iterator[tuple[FoldResult, Floats]]:
+    """Cross-validate candidates on some of the folds.
+
+    Everything that learns from the data, the features included, is fitted inside the folds; candidates of
+    one family share the fitted features of a fold. A candidate that fails does not touch the others.
+
+    Parameters
+    ----------
+    cut : Cut
+        Rows and folds.
+    schema : Schema
+        Columns, task and metric.
+    names : sequence of str
+        Keys of :data:`millrace.features.candidates.CANDIDATES`.
+    numbers : sequence of int
+        The folds to validate; those that there are not are left out.
+    budget : Budget
+        Bounds of rounds and trees.
+    seed : int
+        The run's seed.
+    remaining_s : callable
+        Seconds until the invocation ends. A fit that would likely not be done by then is not begun, and its
+        result says so: the one thing here that depends on the machine.
+
+    Yields
+    ------
+    result : FoldResult
+        Score and settings.
+    predictions : ndarray of shape (validated rows, classes) or (validated rows,)
+        Aligned with the fold's ``validation``; empty for one that failed.
+    """
+    nothing = np.empty(0)
+    metric = metric_for(schema.task, schema.metric, cut.rows.target[cut.validated])
+    longest: dict[str, float] = {}
+    for number in numbers:
+        if number >= len(cut.folds):
+            continue
+        part = cut.folds[number]
+        training = cut.rows.take(part.training)
+        frame = cut.rows.frame.iloc[part.validation]
+        encoded: dict[Family, tuple[Encoded, Any]] = {}
+        for name in names:
+            if longest.get(name, 0.0) + SPARE_S > remaining_s():
+                late = "There was no time left for this fold."
+                yield FoldResult(name, number, error=late, struck=True), nothing
+                continue
+            began = time.perf_counter()
+            family = candidate(name).family
+            try:
+                if family not in encoded:
+                    made = Encoded.of(training, schema, family, seed=seed, watched=True)
+                    encoded[family] = made, made.features.transform(frame)
+                made, matrix = encoded[family]
+                fitted = Learner(name, schema, LIMITS[budget], seed).fit(made, training.target)
+                seconds = time.perf_counter() - began
+                predictions = predict(fitted.estimator, matrix, schema)
+            except Exception as error:
+                if isinstance(error, MillraceError) and error.retry:
+                    raise
+                failure = f"{type(error).__name__}: {error}"[:500]
+                yield (
+                    FoldResult(name, number, error=failure, struck=isinstance(error, MemoryError)),
+                    nothing,
+                )
+                continue
+            longest[name] = max(longest.get(name, 0.0), seconds)
+            found = score(metric, cut.rows.target[part.validation], predictions)
+            if not np.isfinite(predictions).all():
+                wild = f"The predictions of {name} are no finite numbers: look for values of extreme size."
+                yield FoldResult(name, number, error=wild), nothing
+                continue
+            defined = found if np.isfinite(found) else None
+            yield FoldResult(name, number, metric, defined, round(seconds, 3), fitted.rounds), predictions
 
 
-def _cv_score(
-    schema: Schema, target: NDArray[Any], predictions: Floats, parts: tuple[Split, ...]
+def put_together(
+    cut: Cut,
+    schema: Schema,
+    names: Sequence[str],
+    found: Mapping[tuple[str, int], tuple[FoldResult, Floats]],
+    *,
+    stopped: Sequence[str] = (),
+) -> tuple[list[CandidateResult], dict[str, Floats]]:
+    """Return how each candidate did, and the out-of-fold predictions of those that validated every fold.
+
+    Parameters
+    ----------
+    cut, schema
+        As in :func:`train_folds`.
+    names : sequence of str
+        The run's candidates.
+    found : mapping
+        By name and fold, what :func:`train_folds` yielded.
+    stopped : sequence of str
+        Candidates that were not to go on after their first folds.
+
+    Returns
+    -------
+    results : list of CandidateResult
+        In the order of ``names``.
+    predictions : dict of str to ndarray
+        By name: shape (n, classes) or (n,), aligned with ``cut.rows``; NaN for a row that no fold validated.
+    """
+    results: list[CandidateResult] = []
+    out_of_fold: dict[str, Floats] = {}
+    width = () if schema.task == "regression" else (len(schema.classes),)
+    for name in names:
+        mine = {number: found[name, number] for number in range(len(cut.folds)) if (name, number) in found}
+        errors = [result for result, _ in mine.values() if result.error is not None]
+        seconds = round(sum(result.seconds for result, _ in mine.values()), 3)
+        if errors:
+            results.append(
+                CandidateResult(
+                    name, "failed", fit_seconds=seconds, error=errors[0].error, struck=errors[0].struck
+                )
+            )
+            continue
+        if not mine or (len(mine) < len(cut.folds) and name not in stopped):
+            error = "It left no result: it ran out of time or memory, or could not start."
+            results.append(CandidateResult(name, "failed", fit_seconds=seconds, error=error, struck=True))
+            continue
+        predictions = np.full((len(cut.chosen), *width), np.nan)
+        for number, (_, of_fold) in mine.items():
+            predictions[cut.folds[number].validation] = of_fold
+        metric, mean, std, notes = cv_score(schema, cut, predictions, tuple(mine))
+        rounds = [result.rounds for result, _ in mine.values() if result.rounds is not None]
+        whole = len(mine) == len(cut.folds)
+        results.append(
+            CandidateResult(
+                name=name,
+                state="ok" if whole else "stopped",
+                metric=metric,
+                cv_score=mean,
+                cv_std=std,
+                fit_seconds=seconds,
+                folds=len(mine),
+                rows=len(cut.chosen),
+                rounds=max(1, round(float(np.mean(rounds)))) if rounds else None,
+                error=None if whole else "It was among the weaker ones on its first fold and was stopped.",
+                notes=(*notes, *cut.note()),
+            )
+        )
+        if whole:
+            out_of_fold[name] = predictions
+    return results, out_of_fold
+
+
+def cv_score(
+    schema: Schema, cut: Cut, predictions: Floats, numbers: Sequence[int]
 ) -> tuple[str, float, float, tuple[str, ...]]:
-    """Return metric, mean and standard deviation over the folds, and what to say about them."""
-    validated = np.concatenate([part.validation for part in parts])
-    metric = metric_for(schema.task, schema.metric, target[validated])
+    """Return metric, mean and standard deviation over folds, and what to say about them."""
+    target = cut.rows.target
+    parts = [cut.folds[number] for number in numbers]
+    metric = metric_for(schema.task, schema.metric, target[cut.validated])
     notes: tuple[str, ...] = ()
     if metric != schema.metric:
         notes = (
@@ -212,6 +395,7 @@ def _cv_score(
     defined = scores[np.isfinite(scores)]
     if defined.size:
         return metric, float(defined.mean()), float(defined.std()), notes
+    validated = np.concatenate([part.validation for part in parts])
     return metric, score(metric, target[validated], predictions[validated]), 0.0, notes
 
 

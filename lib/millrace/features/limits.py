@@ -47,6 +47,10 @@ class Limits:
     forest_cells : int
         Most rows x columns x trees that one fit of a forest goes through, counting the columns that a
         split looks at.
+    kept : int
+        Candidates that go on after the first fold, where the table is large enough to stop the others.
+    members : int
+        Most candidates that an ensemble has; with 1, the best candidate is the model.
     """
 
     rows: int
@@ -58,13 +62,17 @@ class Limits:
     leaf_values: int
     tree_rows: int
     forest_cells: int
+    kept: int
+    members: int
 
 
 LIMITS: Mapping[Budget, Limits] = types.MappingProxyType(
     {
-        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000, 4_000_000),
-        "standard": Limits(200_000, 5, 400, 1_000, 300_000_000, 200, 160_000, 12_000, 8_000_000),
-        "thorough": Limits(1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000, 100_000_000),
+        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000, 4_000_000, 2, 1),
+        "standard": Limits(200_000, 5, 400, 1_000, 300_000_000, 200, 160_000, 12_000, 8_000_000, 5, 4),
+        "thorough": Limits(
+            1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000, 100_000_000, 8, 6
+        ),
     }
 )
 """Bounds by budget."""

@@ -1,0 +1,148 @@
+"""The search: which candidates are trained on which folds by which invocation, and who goes on.
+
+Everything here is decided from the schema, the rows, the budget and the scores of the first folds: never
+from who was done first or how long it took, so that the same file, spec and seed give the same model. Small
+tables take one round, several candidates an invocation, because starting one costs more than fitting them.
+Larger ones take two: every candidate on its first fold, and the best of them on the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from millrace.contracts import LOWER_IS_BETTER, Budget, Schema
+from millrace.features.candidates import CANDIDATES, candidate_names
+from millrace.features.limits import LIMITS, fold_count
+
+__all__ = ["Unit", "Work", "first_round", "going_on", "second_round", "training_rows"]
+
+TOGETHER_CELLS = 200_000
+"""Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation."""
+TOGETHER = 3
+ONE_ROUND_CELLS = 1_000_000
+"""Rows x columns of a table whose candidates take one round, one an invocation."""
+APART_CELLS = 4_000_000
+"""Rows x columns from which every fold of the second round has an invocation of its own."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one invocation trains.
+
+    Attributes
+    ----------
+    part : int
+        Its number in the run: where its results lie, and its part of the pass ``train``.
+    candidates : tuple of str
+        Names.
+    folds : tuple of int
+        The folds that it validates, of ``fold_count``; those that a tiny table lacks are left out.
+    """
+
+    part: int
+    candidates: tuple[str, ...]
+    folds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a round trains, and whether another round follows it."""
+
+    units: tuple[Unit, ...]
+    more: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the candidates of all units, each once."""
+        return tuple(dict.fromkeys(name for unit in self.units for name in unit.candidates))
+
+
+def training_rows(rows: int, budget: Budget) -> int:
+    """Return on how many rows candidates are trained, of ``rows`` with a target: a fifth is held out."""
+    return min(LIMITS[budget].rows, rows - rows // 5)
+
+
+def first_round(schema: Schema, budget: Budget, rows: int) -> Work:
+    """Return what the first round trains.
+
+    Parameters
+    ----------
+    schema : Schema
+        What the whole file decided.
+    budget : Budget
+        What the run may spend.
+    rows : int
+        Rows with a target.
+    """
+    trained = training_rows(rows, budget)
+    names = candidate_names(schema, budget, trained)
+    folds = tuple(range(fold_count(LIMITS[budget], trained)))
+    cells = trained * len(schema.features)
+    if cells <= TOGETHER_CELLS:
+        # Dealt out in turns: neighbours are alike, and dear or cheap together.
+        groups = -(-len(names) // TOGETHER)
+        return Work(tuple(Unit(part, names[part::groups], folds) for part in range(groups)), more=False)
+    if more := cells > ONE_ROUND_CELLS:
+        folds = folds[:1]
+    return Work(tuple(Unit(part, (name,), folds) for part, name in enumerate(names)), more)
+
+
+def going_on(
+    names: Sequence[str], scores: Mapping[str, float | None], metric: str, budget: Budget
+) -> tuple[str, ...]:
+    """Return the candidates that go on after the first fold.
+
+    The best of each family goes on, because ensembles live on what is unlike, and then the best of the
+    others until there are as many as the budget keeps.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The run's candidates, in their order, which decides ties.
+    scores : mapping of str to float or None
+        By name, scores on the first fold; None where the metric is not defined there. Those that failed are
+        not among them.
+    metric : str
+        What the scores are.
+    budget : Budget
+        What the run may spend.
+    """
+    sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
+
+    def loss(name: str) -> float:
+        score = scores[name]
+        return math.inf if score is None else sign * score
+
+    ranked = sorted((name for name in names if name in scores), key=loss)
+    families: set[str] = set()
+    first: list[str] = []
+    for name in ranked:
+        if CANDIDATES[name].family not in families:
+            families.add(CANDIDATES[name].family)
+            first.append(name)
+    kept = [*first, *(name for name in ranked if name not in first)][: max(LIMITS[budget].kept, 1)]
+    return tuple(name for name in names if name in kept)
+
+
+def second_round(schema: Schema, budget: Budget, rows: int, names: Sequence[str]) -> tuple[Unit, ...]:
+    """Return what the second round trains: the other folds of those that go on; nothing after one round.
+
+    Parameters
+    ----------
+    schema, budget, rows
+        As for :func:`first_round`.
+    names : sequence of str
+        Who goes on.
+    """
+    first = first_round(schema, budget, rows)
+    if not first.more:
+        return ()
+    trained = training_rows(rows, budget)
+    folds = range(1, fold_count(LIMITS[budget], trained))
+    apart = trained * len(schema.features) > APART_CELLS
+    groups = [(fold,) for fold in folds] if apart else [tuple(folds)]
+    start = len(first.units)
+    pairs = [(name, group) for name in names for group in groups]
+    return tuple(Unit(start + i, (name,), group) for i, (name, group) in enumerate(pairs))

@@ -1,0 +1,197 @@
+"""Estimators: what a candidate is in scikit-learn, bounded by the limits of a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.svm import SVC
+
+from millrace.contracts import Schema
+from millrace.features.candidates import Candidate
+from millrace.features.limits import Limits, boosting_rounds, forest_size
+
+__all__ = ["Builder", "fitted_network"]
+
+Floats = NDArray[np.float64]
+
+SMALL_TABLE = 5_000
+FOREST_FEATURES = 40
+"""Most columns that a split of a regression forest looks at."""
+NETWORK_STEPS = 4_000
+"""Most steps of a network's optimiser, of ``NETWORK_BATCH`` rows each."""
+NETWORK_BATCH = 64
+CLASS_POWER: Mapping[str, float] = {"balanced_accuracy": 1.0, "f1_macro": 0.5}
+"""By metrics in which small classes count as much as large ones: the power of a class's rarity that weighs
+its rows. Balanced accuracy is best at the first power; F1 trades it against the large classes' precision."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes the unfitted estimator of a candidate.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        What to make.
+    schema : Schema
+        Task, classes and metric.
+    limits : Limits
+        Bounds of the budget.
+    seed : int
+        Seed of everything random in it.
+    """
+
+    candidate: Candidate
+    schema: Schema
+    limits: Limits
+    seed: int
+
+    def build(
+        self, shape: tuple[int, int], target: NDArray[Any], *, native: int = 0, rounds: int | None = None
+    ) -> BaseEstimator:
+        """Return the estimator for a matrix of this shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns.
+        target : ndarray of shape (rows,)
+            Class codes, whose shares may weigh the classes, or values.
+        native : int
+            How many of the first columns boosted trees split as categories.
+        rounds : int, optional
+            Boosting rounds; as many as the limits allow without it.
+        """
+        kind = self.candidate.kind
+        weights = self._class_weight(target)
+        if kind == "linear":
+            return self._linear(weights)
+        if kind == "log_linear":
+            return PoissonRegressor(alpha=0.01, max_iter=300)
+        if kind == "boosted":
+            most = boosting_rounds(self.limits, shape[0], shape[1], self._outputs)
+            return self._boosted(shape, native, rounds or most, weights)
+        if kind == "network":
+            return self._network(shape[0])
+        if kind == "vectors":
+            vectors = SVC(C=3.0, gamma="scale", class_weight=weights, random_state=self.seed)
+            return CalibratedClassifierCV(vectors, method="sigmoid", cv=3, ensemble=False)
+        return self._forest(shape, weights)
+
+    @property
+    def _outputs(self) -> int:
+        return len(self.schema.classes) if self.schema.task == "multiclass" else 1
+
+    def _setting(self, name: str, default: float) -> float:
+        return self.candidate.settings.get(name, default)
+
+    def _class_weight(self, target: NDArray[Any]) -> dict[int, float] | None:
+        power = CLASS_POWER.get(self.schema.metric, 0.0)
+        if self.schema.task == "regression" or not power:
+            return None
+        codes, counts = np.unique(target.astype(np.intp), return_counts=True)
+        rarity = (len(target) / (len(codes) * counts)) ** power
+        return dict(zip(codes.tolist(), rarity.tolist(), strict=True))
+
+    def _linear(self, weights: dict[int, float] | None) -> BaseEstimator:
+        penalty = self._setting("penalty", 1.0)
+        if self.schema.task == "regression":
+            return Ridge(alpha=penalty)
+        return LogisticRegression(C=1.0 / penalty, max_iter=200, class_weight=weights)
+
+    def _forest(self, shape: tuple[int, int], weights: dict[int, float] | None) -> BaseEstimator:
+        rows, columns = shape
+        regression = self.schema.task == "regression"
+        share = self._setting("columns", 1.0)
+        looked_at = (
+            min(round(0.6 * share * columns), FOREST_FEATURES) if regression else round(share * columns**0.5)
+        )
+        looked_at = max(1, min(looked_at, columns))
+        outputs = 1 if regression else len(self.schema.classes)
+        trees, leaves = forest_size(self.limits, rows, looked_at, outputs)
+        sampled = rows > self.limits.tree_rows
+        settings: dict[str, Any] = {
+            "n_estimators": trees,
+            "max_leaf_nodes": leaves,
+            "min_samples_leaf": int(self._setting("fewest", 2)),
+            "max_features": looked_at,
+            "max_samples": self.limits.tree_rows if sampled else None,
+            "random_state": self.seed,
+            "n_jobs": 1,
+        }
+        if not regression:
+            settings["class_weight"] = weights
+        if self.candidate.kind == "extra_trees":
+            kind = ExtraTreesRegressor if regression else ExtraTreesClassifier
+            return kind(bootstrap=sampled, **settings)
+        kind = RandomForestRegressor if regression else RandomForestClassifier
+        return kind(**settings)
+
+    def _boosted(
+        self, shape: tuple[int, int], native: int, rounds: int, weights: dict[int, float] | None
+    ) -> BaseEstimator:
+        rows, columns = shape
+        small = rows < SMALL_TABLE
+        # Small tables gain by small steps and shallow trees; large ones need neither and would pay for them.
+        step = self._setting("step", 0.05 if small and self._outputs == 1 else 0.1)
+        leaves = int(self._setting("leaves", 31))
+        settings: dict[str, Any] = {
+            "learning_rate": step,
+            "max_iter": rounds,
+            "max_leaf_nodes": min(leaves, 15 if leaves <= 31 else 31) if small else leaves,
+            "min_samples_leaf": max(4, min(int(self._setting("fewest", 20)), rows // 25)),
+            "l2_regularization": 5.0 if small else 1.0,
+            "max_features": self._setting("columns", 0.5),
+            "categorical_features": np.arange(columns) < native,
+            "early_stopping": False,
+            "random_state": self.seed,
+        }
+        if self.schema.task == "regression":
+            loss = "poisson" if self._setting("log", 0) else "squared_error"
+            return HistGradientBoostingRegressor(loss=loss, **settings)
+        return HistGradientBoostingClassifier(class_weight=weights, **settings)
+
+    def _network(self, rows: int) -> BaseEstimator:
+        width, second = int(self._setting("width", 64)), int(self._setting("second", 0))
+        batch = min(NETWORK_BATCH, max(8, rows // 8))
+        settings: dict[str, Any] = {
+            "hidden_layer_sizes": (width, second) if second else (width,),
+            "alpha": self._setting("penalty", 0.03),
+            "learning_rate_init": 0.003,
+            "batch_size": batch,
+            "max_iter": max(10, min(100, NETWORK_STEPS * batch // max(1, rows))),
+            "early_stopping": rows >= 1_000,
+            "validation_fraction": 0.1,
+            "random_state": self.seed,
+        }
+        kind = MLPRegressor if self.schema.task == "regression" else MLPClassifier
+        return kind(**settings)
+
+
+def fitted_network(network: MLPRegressor, matrix: Any, target: Floats) -> MLPRegressor:
+    """Fit a network of regression to a target of any scale.
+
+    A network learns a target of mean 0 and variance 1. The last layer is linear, so that the scale and the
+    mean go into its weights afterwards, and the network predicts the target itself.
+    """
+    center, scale = float(np.mean(target)), float(np.std(target)) or 1.0
+    network.fit(matrix, (target - center) / scale)
+    network.coefs_[-1] = network.coefs_[-1] * scale
+    network.intercepts_[-1] = network.intercepts_[-1] * scale + center
+    return network
