@@ -67,12 +67,17 @@ def test_a_run_that_trains_walks_through_its_stages() -> None:
         "FanOutConvert",
         "Collect",
         "Train",
-        "Select",
-        "Report",
-        "Register",
-        "Finish",
+        "MoreFolds",
     ]
+    assert follow(STATES["MoreFolds"]["Default"]) == ["Select", "Report", "Register", "Finish"]
     assert STATES["Finish"]["End"] is True
+
+
+def test_where_more_folds_are_to_be_trained_it_is_decided_who_goes_on_and_they_are_trained() -> None:
+    (more,) = STATES["MoreFolds"]["Choices"]
+    assert more == {"Variable": "$.collected.more", "BooleanEquals": True, "Next": "Narrow"}
+    assert follow("Narrow") == ["Narrow", "Train", "MoreFolds"]
+    assert STATES["Narrow"]["Parameters"]["FunctionName"] == STATES["Collect"]["Parameters"]["FunctionName"]
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -23,10 +23,10 @@ def test_lambda_is_billed_by_gigabyte_seconds_and_requests() -> None:
     assert cost["parts"]["lambda_requests"] == pytest.approx(6 * price("lambda_request"))
 
 
-def test_transitions_are_the_steps_the_choice_and_the_map() -> None:
+def test_transitions_are_the_steps_the_choices_and_the_map() -> None:
     used = (Usage("fan_out", 2, 1, 128), Usage("train", 4, 1, 128), Usage("preprocess", 9, 1, 128))
     trained = run(usage=used, progress={"train": PassProgress(4, 4)})
-    assert run_cost(trained)["parts"]["state_transitions"] == pytest.approx(8 * price("state_transition"))
+    assert run_cost(trained)["parts"]["state_transitions"] == pytest.approx(9 * price("state_transition"))
 
 
 def test_parts_add_up_and_the_idle_stream_stands_apart() -> None:

@@ -128,7 +128,7 @@ def test_the_trained_model_is_the_same_to_the_byte_however_the_file_was_cut() ->
         blocks = [world.artifacts.get(key) for key in world.artifacts.list(keys.blocks(run_id))]
         assert width // 2 < len(blocks) <= width
         tables.append(read_blocks(blocks, read_schema(run_id, world.artifacts)))
-        train(run_id, "boosted_trees", world.artifacts, world.runs)
+        train(run_id, Unit(0, ("boosted_trees",), (0, 1, 2)), world.artifacts, world.runs)
         select_model(run_id, world.artifacts, world.runs)
         plans.append(world.artifacts.get(keys.run_plan(run_id)))
     for table in tables[1:]:

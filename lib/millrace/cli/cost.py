@@ -11,6 +11,7 @@ from millrace.cli.train import read_spec
 from millrace.contracts import Spec
 from millrace.edge.estimate import FileSize, estimate
 from millrace.features.candidates import CANDIDATES
+from millrace.features.search import expected_invocations
 from millrace.runs.fan_out import chunk_bytes
 
 __all__ = ["cost", "measure"]
@@ -36,7 +37,7 @@ def cost(console: Console, file: Path, spec: Path | None, shards: int) -> int:
     budget = (read_spec(spec, None) or Spec()).budget
     candidates = sum(budget in candidate.budgets for candidate in CANDIDATES.values())
     size = measure(file, shards * WORKERS_A_SHARD)
-    found = estimate(size, candidates, shards)
+    found = estimate(size, expected_invocations(budget, size.rows, size.columns), shards)
     rows = [[part, usd(price)] for part, price in sorted(found["parts"].items(), key=lambda item: -item[1])]
     text = (
         f"{file.name}: about {number(size.rows)} rows of {size.columns} columns, {size.chunks} "

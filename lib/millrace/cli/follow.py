@@ -30,7 +30,7 @@ STAGES = (
 SCORE_STAGES = (("QUEUED", "wait"), ("SCORING", "score"), ("ASSEMBLING", "assemble"))
 """The same of a run that scores a file."""
 
-PARTS = (("profile", "chunks"), ("convert", "chunks"), ("train", "candidates"))
+PARTS = (("profile", "chunks"), ("convert", "chunks"), ("train", "parts"))
 """The counted sets of a run, and what is counted."""
 
 SCORE_PARTS = (("score", "chunks"),)

@@ -67,8 +67,8 @@ def run_cost(run: Run) -> dict[str, Any]:
     parts = {
         "lambda_compute": gb_seconds * price("lambda_gb_second"),
         "lambda_requests": invocations * price("lambda_request"),
-        # The choice at the start and the Map over the candidates are states of their own.
-        "state_transitions": (transitions + (transitions > 0) + ("train" in run.progress) + mapped)
+        # The choice at the start, the Map over what is trained and the choice behind it are states too.
+        "state_transitions": (transitions + (transitions > 0) + 2 * ("train" in run.progress) + mapped)
         * price("state_transition"),
         "stream_puts": (0 if run.shards == 0 else sum(passes)) * price("kinesis_put_unit"),
         "s3_requests": requests["s3_writes"] * price("s3_write") + requests["s3_reads"] * price("s3_read"),

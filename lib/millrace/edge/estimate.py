@@ -69,7 +69,7 @@ def estimate(
     file : FileSize
         The file.
     candidates : int
-        How many are trained.
+        Invocations that train; see :func:`millrace.features.search.expected_invocations`.
     shards : int
         Of the stream; 0 for a stack without one.
     memory_mb : mapping of str to int, optional

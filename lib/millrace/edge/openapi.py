@@ -137,7 +137,7 @@ class RunSummary(BaseModel):
 class RunView(RunSummary):
     """A run."""
 
-    progress: dict[str, Progress] = Field(description="Chunks of a pass, or candidates, done of all.")
+    progress: dict[str, Progress] = Field(description="Chunks of a pass, or what is trained, done of all.")
     cost: dict[str, Any] = Field(description="What it would have cost on AWS: `usd`, and of what.")
 
     @classmethod
@@ -236,7 +236,7 @@ class VersionView(VersionSummary):
     aliases: list[str] = Field(description="The aliases that name it.")
     classes: list[str]
     signature: list[dict[str, Any]] = Field(description="The fields that a row of `POST /predict` may have.")
-    chosen: str = Field(description="The candidate that won.")
+    chosen: str = Field(description="The candidate that won, or `ensemble`.")
     rows: dict[str, int]
     parity: dict[str, Any] = Field(description="The plan against the pipeline that it was compiled from.")
     libraries: dict[str, str]

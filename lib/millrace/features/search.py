@@ -12,11 +12,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from millrace.contracts import LOWER_IS_BETTER, Budget, Schema
+from millrace.contracts import LOWER_IS_BETTER, Budget, Column, Schema
 from millrace.features.candidates import CANDIDATES, candidate_names
 from millrace.features.limits import LIMITS, fold_count
 
-__all__ = ["Unit", "Work", "first_round", "going_on", "second_round", "training_rows"]
+__all__ = [
+    "Unit",
+    "Work",
+    "expected_invocations",
+    "first_round",
+    "going_on",
+    "second_round",
+    "training_rows",
+]
 
 TOGETHER_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation."""
@@ -146,3 +154,13 @@ def second_round(schema: Schema, budget: Budget, rows: int, names: Sequence[str]
     start = len(first.units)
     pairs = [(name, group) for name in names for group in groups]
     return tuple(Unit(start + i, (name,), group) for i, (name, group) in enumerate(pairs))
+
+
+def expected_invocations(budget: Budget, rows: int, columns: int) -> int:
+    """Return how many invocations train on a table of which only the size is known, with two classes."""
+    features = tuple(Column(f"c{i}", i, "number", "feature") for i in range(max(1, columns - 1)))
+    target = Column("target", len(features), "category", "target")
+    schema = Schema((*features, target), "target", "binary", "roc_auc", ("no", "yes"))
+    first = first_round(schema, budget, rows)
+    kept = first.names[: LIMITS[budget].kept]
+    return len(first.units) + len(second_round(schema, budget, rows, kept))
