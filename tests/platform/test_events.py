@@ -42,7 +42,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "manage.models.json": {"statusCode": 200},
     "manage.openapi.json": {"statusCode": 200},
     "manage.promote.json": {"statusCode": 200},
-    "manage.retrain.json": {"statusCode": 200},
+    "manage.retrain.json": {"statusCode": 404},  # a dataset that is not there
     "manage.rollback.json": {"statusCode": 400},  # the model has one version, so none to roll back to
     "manage.runs.json": {"statusCode": 200},
     "manage.unknown_route.json": {"statusCode": 404},
@@ -67,6 +67,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "reconcile.schedule.json": {"runs": {}},
     "register.run.json": {"model": "events-titanic", "version": 1, "promoted": True},
     "report.run.json": {},
+    "retrain.now.json": {},
     "retrain.schedule.json": {},
     "score.collect.json": {"batchItemFailures": []},
     "score.file.json": {},

@@ -125,3 +125,16 @@ def test_the_next_rows_are_added_to_all_before(stack: Stack, dataset: Dataset) -
         "Contents"
     ]
     assert [item["Key"] for item in files] == [keys.generation_file(DATASET, 2)]
+
+
+def test_what_is_there_is_trained_again_on_demand(stack: Stack, dataset: Dataset) -> None:
+    newest = stack.get(f"/models/{DATASET}").json["versions"][0]
+    asked = stack.post(f"/datasets/{DATASET}/retrain", {})
+    assert asked.status == 200, asked.text
+    run = stack.wait(asked.json["run"])
+    assert (run["state"], run["version"]) == ("SUCCEEDED", newest["version"] + 1), run["error"]
+    assert run["metrics"] == newest["metrics"]
+    gate = stack.get(f"/models/{DATASET}/versions/{run['version']}").json["gate"]
+    assert gate["trial"]["rows"] > 0
+    assert (gate["trial"]["left_out"], gate["trial"]["gain"]) == (0, 0.0)
+    assert run["promoted"] is True
