@@ -259,6 +259,16 @@ def going_on(run_id: str) -> str:
     return run(run_id, "going-on.json")
 
 
+def exact(run_id: str, name: str) -> str:
+    """Return the key of ``name`` among what lies between the rounds of an exact fit over shards."""
+    return run(run_id, f"exact/{name}")
+
+
+def exact_sums(run_id: str, number: int, shard: int) -> str:
+    """Return the key of one shard's sums in a round."""
+    return exact(run_id, f"sums-{number:03d}/{shard:05d}.npz")
+
+
 def run_plan(run_id: str) -> str:
     """Return the key of the scoring plan that a run compiled."""
     return run(run_id, "model.plan")

@@ -30,7 +30,7 @@ def fit(objective: Objective, matrix: Floats, target: Floats, cuts: list[int]) -
     while not progress.done:
         parts = zip(np.split(matrix, cuts), np.split(target, cuts), strict=True)
         sums = [partial_sums(objective, progress.weights, *part) for part in parts]
-        progress = advance(objective, progress, sums)
+        progress = advance(objective, progress, sum(sums[1:], sums[0]))
     return progress
 
 
@@ -72,7 +72,7 @@ def test_a_step_that_leads_uphill_is_halved() -> None:
     progress = far
     losses = []
     while not progress.done:
-        progress = advance(objective, progress, [partial_sums(objective, progress.weights, matrix, target)])
+        progress = advance(objective, progress, partial_sums(objective, progress.weights, matrix, target))
         losses.append(progress.loss)
     assert losses == sorted(losses, reverse=True)
     assert progress.rounds < MAX_ROUNDS
@@ -84,7 +84,7 @@ def test_rows_that_never_settle_end_at_the_best_weights() -> None:
     objective = Objective(1, 2, 1.0)
     start = replace(begin(objective), loss=1.0, direction=np.ones(objective.shape), rounds=MAX_ROUNDS - 1)
     sums = partial_sums(objective, np.full(objective.shape, 50.0), np.ones((9, 1)), np.zeros(9))
-    found = advance(objective, start, [sums])
+    found = advance(objective, start, sums)
     assert found.done
     assert found.weights.tolist() == [[0.0, 0.0]]
 

@@ -14,7 +14,6 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -167,8 +166,8 @@ def _hessian(part: Floats, curves: Floats) -> Floats:
     return found.reshape(outputs * weights, outputs * weights)
 
 
-def advance(objective: Objective, progress: Progress, shards: Iterable[Floats]) -> Progress:
-    """Add the shards' sums at ``progress.weights``, in their order, and take the next step.
+def advance(objective: Objective, progress: Progress, total: Floats) -> Progress:
+    """Take the next step, from the sums of all shards at ``progress.weights``.
 
     Newton's step is taken whole; where it led uphill, half of it is tried in the next round.
 
@@ -178,13 +177,10 @@ def advance(objective: Objective, progress: Progress, shards: Iterable[Floats]) 
         What is minimised.
     progress : Progress
         As :func:`begin` or this function returned it.
-    shards : iterable of NDArray
-        What :func:`partial_sums` returned, in the order of the shards.
+    total : NDArray
+        What :func:`partial_sums` returned for the shards, added up in their order.
     """
     size = objective.parameters
-    total = np.zeros(2 + size + size * (size + 1) // 2)
-    for sums in shards:
-        total += sums
     rounds, weights = progress.rounds + 1, progress.weights
     penalised = weights.copy()
     penalised[:, -1] = 0.0

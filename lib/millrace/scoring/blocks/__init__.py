@@ -75,6 +75,12 @@ class BlockScorer:
         result = np.concatenate(parts)
         return result if self._classes else result[:, 0]
 
+    def encoded(self, columns: Mapping[str, NDArray[Any]]) -> Floats:
+        """Return what the features make of a block: the matrix that the estimator takes, rows x inputs."""
+        block = [np.asarray(columns[name]) for name in self._names]
+        rows = len(block[0]) if block else 0
+        return _matrix(self._encoded(block, rows), rows)
+
     def _encoded(self, block: list[Column], rows: int) -> list[Column]:
         for step in self._features:
             block = step(block, rows)
@@ -101,12 +107,17 @@ class Node:
         """Return the outputs, rows x outputs."""
         for step in self._steps:
             block = step(block, rows)
-        # Only a model from elsewhere takes texts.
-        texts = any(column.dtype == object for column in block)
-        matrix = np.empty((rows, len(block)), dtype=object if texts else np.float64)
-        for j, column in enumerate(block):
-            matrix[:, j] = column
-        return self._link(self._estimator(matrix))
+        return self._link(self._estimator(_matrix(block, rows)))
+
+
+def _matrix(block: list[Column], rows: int) -> Column:
+    """Return the columns side by side."""
+    # Only a model from elsewhere takes texts.
+    texts = any(column.dtype == object for column in block)
+    matrix = np.empty((rows, len(block)), dtype=object if texts else np.float64)
+    for j, column in enumerate(block):
+        matrix[:, j] = column
+    return matrix
 
 
 def steps(specs: Sequence[dict[str, Any]], arrays: Sequence[memoryview]) -> list[Step]:
