@@ -42,11 +42,11 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Table
 from millrace import keys
+from millrace.features.search import shards
 from millrace.plan import read
 from millrace.runs.progress import read_schema
 from millrace.scoring.blocks import BlockScorer
 from millrace.training import newton, rounds
-from millrace.training.stages import read_table
 from tests.fakes import MemoryObjectStore
 from tests.world import World
 
@@ -96,7 +96,9 @@ def newton_rounds(world: World, run_id: str, workers: int) -> dict[str, Any]:
             for one in work:
                 one.result()
             state = rounds.add_round(run_id, number, artifacts, world.runs)
-    found = rounds.exact_weights(run_id, artifacts)["linear"]
+    found = rounds.exact_weights(run_id, artifacts)
+    assert found is not None
+    weights = found.weights["linear"]
     written = set(artifacts.writes[at_start[1] :])
     read_keys = [key for key, _, _ in artifacts.reads[at_start[0] :]]
     between = [key for key in read_keys if key.startswith(keys.exact(run_id, ""))]
@@ -109,10 +111,10 @@ def newton_rounds(world: World, run_id: str, workers: int) -> dict[str, Any]:
             "put": sum(artifacts.head(key).size_bytes for key in written),
             "get": sum(artifacts.head(key).size_bytes for key in between),
         },
-        "weights_sha256": hashlib.sha256(found.weights.tobytes()).hexdigest()[:16],
+        "weights_sha256": hashlib.sha256(weights.tobytes()).hexdigest()[:16],
         "first_fit_s": round(first_s, 2),
         "wall_s": round(time.perf_counter() - began, 2),
-        "weights": found.weights,
+        "weights": weights,
     }
 
 
@@ -124,7 +126,7 @@ def all_rows(world: World, run_id: str) -> tuple[Floats, Floats, newton.Objectiv
     about = rounds.stored(artifacts, keys.exact(run_id, "rows.npz"))
     scorer = BlockScorer(read(artifacts.get(keys.exact(run_id, "features.plan"))))
     parts, codes = [], []
-    for shard in range(-(-(run.rows_read or 0) // rounds.SHARD_ROWS)):
+    for shard in range(shards(run.rows_read or 0)):
         table = rounds.rows_of_shard(run, schema, shard, about["held_out"], artifacts)
         parts.append(scorer.encoded(table.columns))
         codes.append(table.target.astype(np.float64))

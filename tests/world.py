@@ -113,7 +113,7 @@ class World:
         )
 
     def narrow(self, run_id: str) -> tuple[Unit, ...]:
-        return narrow(run_id, artifacts=self.artifacts, runs=self.runs)
+        return narrow(run_id, artifacts=self.artifacts, runs=self.runs).units
 
     def prepare(self, data: bytes, key: str = "datasets/cars/cars.csv") -> str:
         """Take a file from its upload to the candidates; return the run's id."""

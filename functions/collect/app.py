@@ -15,12 +15,11 @@ def handler(event: dict[str, Any], job: Job[CollectSettings]) -> dict[str, Any]:
     """Return one object an invocation of ``train``, for the state machine's Map, and whether more follow."""
     ports = job.ports
     if event.get("after") == "train":
-        units = narrow(job.run_id, artifacts=ports.artifacts, runs=ports.runs)
-        return {"units": encode(units), "more": False}
+        return dict(encode(narrow(job.run_id, artifacts=ports.artifacts, runs=ports.runs)))
     work = collect(
         job.run_id,
         artifacts=ports.artifacts,
         runs=ports.runs,
         max_reject_share=job.settings.max_reject_share,
     )
-    return {"units": encode(work.units), "more": work.more}
+    return dict(encode(work))

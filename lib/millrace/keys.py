@@ -269,6 +269,11 @@ def exact_sums(run_id: str, number: int, shard: int) -> str:
     return exact(run_id, f"sums-{number:03d}/{shard:05d}.npz")
 
 
+def exact_seen(run_id: str, shard: int) -> str:
+    """Return the key of the fingerprints of a shard's rows."""
+    return exact(run_id, f"seen/{shard:05d}.npz")
+
+
 def run_plan(run_id: str) -> str:
     """Return the key of the scoring plan that a run compiled."""
     return run(run_id, "model.plan")

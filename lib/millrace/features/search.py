@@ -17,14 +17,21 @@ from millrace.features.candidates import CANDIDATES, candidate_names
 from millrace.features.limits import LIMITS, fold_count
 
 __all__ = [
+    "SHARD_ROWS",
     "Unit",
     "Work",
+    "drawn_rows",
+    "exact_candidates",
     "expected_invocations",
     "first_round",
     "going_on",
     "second_round",
+    "shards",
     "training_rows",
 ]
+
+SHARD_ROWS = 1 << 17
+"""Records of a shard: what one invocation sums in a round over all rows."""
 
 TOGETHER_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation."""
@@ -59,7 +66,9 @@ class Work:
     """What a round trains, and whether another round follows it."""
 
     units: tuple[Unit, ...]
-    more: bool
+    more: bool = False
+    exact: tuple[str, ...] = ()
+    """Who is fitted to all rows afterwards; nobody where another round follows."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,10 +100,12 @@ def first_round(schema: Schema, budget: Budget, rows: int) -> Work:
     if cells <= TOGETHER_CELLS:
         # Dealt out in turns: neighbours are alike, and dear or cheap together.
         groups = -(-len(names) // TOGETHER)
-        return Work(tuple(Unit(part, names[part::groups], folds) for part in range(groups)), more=False)
-    if more := cells > ONE_ROUND_CELLS:
-        folds = folds[:1]
-    return Work(tuple(Unit(part, (name,), folds) for part, name in enumerate(names)), more)
+        units = tuple(Unit(part, names[part::groups], folds) for part in range(groups))
+    elif cells <= ONE_ROUND_CELLS:
+        units = tuple(Unit(part, (name,), folds) for part, name in enumerate(names))
+    else:
+        return Work(tuple(Unit(part, (name,), folds[:1]) for part, name in enumerate(names)), more=True)
+    return Work(units, exact=exact_candidates(schema, budget, rows, names))
 
 
 def going_on(
@@ -164,3 +175,31 @@ def expected_invocations(budget: Budget, rows: int, columns: int) -> int:
     first = first_round(schema, budget, rows)
     kept = first.names[: LIMITS[budget].kept]
     return len(first.units) + len(second_round(schema, budget, rows, kept))
+
+
+def drawn_rows(budget: Budget) -> int:
+    """Return the most rows that training reads; of a larger table it draws about so many."""
+    return 2 * LIMITS[budget].rows
+
+
+def exact_candidates(schema: Schema, budget: Budget, rows: int, names: Sequence[str]) -> tuple[str, ...]:
+    """Return which candidates' weights are fitted to all rows, in rounds over shards: the linear ones.
+
+    None are where training takes the table whole, nor where rows are ordered in time: which of them lie
+    behind the held-out ones only the drawn rows tell.
+
+    Parameters
+    ----------
+    schema, budget, rows
+        As for :func:`first_round`.
+    names : sequence of str
+        The candidates of the last round.
+    """
+    if rows <= drawn_rows(budget) or schema.time_column is not None:
+        return ()
+    return tuple(name for name in names if CANDIDATES[name].kind == "linear")
+
+
+def shards(records: int) -> int:
+    """Return into how many shards so many records fall."""
+    return -(-records // SHARD_ROWS)

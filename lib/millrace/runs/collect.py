@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from millrace import keys
 from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
 from millrace.errors import BadInput, NotFound
-from millrace.features.search import Unit, Work, first_round, going_on, second_round
+from millrace.features.search import Work, exact_candidates, first_round, going_on, second_round
 from millrace.runs.progress import read_layout, read_parts, read_schema, rejects_uri, told, write_json
 
 __all__ = ["Totals", "add_up", "collect", "narrow"]
@@ -72,7 +72,7 @@ def collect(run_id: str, *, artifacts: ObjectStore, runs: RunStore, max_reject_s
     return work
 
 
-def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> tuple[Unit, ...]:
+def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Work:
     """Decide which candidates go on after their first folds, and return what the second round trains.
 
     A candidate of which nothing is there, or that failed, does not go on. With none that does, ``select``
@@ -87,15 +87,15 @@ def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> tuple[Unit
 
     Returns
     -------
-    tuple of Unit
-        Empty where the first round trained every fold.
+    Work
+        Without units where the first round trained every fold.
     """
     run = runs.get(run_id)
     budget, rows = run.spec.budget, run.rows_kept or 0
     schema = read_schema(run_id, artifacts)
     work = first_round(schema, budget, rows)
     if not work.more:
-        return ()
+        return Work((), exact=work.exact)
     first = work.units
     names = work.names
     scores: dict[str, float | None] = {}
@@ -112,7 +112,7 @@ def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> tuple[Unit
     write_json(artifacts, keys.going_on(run_id), list(on))
     units = second_round(schema, budget, rows, on)
     runs.start_pass(run_id, "train", total=len(first) + len(units))
-    return units
+    return Work(units, exact=exact_candidates(schema, budget, rows, on))
 
 
 def add_up(outcomes: list[ChunkOutcome]) -> Totals:

@@ -29,6 +29,7 @@ from millrace.contracts import Schema
 from millrace.features.candidates import Family, candidate
 from millrace.features.limits import Limits
 from millrace.training.metrics import REGISTRY, score
+from millrace.training.newton import set_weights
 from millrace.training.pipeline import Encoded, Learner, Rows, joined
 from millrace.training.splits import Split
 
@@ -207,6 +208,7 @@ def fit_ensemble(
     *,
     seed: int,
     calibration: Calibration | None = None,
+    exact: Mapping[str, Floats] | None = None,
 ) -> Any:
     """Fit the members to all rows and put them together.
 
@@ -229,6 +231,8 @@ def fit_ensemble(
         Seed of everything random.
     calibration : Calibration, optional
         Put around the whole.
+    exact : mapping of str to ndarray of shape (outputs, columns + 1), optional
+        Weights, the intercept last, of members that were fitted to more rows than these.
 
     Returns
     -------
@@ -249,6 +253,9 @@ def fit_ensemble(
             )
             for name in names
         ]
+        for name, estimator in members:
+            if exact and name in exact:
+                set_weights(estimator, exact[name])
         share = sum(weights[name] for name in names)
         inside = members[0][1] if len(members) == 1 else _mean(members, [weights[n] for n in names], schema)
         groups.append((family, joined(encoded.features, inside)))

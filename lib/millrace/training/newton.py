@@ -14,13 +14,26 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-__all__ = ["MAX_PARAMETERS", "MAX_ROUNDS", "Objective", "Progress", "advance", "begin", "partial_sums"]
+__all__ = [
+    "MAX_PARAMETERS",
+    "MAX_ROUNDS",
+    "Exact",
+    "Objective",
+    "Progress",
+    "advance",
+    "begin",
+    "partial_sums",
+    "set_weights",
+    "weights_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -102,6 +115,54 @@ def begin(objective: Objective, weights: Floats | None = None) -> Progress:
     if start.shape != objective.shape:
         raise ValueError(f"weights of shape {start.shape} where {objective.shape} are needed")
     return Progress(start, start, np.zeros_like(start))
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Where the searches for the minima ended.
+
+    Attributes
+    ----------
+    weights : mapping of str to NDArray
+        By candidate, in the shape of its objective.
+    rows, rounds, shards : int
+        Rows that they were fitted to, and how.
+    """
+
+    weights: Mapping[str, Floats]
+    rows: int
+    rounds: int
+    shards: int
+
+    def notes(self, names: Iterable[str]) -> list[str]:
+        """Say which of some candidates have these weights."""
+        return [
+            f"The weights of {name} are fitted to all {self.rows} rows that are not held out, in rounds over "
+            f"{self.shards} shards ({self.rounds} of them)."
+            for name in names
+            if name in self.weights
+        ]
+
+
+def weights_of(estimator: Any) -> Floats:
+    """Return a fitted ``Ridge``'s or ``LogisticRegression``'s weights, shape (outputs, columns + 1)."""
+    coefficients = np.atleast_2d(estimator.coef_)
+    return np.column_stack([coefficients, np.broadcast_to(estimator.intercept_, len(coefficients))])
+
+
+def set_weights(estimator: Any, weights: Floats) -> None:
+    """Give a fitted estimator the weights that :func:`weights_of` would return.
+
+    Raises
+    ------
+    ValueError
+        It has another number of them.
+    """
+    if weights.shape != weights_of(estimator).shape:
+        raise ValueError(f"weights of shape {weights.shape} for {weights_of(estimator).shape}")
+    estimator.coef_ = weights[:, :-1].reshape(estimator.coef_.shape)
+    intercepts = weights[:, -1]
+    estimator.intercept_ = intercepts if np.ndim(estimator.intercept_) else float(intercepts[0])
 
 
 def partial_sums(objective: Objective, weights: Floats, matrix: Floats, target: Floats) -> Floats:

@@ -19,24 +19,33 @@ from numpy.typing import NDArray
 
 from millrace import keys
 from millrace.compiler import compile
-from millrace.contracts import Layout, ObjectStore, Run, RunStore, Schema, decode
+from millrace.contracts import Layout, ObjectStore, Run, RunStore, Schema, decode, encode
 from millrace.errors import NotFound
 from millrace.features.blocks import read_blocks
-from millrace.features.candidates import candidate
+from millrace.features.fingerprints import fingerprints
 from millrace.features.limits import LIMITS
 from millrace.features.search import SHARD_ROWS, shards
 from millrace.plan import read
 from millrace.scoring.blocks import BlockScorer
-from millrace.training.newton import MAX_PARAMETERS, Objective, Progress, advance, begin, partial_sums
+from millrace.training.newton import (
+    MAX_PARAMETERS,
+    Exact,
+    Objective,
+    Progress,
+    advance,
+    begin,
+    partial_sums,
+    weights_of,
+)
 from millrace.training.pipeline import Encoded, Learner, joined
-from millrace.training.stages import read_schema, read_table
 from millrace.training.suspects import suspect
+from millrace.training.tables import read_schema, read_table
 from millrace.training.train import cut
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["add_round", "begin_rounds", "exact_weights", "sum_shard"]
+__all__ = ["add_round", "begin_rounds", "exact_weights", "rows_seen", "sum_shard"]
 
 Floats = NDArray[np.float64]
 
@@ -78,14 +87,14 @@ def begin_rounds(
         estimator = learner.fit(encoded, rows.rows.target, rounds=None).estimator
         classes = 0 if schema.task == "regression" else len(estimator.classes_)
         objective = Objective(encoded.matrix.shape[1], classes, _penalty(estimator))
-        if objective.parameters > MAX_PARAMETERS:
+        weighed = getattr(estimator, "class_weight", None) is not None
+        if weighed or objective.parameters > MAX_PARAMETERS:
             return {"round": 0, "shards": [], "done": True}
-        coefficients = np.atleast_2d(estimator.coef_)
-        first = np.column_stack([coefficients, np.broadcast_to(estimator.intercept_, len(coefficients))])
-        objectives[name], progress[name] = objective, begin(objective, first)
+        objectives[name], progress[name] = objective, begin(objective, weights_of(estimator))
     data = compile(joined(encoded.features, estimator), schema=schema, model=run.dataset)
     known = getattr(estimator, "classes_", np.zeros(0, dtype=np.int32))
     artifacts.put(keys.exact(run_id, "features.plan"), data)
+    artifacts.put(keys.exact(run_id, "schema.json"), json.dumps(encode(schema)).encode())
     _put(
         *(artifacts, keys.exact(run_id, "rows.npz")),
         {"held_out": np.sort(table.record[rows.sides.held_out]), "classes": known.astype(np.int32)},
@@ -125,7 +134,7 @@ def sum_shard(run_id: str, number: int, shard: int, artifacts: ObjectStore, runs
     if _is_there(key, artifacts):
         return
     run = runs.get(run_id)
-    schema = read_schema(run_id, artifacts)
+    schema = decode(Schema, json.loads(artifacts.get(keys.exact(run_id, "schema.json"))))
     objectives, progress = stored_progress(artifacts, run_id, number)
     scorer = BlockScorer(read(artifacts.get(keys.exact(run_id, "features.plan"))))
     about = stored(artifacts, keys.exact(run_id, "rows.npz"))
@@ -141,6 +150,8 @@ def sum_shard(run_id: str, number: int, shard: int, artifacts: ObjectStore, runs
         for name in going:
             part = partial_sums(objectives[name], progress[name].weights, matrix, target[piece])
             sums[name] = sums[name] + part if name in sums else part
+    if not number:
+        _put(artifacts, keys.exact_seen(run_id, shard), {"seen": fingerprints(table, schema)})
     _put(artifacts, key, sums)
 
 
@@ -179,26 +190,38 @@ def add_round(run_id: str, number: int, artifacts: ObjectStore, runs: RunStore) 
     objectives, progress = stored_progress(artifacts, run_id, number)
 
     totals: dict[str, Floats] = {}
+    rows = 0
     for shard in range(count):
         # A shard may have no row that is trained on, and nothing of a candidate that is done.
         for name, sums in stored(artifacts, keys.exact_sums(run_id, number, shard)).items():
             totals[name] = totals[name] + sums if name in totals else sums
     for name, total in totals.items():
+        rows = int(total[0])
         progress[name] = advance(objectives[name], progress[name], total)
     _put_progress(artifacts, run_id, number + 1, objectives, progress)
     done = all(one.done for one in progress.values())
     if done:
-        artifacts.put(keys.exact(run_id, "done.json"), json.dumps({"round": number + 1}).encode())
+        artifacts.put(
+            keys.exact(run_id, "done.json"),
+            json.dumps({"round": number + 1, "rows": rows, "shards": count}).encode(),
+        )
     return {"round": number + 1, "shards": [] if done else list(range(count)), "done": done}
 
 
-def exact_weights(run_id: str, artifacts: ObjectStore) -> dict[str, Progress]:
-    """Return by candidate where the rounds ended; empty when there were none, or when they failed."""
+def exact_weights(run_id: str, artifacts: ObjectStore) -> Exact | None:
+    """Return where the rounds ended; nothing when there were none, or when they failed."""
     try:
         done = json.loads(artifacts.get(keys.exact(run_id, "done.json")))
     except NotFound:
-        return {}
-    return stored_progress(artifacts, run_id, done["round"])[1]
+        return None
+    progress = stored_progress(artifacts, run_id, done["round"])[1]
+    weights = {name: one.weights for name, one in progress.items()}
+    return Exact(weights, done["rows"], done["round"], done["shards"])
+
+
+def rows_seen(run_id: str, exact: Exact, artifacts: ObjectStore) -> list[NDArray[np.uint64]]:
+    """Return the fingerprints of all rows that the shards summed, a shard after the other."""
+    return [stored(artifacts, keys.exact_seen(run_id, shard))["seen"] for shard in range(exact.shards)]
 
 
 def _is_there(key: str, artifacts: ObjectStore) -> bool:
@@ -238,7 +261,8 @@ def stored_progress(
         columns, classes, penalty = arrays[f"{name}.objective"].tolist()
         objectives[name] = Objective(int(columns), int(classes), penalty)
         rounds, done, loss, gap = arrays[f"{name}.state"].tolist()
-        progress[name] = Progress(*arrays[f"{name}.places"], int(rounds), bool(done), loss, gap)
+        weights, base, direction = arrays[f"{name}.places"]
+        progress[name] = Progress(weights, base, direction, int(rounds), bool(done), loss, gap)
     return objectives, progress
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millrace.contracts import Schema
 from millrace.features.fingerprints import fingerprints
@@ -17,10 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["trained_on"]
 
 
-def trained_on(table: Table, schema: Schema, *, seed: int) -> bytes:
-    """Return the fingerprints of the rows that are not held out, sorted, as numpy writes an array."""
+def trained_on(
+    table: Table, schema: Schema, *, seed: int, others: Sequence[NDArray[np.uint64]] = ()
+) -> bytes:
+    """Return the fingerprints of the rows that are not held out, sorted, as numpy writes an array.
+
+    ``others`` are those of rows that the model has seen besides.
+    """
     rows = split(table, schema, seed=seed).training
-    found = np.unique(fingerprints(table, schema)[rows])
+    found = np.unique(np.concatenate([fingerprints(table, schema)[rows], *others]))
     buffer = io.BytesIO()
     np.save(buffer, found, allow_pickle=False)
     return buffer.getvalue()

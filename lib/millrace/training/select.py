@@ -28,6 +28,7 @@ from millrace.training.frame import to_frame
 from millrace.training.intervals import Interval, interval
 from millrace.training.judge import judge
 from millrace.training.metrics import best_first
+from millrace.training.newton import Exact
 from millrace.training.pipeline import Rows, predict
 from millrace.training.splits import sample
 from millrace.training.train import CandidateResult, Cut, Sides, cv_score, rows_of
@@ -101,6 +102,7 @@ def select(
     model: str,
     budget: Budget,
     seed: int,
+    exact: Exact | None = None,
 ) -> Selection:
     """Choose, fit, compile and evaluate.
 
@@ -128,6 +130,8 @@ def select(
         Bounds, as in ``train``.
     seed : int
         The run's seed.
+    exact : Exact, optional
+        Weights of linear candidates that were fitted to more rows than the table's.
 
     Returns
     -------
@@ -143,7 +147,7 @@ def select(
     frame = to_frame(table, schema)
     choices = _choices(schema, cut, results, out_of_fold, budget)
     best = _first_certified(
-        table, schema, frame, cut, choices, results, model=model, budget=budget, seed=seed
+        table, schema, frame, cut, choices, results, exact, model=model, budget=budget, seed=seed
     )
     judged = judge(
         functools.partial(predict, best.model, schema=schema),
@@ -257,6 +261,7 @@ def _first_certified(
     cut: Cut,
     choices: Sequence[_Choice],
     results: Sequence[CandidateResult],
+    exact: Exact | None,
     *,
     model: str,
     budget: Budget,
@@ -289,7 +294,7 @@ def _first_certified(
             fit_ensemble, choice.weights, rounds, schema=schema, limits=limits, seed=seed, calibration=chosen
         )
         try:
-            fitted = fit(cut.rows)
+            fitted = fit(cut.rows, exact=exact.weights if exact else None)
             plan, parity = certified(
                 fitted,
                 schema=schema,
@@ -307,6 +312,7 @@ def _first_certified(
             f"The candidate {name} met a limit of time or memory: on another machine the model may differ."
             for name in struck
         ]
+        told += exact.notes(choice.weights) if exact else ()
         refit = functools.partial(_refitted, fit, table, schema, frame)
         return _Certified(choice, fitted, plan, chosen, around, asdict(parity), (*refused, *told), refit)
     raise BadInput(

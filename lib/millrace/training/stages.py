@@ -14,22 +14,18 @@ from numpy.typing import NDArray
 from millrace import keys
 from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode
 from millrace.errors import MillraceError, NotFound
-from millrace.features.blocks import Table, read_blocks, read_target
 from millrace.features.candidates import candidate
-from millrace.features.limits import LIMITS
 from millrace.features.search import Unit, first_round, second_round
 from millrace.profile import Profile
 from millrace.training.describe import describe
+from millrace.training.rounds import exact_weights, rows_seen
 from millrace.training.seen import trained_on
 from millrace.training.select import select
-from millrace.training.splits import hashed
 from millrace.training.suspects import suspect
+from millrace.training.tables import read_schema, read_table
 from millrace.training.train import FoldResult, cut, put_together, train_folds
 
-__all__ = ["RARE_ROWS", "select_model", "train"]
-
-RARE_ROWS = 1000
-"""Of a class with no more rows than this, all are drawn, however large the table is."""
+__all__ = ["select_model", "train"]
 
 
 def train(
@@ -66,13 +62,13 @@ def train(
     """
     run = runs.get(run_id)
     spec = run.spec
-    schema = _schema(run_id, artifacts)
+    schema = read_schema(run_id, artifacts)
     for name in unit.candidates:
         candidate(name)
     found: list[FoldResult] = []
     arrays: dict[str, NDArray[np.float64]] = {}
     try:
-        table = _table(run, schema, artifacts)
+        table = read_table(run, schema, artifacts)
         schema = suspect(table, schema, keep=spec.keep, seed=spec.seed).schema
         rows = cut(table, schema, budget=spec.budget, seed=spec.seed)
         for result, predictions in train_folds(
@@ -117,9 +113,9 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         ``chosen``, and the keys of ``plan`` and ``evaluation``.
     """
     run = runs.get(run_id)
-    schema = _schema(run_id, artifacts)
+    schema = read_schema(run_id, artifacts)
     spec = run.spec
-    table = _table(run, schema, artifacts)
+    table = read_table(run, schema, artifacts)
     profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
     names, parts, stopped = _trained(run, schema, artifacts)
     suspicion = suspect(table, schema, keep=spec.keep, seed=spec.seed)
@@ -128,11 +124,13 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     _put_json(artifacts, keys.columns(run_id), encode(description))
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
+    exact = exact_weights(run_id, artifacts)
     selection = select(
         *(table, schema, rows_cut, results, out_of_fold),
         model=run.dataset,
         budget=spec.budget,
         seed=spec.seed,
+        exact=exact,
     )
     rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
     evaluation = {
@@ -145,7 +143,8 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
     artifacts.put(plan_key, selection.plan)
     artifacts.put(keys.held_out(run_id), selection.held_out)
-    artifacts.put(keys.trained_on(run_id), trained_on(table, schema, seed=run.spec.seed))
+    others = () if exact is None else rows_seen(run_id, exact, artifacts)
+    artifacts.put(keys.trained_on(run_id), trained_on(table, schema, seed=spec.seed, others=others))
     _put_json(artifacts, evaluation_key, evaluation)
     runs.update(
         run_id,
@@ -164,50 +163,6 @@ def _schema_change(run_id: str, artifacts: ObjectStore) -> Any:
         return json.loads(artifacts.get(keys.schema_change(run_id)))
     except NotFound:
         return []
-
-
-def _schema(run_id: str, artifacts: ObjectStore) -> Schema:
-    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
-
-
-def _table(run: Run, schema: Schema, artifacts: ObjectStore) -> Table:
-    """Return the run's rows, or of very many a part; blocks are read one after the other and let go.
-
-    Beyond twice the rows that a candidate is trained on, a part is drawn by the hash of the record number, so
-    that the memory that training takes does not depend on the file's size. Classes are drawn in proportion,
-    but rare ones whole.
-    """
-    block_keys = list(artifacts.list(keys.blocks(run.run_id)))
-    most = 2 * LIMITS[run.spec.budget].rows
-    if run.rows_kept is None or run.rows_kept <= most:
-        table = read_blocks(map(artifacts.get, block_keys), schema)
-        _check_rows(run, len(table))
-        return table
-    counts = np.zeros(max(1, len(schema.classes)), dtype=np.int64)
-    for key in block_keys:
-        codes = _class_codes(read_target(artifacts.get(key)), schema)
-        counts += np.bincount(codes, minlength=len(counts))
-    _check_rows(run, int(counts.sum()))
-    shares = np.maximum(most / counts.sum(), RARE_ROWS / np.maximum(counts, 1))
-
-    def choose(record: NDArray[np.int64], target: NDArray[Any]) -> NDArray[np.bool_]:
-        drawn: NDArray[np.bool_] = (
-            hashed(record, run.spec.seed) < shares[_class_codes(target, schema)] * 2.0**64
-        )
-        return drawn
-
-    return read_blocks(map(artifacts.get, block_keys), schema, choose)
-
-
-def _class_codes(target: NDArray[Any], schema: Schema) -> NDArray[np.intp]:
-    if schema.task == "regression":
-        return np.zeros(len(target), dtype=np.intp)
-    return target.astype(np.intp)
-
-
-def _check_rows(run: Run, found: int) -> None:
-    if run.rows_kept is not None and found != run.rows_kept:
-        raise RuntimeError(f"{run.rows_kept} rows were kept, and the training blocks hold {found}")
 
 
 Found = dict[tuple[str, int], tuple[FoldResult, NDArray[np.float64]]]
