@@ -12,6 +12,7 @@ from millrace import keys
 from millrace.aws.objects import S3Store
 from millrace.aws.runs import DynamoRunStore
 from millrace.errors import BadInput
+from millrace.training.rounds import exact_weights
 from tests.fakes import Context
 from tests.handlers.test_manage import aws, load
 from tests.world import CARS, World
@@ -35,8 +36,9 @@ def prepared() -> tuple[World, str]:
 def test_each_event_trains_its_candidates() -> None:
     world, run_id = prepared()
     handler = load("train").handler
-    for path in sorted(EVENTS.glob("train.*.json")):
-        event = json.loads(path.read_text("utf-8")) | {"run_id": run_id}
+    events = [json.loads(path.read_text("utf-8")) for path in sorted(EVENTS.glob("train.*.json"))]
+    events = [event | {"run_id": run_id} for event in events if "unit" in event]
+    for event in events:
         answer = handler(event, Context())
         unit = event["unit"]
         assert answer["part"] == unit["part"]
@@ -46,8 +48,26 @@ def test_each_event_trains_its_candidates() -> None:
             assert answer["scores"][name] == [one["score"] for one in stored if one["name"] == name]
     run = world.runs.get(run_id)
     assert run.state == "TRAINING"
-    assert run.progress["train"].done == len(list(EVENTS.glob("train.*.json")))
+    assert run.progress["train"].done == len(events)
     assert next(used for used in run.usage if used.function == "train").billed_ms > 0
+
+
+@pytest.mark.usefixtures("aws")
+def test_rounds_over_shards_end_in_weights_that_select_finds() -> None:
+    world, run_id = prepared()
+    handler = load("train").handler
+    state = handler(json.loads((EVENTS / "train.exact.json").read_text("utf-8")) | {"run_id": run_id}, Context())
+    while not state["done"]:
+        for shard in state["shards"]:
+            exact = {"round": state["round"], "shard": shard}
+            assert handler({"run_id": run_id, "exact": exact}, Context()) == {}
+        state = handler({"run_id": run_id, "exact": {"round": state["round"]}}, Context())
+    assert state == {"round": 1, "shards": [], "done": True}
+    found = exact_weights(run_id, world.artifacts)
+    assert found is not None
+    assert list(found.weights) == ["linear"]
+    with pytest.raises(BadInput, match="names no round"):
+        handler({"run_id": run_id, "exact": {}}, Context())
 
 
 @pytest.mark.usefixtures("aws")

@@ -80,6 +80,11 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ): "Takes back a new alias on a version that somebody deleted at the same moment.",
     },
     "ReconcileFunction": dict(_LOST),
+    "TrainFunction": {
+        ("s3:GetObject", "/exact/*"): _ROUNDS,
+        ("s3:GetObject", "/layout.json"): _ROUNDS,
+        ("s3:PutObject", "/exact/*"): _ROUNDS,
+    },
     "RetrainFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         ("s3:GetObject", "/source.csv"): "Reads an upload that came compressed or in another encoding.",
