@@ -56,7 +56,9 @@ def test_each_event_trains_its_candidates() -> None:
 def test_rounds_over_shards_end_in_weights_that_select_finds() -> None:
     world, run_id = prepared()
     handler = load("train").handler
-    state = handler(json.loads((EVENTS / "train.exact.json").read_text("utf-8")) | {"run_id": run_id}, Context())
+    state = handler(
+        json.loads((EVENTS / "train.exact.json").read_text("utf-8")) | {"run_id": run_id}, Context()
+    )
     while not state["done"]:
         for shard in state["shards"]:
             exact = {"round": state["round"], "shard": shard}

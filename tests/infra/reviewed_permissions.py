@@ -29,6 +29,7 @@ _MAPPING = {
     for call in ("DescribeStream", "DescribeStreamSummary", "ListShards")
 }
 
+_ROUNDS = "Only a table of which training draws a part is fitted in rounds over all of its rows."
 _DONE = "Reports a chunk whose work is done, when its workers could not; no run of these tests comes to that."
 
 _TAKEN_OVER = "Goes on with what a worker left that died between two steps of a commit."

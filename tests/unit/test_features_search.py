@@ -70,7 +70,7 @@ def test_the_best_of_each_family_goes_on_and_then_the_best() -> None:
 
 
 @given(st.lists(st.sampled_from(NAMES), unique=True))
-def test_who_goes_on_depends_on_no_order_of_arrival(failed: list[str], random: object) -> None:
+def test_who_goes_on_depends_on_no_order_of_arrival(failed: list[str]) -> None:
     scores = {
         name: None if i % 5 == 0 else float(i % 3) for i, name in enumerate(NAMES) if name not in failed
     }

@@ -19,8 +19,9 @@ from millrace.features.blocks import read_blocks
 from millrace.features.limits import LIMITS
 from millrace.features.search import Unit
 from millrace.runs.progress import is_there, read_schema
-from millrace.training import stages
+from millrace.training import tables
 from millrace.training.stages import select_model, train
+from millrace.training.tables import read_table
 from millrace.training.threads import pin_threads
 from tests.fakes import MemoryObjectStore
 from tests.world import World
@@ -251,18 +252,18 @@ def test_a_large_table_takes_two_rounds_whose_outcome_does_not_depend_on_their_o
 def test_of_very_many_rows_a_part_is_held_whatever_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"{i % 7},{'rare' if i % 100 == 3 else 'odd' if i % 2 else 'even'},t{i}" for i in range(2000)]
     data = "\n".join(["a,target,text", *rows]).encode() + b"\n"
-    monkeypatch.setattr(stages, "LIMITS", {"quick": replace(LIMITS["quick"], rows=150)})
-    monkeypatch.setattr(stages, "RARE_ROWS", 50)
-    tables = []
+    monkeypatch.setattr(search, "LIMITS", {"quick": replace(LIMITS["quick"], rows=150)})
+    monkeypatch.setattr(tables, "RARE_ROWS", 50)
+    found = []
     for width in (1, 9):
         world = World(width=width)
         world.data.put("datasets/cars/spec.json", b'{"target": "target", "budget": "quick"}')
         run_id = world.prepare(data)
         run, schema = world.runs.get(run_id), read_schema(run_id, world.artifacts)
-        tables.append(stages._table(run, schema, world.artifacts))
+        found.append(read_table(run, schema, world.artifacts))
         with pytest.raises(RuntimeError, match="were kept"):
-            stages._table(replace(run, rows_kept=1999), schema, world.artifacts)
-    one, many = tables
+            read_table(replace(run, rows_kept=1999), schema, world.artifacts)
+    one, many = found
     assert one.record.tolist() == many.record.tolist()
     assert one.target.tolist() == many.target.tolist()
     assert {name: c.tolist() for name, c in one.columns.items()} == {
