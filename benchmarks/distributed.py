@@ -68,7 +68,7 @@ def prepared(rows: int | None) -> tuple[World, str]:
     if rows is not None:
         data = b"".join(data.splitlines(keepends=True)[: rows + 1])
     world = World(max_file_bytes=1 << 31, max_chunk_bytes=8 << 20, min_chunk_bytes=1 << 20, width=8)
-    spec = {"target": TARGET, "metric": "log_loss", "budget": "quick"}
+    spec = {"target": TARGET, "task": "multiclass", "metric": "log_loss", "budget": "quick"}
     world.data.put("datasets/bench/spec.json", json.dumps(spec).encode())
     run_id = world.prepare(data, "datasets/bench/train.csv")
     world.collect(run_id)

@@ -69,7 +69,8 @@ def test_a_run_that_trains_walks_through_its_stages() -> None:
         "Train",
         "MoreFolds",
     ]
-    assert follow(STATES["MoreFolds"]["Default"]) == ["Select", "Report", "Register", "Finish"]
+    assert follow(STATES["MoreFolds"]["Default"]) == ["AllRows"]
+    assert follow(STATES["AllRows"]["Default"]) == ["Select", "Report", "Register", "Finish"]
     assert STATES["Finish"]["End"] is True
 
 
@@ -78,6 +79,20 @@ def test_where_more_folds_are_to_be_trained_it_is_decided_who_goes_on_and_they_a
     assert more == {"Variable": "$.collected.more", "BooleanEquals": True, "Next": "Narrow"}
     assert follow("Narrow") == ["Narrow", "Train", "MoreFolds"]
     assert STATES["Narrow"]["Parameters"]["FunctionName"] == STATES["Collect"]["Parameters"]["FunctionName"]
+
+
+def test_rounds_over_all_rows_follow_where_training_drew_a_part() -> None:
+    (exact,) = STATES["AllRows"]["Choices"]
+    assert exact == {"Variable": "$.collected.exact[0]", "IsPresent": True, "Next": "BeginRounds"}
+    assert follow("BeginRounds") == ["BeginRounds", "AnotherRound"]
+    assert STATES["AnotherRound"]["Default"] == "SumShards"
+    assert follow("SumShards") == ["SumShards", "AddRound", "AnotherRound"]
+    (done,) = STATES["AnotherRound"]["Choices"]
+    assert done == {"Variable": "$.exact.done", "BooleanEquals": True, "Next": "Select"}
+    # What the rounds do not bring, the rows that were drawn have brought already.
+    assert {STATES[name]["Catch"][0]["Next"] for name in ("BeginRounds", "SumShards", "AddRound")} == {
+        "Select"
+    }
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -97,6 +112,7 @@ def test_every_task_catches_everything(name: str) -> None:
     (catch,) = TASKS[name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
     expected = {"TrainCandidate": "CandidateFailed", "RecordFailure": "Failed"}
+    expected |= dict.fromkeys(("BeginRounds", "AddRound"), "Select")
     assert catch["Next"] == expected.get(name, "RecordFailure")
     # The reason goes on to where it is recorded; beside that, the state stays as it is.
     assert catch["ResultPath"] == ("$.error" if catch["Next"] == "RecordFailure" else None)
@@ -148,12 +164,26 @@ def test_a_failed_candidate_does_not_sink_the_run() -> None:
 
 def test_only_names_and_numbers_of_folds_travel() -> None:
     kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
-    assert kept - {"Collect", "Narrow"} == {"Size", "Kind", "Failed", "CandidateFailed", "MoreFolds"}
-    for name in ("Collect", "Narrow"):
-        assert STATES[name]["ResultSelector"] == {"units.$": "$.Payload.units", "more.$": "$.Payload.more"}
+    choices = {name for name, state in STATES.items() if state["Type"] == "Choice"}
+    kept -= choices | {"Failed", "CandidateFailed"}
+    chosen = {
+        **dict.fromkeys(("Collect", "Narrow"), ("units", "more", "exact")),
+        **dict.fromkeys(("BeginRounds", "AddRound"), ("round", "shards", "done")),
+    }
+    assert kept == set(chosen)
+    for name, fields in chosen.items():
+        assert STATES[name]["ResultSelector"] == {f"{field}.$": f"$.Payload.{field}" for field in fields}
     assert STATES["Train"]["ItemsPath"] == "$.collected.units"
     payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]
-    assert set().union(*payloads) == {"run_id.$", "unit.$", "after", "error.$", "pass_name", "token.$"}
+    assert set().union(*payloads) == {
+        "run_id.$",
+        "unit.$",
+        "exact",
+        "after",
+        "error.$",
+        "pass_name",
+        "token.$",
+    }
 
 
 def test_a_failure_is_recorded_and_then_fails_the_execution() -> None:
