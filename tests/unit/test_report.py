@@ -144,6 +144,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             ],
         },
         "learning_curve": {
+            "candidate": "forest",
             "metric": "roc_auc",
             "rows": 53,
             "points": [
@@ -423,9 +424,12 @@ def test_weights_of_an_ensemble_are_told() -> None:
     several = evaluation()
     for candidate, weight in zip(several["candidates"], (0.25, 0.75, None), strict=True):
         candidate["weight"] = weight
+    several |= {"cv_score": 0.98, "cv_std": 0.01}
+    several["calibration"] = {"method": "sigmoid", "log_loss": {"none": 0.25, "sigmoid": 0.2}}
     html = render(run(), several, schema(), description(), COST).decode()
     assert html.count('<tr class="marked"><th scope="row">') >= 2
     assert "75%" in html and "25%" in html
+    assert "</b> was chosen: 0.98 on the folds, ± 0.01. Its probabilities are calibrated (sigmoid)" in html
 
 
 def test_sections_are_landmarks_that_links_lead_to() -> None:

@@ -149,10 +149,29 @@ def candidates(evaluation: Mapping[str, Any]) -> list[str]:
         paragraph(
             f"Each was judged by cross-validation on the training rows ({label}, {better} is better); ",
             strong(evaluation["chosen"]),
-            " was chosen.",
+            " was chosen",
+            _together(evaluation),
         ),
         table("Candidates, best first", heads, lines, marked=marked),
     ]
+
+
+def _together(evaluation: Mapping[str, Any]) -> str:
+    """Say how good what was chosen is as a whole, and how its probabilities were calibrated."""
+    said = "."
+    score = evaluation.get("cv_score")
+    if score is not None:
+        said = f": {number(score)} on the folds, ± {number(evaluation.get('cv_std'))}."
+    found = evaluation.get("calibration") or {"method": "none", "log_loss": {}}
+    if found["method"] != "none":
+        losses = found["log_loss"]
+        said += (
+            f" Its probabilities are calibrated ({found['method']}), which takes the log loss of the folds "
+            f"from {number(losses.get('none'))} to {number(losses.get(found['method']))}."
+        )
+    elif found["log_loss"]:
+        said += " No calibration made its probabilities surely better."
+    return said
 
 
 def drawings(evaluation: Mapping[str, Any], schema: Schema) -> list[str]:
@@ -393,7 +412,7 @@ def learning(evaluation: Mapping[str, Any]) -> list[str]:
     said = (
         f"From {curve['points'][-2]['rows']:,} to {curve['points'][-1]['rows']:,} rows the {label} "
         f"{'improved' if gain > 0 else 'did not improve'}, from {number(first)} to {number(last)}. "
-        "The chosen candidate was fitted to nested parts of the training rows and judged on "
+        f"{curve['candidate']} was fitted to nested parts of the training rows and judged on "
         f"{count(curve['rows'], 'training row')} that were set aside; no held-out row was looked at."
     )
     return [paragraph(said), figure(figures.learning(curve, label), f"{label}; {better} is better.")]

@@ -36,6 +36,7 @@ MOST_SLICE_NOTES = 5
 def judge(
     answer: Answer,
     refit: Callable[[NDArray[np.intp]], Answer],
+    heaviest: str,
     table: Table,
     schema: Schema,
     frame: pd.DataFrame,
@@ -52,7 +53,9 @@ def judge(
     answer : callable
         What the fitted model says of rows.
     refit : callable
-        Fits the chosen candidate to the rows at these positions, and returns what then answers.
+        Fits a candidate to the rows at these positions, and returns what then answers.
+    heaviest : str
+        That candidate: the chosen one, or of an ensemble the one with the most weight.
     table, schema, frame : Table, Schema, DataFrame
         All rows.
     sides : Sides
@@ -127,7 +130,7 @@ def judge(
         "slices": by_slice,
         "importance": columns,
         "dependence": dependence(answer, held, schema, first, record, seed=seed),
-        "learning_curve": learned,
+        "learning_curve": None if learned is None else {"candidate": heaviest, **learned},
         "notes": [*notes, *why, *_slice_notes(by_slice, around)],
     }
 

@@ -1,4 +1,4 @@
-"""The learning curve: would more rows help? A few fits of the chosen candidate, on training rows alone."""
+"""The learning curve: would more rows help? A few fits of one candidate, on training rows alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def learning_curve(
     metric: str,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the score of the chosen candidate by the number of rows it learns from.
+    """Return the score of a candidate by the number of rows it learns from.
 
     Of at most ``MOST_ROWS`` training rows a fifth is set aside (the latest, where time orders the rows), and
     the candidate is fitted to nested parts of the others. No held-out row is looked at.

@@ -29,7 +29,7 @@ from millrace.training.intervals import Interval, interval
 from millrace.training.judge import judge
 from millrace.training.metrics import best_first
 from millrace.training.newton import Exact
-from millrace.training.pipeline import Rows, predict
+from millrace.training.pipeline import predict
 from millrace.training.splits import sample
 from millrace.training.train import CandidateResult, Cut, Sides, cv_score, rows_of
 
@@ -152,6 +152,7 @@ def select(
     judged = judge(
         functools.partial(predict, best.model, schema=schema),
         best.refit,
+        next(iter(best.choice.weights)),
         table,
         schema,
         frame,
@@ -290,11 +291,14 @@ def _first_certified(
         around = None
         if schema.task == "regression":
             around = interval(cut.rows.target, choice.predictions)
-        fit = functools.partial(
-            fit_ensemble, choice.weights, rounds, schema=schema, limits=limits, seed=seed, calibration=chosen
-        )
+        fit = functools.partial(fit_ensemble, rounds=rounds, schema=schema, limits=limits, seed=seed)
         try:
-            fitted = fit(cut.rows, exact=exact.weights if exact else None)
+            fitted = fit(
+                choice.weights,
+                rows=cut.rows,
+                calibration=chosen,
+                exact=exact.weights if exact else None,
+            )
             plan, parity = certified(
                 fitted,
                 schema=schema,
@@ -313,7 +317,9 @@ def _first_certified(
             for name in struck
         ]
         told += exact.notes(choice.weights) if exact else ()
-        refit = functools.partial(_refitted, fit, table, schema, frame)
+        # The learning curve is of the heaviest member alone: it costs several fits, and answers no request.
+        alone = functools.partial(fit, {next(iter(choice.weights)): 1.0})
+        refit = functools.partial(_refitted, alone, table, schema, frame)
         return _Certified(choice, fitted, plan, chosen, around, asdict(parity), (*refused, *told), refit)
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
@@ -324,10 +330,11 @@ def _first_certified(
 
 
 def _refitted(
-    fit: Callable[[Rows], Any], table: Table, schema: Schema, frame: pd.DataFrame, rows: NDArray[np.intp]
+    fit: Callable[..., Any], table: Table, schema: Schema, frame: pd.DataFrame, rows: NDArray[np.intp]
 ) -> Answer:
-    """Fit the model to other rows, and return what then answers."""
-    return functools.partial(predict, fit(rows_of(table, schema, frame, rows)), schema=schema)
+    """Fit a candidate to other rows, and return what then answers."""
+    fitted = fit(rows=rows_of(table, schema, frame, rows))
+    return functools.partial(predict, fitted, schema=schema)
 
 
 def _score(result: CandidateResult) -> float:
