@@ -14,8 +14,10 @@ Each table runs in a process of its own. ``--keep FILE`` adds each result to a f
 and takes what is there already as it is, so that a run can be stopped, resumed and put together.
 
 The last line is one JSON object: ``tables`` (for each ``score``, ``interval``, ``baselines``, ``peers``,
-``floor``, ``normalised``, times, sizes, leaks), ``mean_normalised``, ``mean_normalised_flaml`` (run again, or
-the manifest's), ``worse_than_hgb``, ``below_floor``, ``leaks``, ``wall_s`` and ``cpu_s``.
+``floor``, ``normalised``, times, sizes, leaks, ``width``), ``mean_normalised``, ``mean_normalised_flaml``
+(run again, or the manifest's), ``worse_than_hgb``, ``below_floor``, ``leaks``, ``portfolio`` (what each
+candidate was worth), ``wider_than_bound`` (tables whose simulated search took too long), ``wall_s`` and
+``cpu_s``.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Table
 from millrace import keys
+from millrace.contracts import LOWER_IS_BETTER
 from millrace.runs.progress import read_schema
 from millrace.training.metrics import score as metric_score
 from millrace.training.stages import select_model, train
@@ -218,6 +221,7 @@ def bootstrap(
 def compared(entry: Entry, found: Mapping[str, Any], flaml: Mapping[str, Any] | None) -> dict[str, Any]:
     """Put our result beside the manifest's figures and the second run of FLAML."""
     metric = entry["primary_metric"]
+    ours_is = NAMES.get(metric, metric)
     baselines = {name: model[metric] for name, model in entry["baseline"]["models"].items()}
     peers = {name: model[metric] for name, model in entry["peers"].items() if metric in model}
     targets = entry["target_scores"]
@@ -238,6 +242,7 @@ def compared(entry: Entry, found: Mapping[str, Any], flaml: Mapping[str, Any] | 
     behind = sign * (baselines["hgb"] - found["score"])
     return dict(found) | {
         "metric": metric,
+        "cv_lower_is_better": ours_is in LOWER_IS_BETTER,
         "baselines": baselines,
         "peers": peers,
         "floor": targets["floor"],
@@ -250,6 +255,35 @@ def compared(entry: Entry, found: Mapping[str, Any], flaml: Mapping[str, Any] | 
         "normalised_hgb": normalised(baselines["hgb"]),
         "flaml_cpu_s": None if flaml is None else flaml["cpu_s"],
     }
+
+
+def portfolio(tables: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return what each candidate was worth, by what cross-validation on ``train.csv`` alone decided.
+
+    ``tables`` it was trained on, the share of them whose model ``weighs`` it, its mean ``weight`` there and
+    elsewhere, the share where it was the ``best`` single one, and its share of all the ``fit`` seconds.
+    """
+    found: dict[str, dict[str, float]] = {}
+    whole = sum(float(c["fit_seconds"]) for one in tables for c in one["candidates"].values())
+    for one in tables:
+        lower = one["cv_lower_is_better"]
+        able = {name: c["cv_score"] for name, c in one["candidates"].items() if c["state"] == "ok"}
+        best = (min if lower else max)(able, key=lambda name: able[name])
+        for name, candidate in one["candidates"].items():
+            mine = found.setdefault(
+                name, {"tables": 0, "weighs": 0.0, "weight": 0.0, "best": 0.0, "fit": 0.0}
+            )
+            weight = one["members"].get(name, 0.0)
+            mine["tables"] += 1
+            mine["weighs"] += weight > 0
+            mine["weight"] += weight
+            mine["best"] += name == best
+            mine["fit"] += float(candidate["fit_seconds"]) / whole
+    for mine in found.values():
+        for share in ("weighs", "weight", "best"):
+            mine[share] = round(mine[share] / mine["tables"], 3)
+        mine["fit"] = round(mine["fit"], 3)
+    return found
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -337,6 +371,11 @@ def main() -> int:
         shown.add(name + marks, *("-" if cell is None else cell for cell in cells))
         print(f"{name}{marks}: {one['score']} by {one['chosen']}", file=sys.stderr, flush=True)
     shown.print(f"budget {arguments.budget}; hold-out scores by each table's metric")
+    worth = portfolio(list(tables.values()))
+    members = Table("candidate", "tables", "weighs", "weight", "best", "fit")
+    for name, mine in worth.items():
+        members.add(name, *mine.values())
+    members.print("the portfolio: shares of its tables, and of all fits")
     with_flaml = [one for one in tables.values() if one["normalised_flaml"] is not None]
     answer = {
         "benchmark": "quality",
@@ -355,6 +394,10 @@ def main() -> int:
             },
             "accused": {name: one["accused"] for name, one in tables.items() if one["accused"]},
         },
+        "portfolio": worth,
+        "wider_than_bound": [
+            name for name, one in tables.items() if one["width"]["wall_s"] > one["width"]["bound_s"]
+        ],
         "wall_s": round(time.perf_counter() - began, 1),
         "cpu_s": round(sum(one["cpu_s"] for one in tables.values()), 1),
     }

@@ -256,7 +256,7 @@ def trained_predictions(run_id: str, part: int) -> str:
 
 def going_on(run_id: str) -> str:
     """Return the key of the names of the candidates that went on after the first folds."""
-    return run(run_id, "going-on.json")
+    return run(run_id, "candidates/going-on.json")
 
 
 def exact(run_id: str, name: str) -> str:

@@ -30,6 +30,9 @@ _MAPPING = {
 }
 
 _ROUNDS = "Only a table of which training draws a part is fitted in rounds over all of its rows."
+_SECOND_ROUND = "Only of a table of more than a million cells the better candidates go on after their first fold."
+    "Only of a table of more than a million cells the better candidates go on after their first folds."
+)
 _DONE = "Reports a chunk whose work is done, when its workers could not; no run of these tests comes to that."
 
 _TAKEN_OVER = "Goes on with what a worker left that died between two steps of a commit."
@@ -39,6 +42,11 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ("s3:ListBucket", "-data-"): _MISSING_KEY,
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
         **_LOST,
+    },
+    "CollectFunction": {
+        ("s3:ListBucket", "-artifacts-"): _MISSING_KEY,
+        ("s3:GetObject", "/candidates/*"): _SECOND_ROUND,
+        ("s3:PutObject", "/candidates/going-on.json"): _SECOND_ROUND,
     },
     "DecideFunction": {("s3:ListBucket", "-artifacts-"): _MISSING_KEY},
     "FanOutFunction": {

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,40 @@ def test_a_score_is_held_against_the_manifest_in_the_direction_of_its_metric() -
     poor = quality.compared(entry, {"score": 0.93}, {"score": 0.9, "cpu_s": 5.0})
     assert not poor["above_floor"] and poor["worse_than_hgb"]
     assert (poor["peers"]["flaml_again"], poor["normalised_flaml"]) == (0.9, 0.8)
+
+
+def test_what_a_candidate_was_worth_is_counted_over_its_tables() -> None:
+    def candidate(score: float | None, state: str = "ok") -> dict[str, Any]:
+        return {"state": state, "cv_score": score, "fit_seconds": 2.0}
+
+    tables = [
+        {
+            "cv_lower_is_better": True,
+            "candidates": {"linear": candidate(0.2), "forest": candidate(0.3)},
+            "members": {"linear": 0.75, "forest": 0.25},
+        },
+        {
+            "cv_lower_is_better": False,
+            "candidates": {"linear": candidate(0.9), "forest": candidate(0.99, "stopped")},
+            "members": {"linear": 1.0},
+        },
+    ]
+    assert quality.portfolio(tables) == {
+        "linear": {"tables": 2, "weighs": 1.0, "weight": 0.875, "best": 1.0, "fit": 0.5},
+        "forest": {"tables": 2, "weighs": 0.5, "weight": 0.125, "best": 0.0, "fit": 0.5},
+    }
+
+
+def test_the_search_with_enough_workers_takes_the_longest_of_each_round() -> None:
+    cpu = {"a": 10.0, "b": 4.0, "c": 6.0, "select": 8.0}
+    found = quality.width(cpu, [["a", "b"], ["c"]], [{"fit_seconds": 20.0}, {"fit_seconds": 3.0}])
+    start = quality.START_S
+    assert found == {
+        "wall_s": 3 * start + 24.0,
+        "slowest_s": 20.0,
+        "bound_s": 50.0,
+        "invocations": 3,
+    }
 
 
 def test_the_bootstrap_knows_the_error_of_a_mean() -> None:
