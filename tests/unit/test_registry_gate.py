@@ -89,7 +89,8 @@ def test_every_value_counts_and_missing_ones_are_alike() -> None:
         return int(fingerprints(table, SCHEMA)[0])
 
     plain = of(1.0, "Bern", 0)
-    assert len({plain, of(2.0, "Bern", 0), of(1.0, "Köln", 0), of(1.0, None, 0), of(1.0, "Bern", 1)}) == 5
+    assert len({plain, of(2.0, "Bern", 0), of(1.0, "Köln", 0), of(1.0, None, 0)}) == 4
+    assert of(1.0, "Bern", 1) == plain, "a row whose label was corrected is the same row"
     assert of(0.0, "Bern", 0) == of(-0.0, "Bern", 0)
     assert of(np.nan, None, 0) == of(-np.nan, None, 0)
 
@@ -107,9 +108,8 @@ def test_rows_that_the_champion_was_trained_on_are_left_out() -> None:
     [
         replace(SCHEMA, columns=(Column("gone", 0, "number", "feature"), *SCHEMA.columns)),
         replace(SCHEMA, columns=(Column("age", 0, "text", "feature"), *SCHEMA.columns[1:])),
-        replace(SCHEMA, target="fare"),
     ],
-    ids=["a column is gone", "a number was a text", "another target"],
+    ids=["a column is gone", "a number was a text"],
 )
 def test_rows_that_cannot_be_known_again_are_all_suspect(under: Schema) -> None:
     nothing = np.empty(0, np.uint64)

@@ -112,8 +112,7 @@ def unseen(
     """
     kinds = {column.name: is_word(column.type) for column in schema.features}
     names = [column.name for column in trained_under.features]
-    same = (schema.target, bool(schema.classes)) == (trained_under.target, bool(trained_under.classes))
-    if not same or any(kinds.get(c.name) != is_word(c.type) for c in trained_under.features):
+    if any(kinds.get(c.name) != is_word(c.type) for c in trained_under.features):
         return None
     return np.flatnonzero(~np.isin(fingerprints(table, schema, names), trained))
 
