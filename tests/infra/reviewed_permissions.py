@@ -31,7 +31,7 @@ _MAPPING = {
 
 _ROUNDS = "Only a table of which training draws a part is fitted in rounds over all of its rows."
 _SECOND_ROUND = (
-    "Only of a table of over a million cells do the better candidates go on after their first folds."
+    "Only of a table of over 200,000 cells do the better candidates go on after their first folds."
 )
 _DONE = "Reports a chunk whose work is done, when its workers could not; no run of these tests comes to that."
 

@@ -33,12 +33,12 @@ __all__ = [
 SHARD_ROWS = 1 << 17
 """Records of a shard: what one invocation sums in a round over all rows."""
 
-TOGETHER_CELLS = 200_000
+TOGETHER_CELLS = 60_000
 """Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation."""
 TOGETHER = 3
-ONE_ROUND_CELLS = 1_000_000
+ONE_ROUND_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, one an invocation."""
-APART_CELLS = 4_000_000
+APART_CELLS = 2_000_000
 """Rows x columns from which every fold of the second round has an invocation of its own."""
 
 
