@@ -56,7 +56,7 @@ from sklearn.preprocessing import (
 )
 
 from millrace.contracts import Column, Schema, Task
-from millrace.features.transformers import TIME_PARTS, TimeParts, lower_text
+from millrace.features.transformers import TIME_PARTS, TimeDifferences, TimeParts, lower_text
 from tests.estimators import (  # noqa: F401
     ESTIMATORS,
     DummyRegressor,
@@ -445,6 +445,10 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
         "cycles": _on(["when", "small"], TimeParts(("days",), cycles=("month", "weekday", "hour"))),
         "cycles-only": _on(["when"], TimeParts((), cycles=("hour",))),
         "two": _on(["when", "large"], make_pipeline(TimeParts(("hour", "days")), SimpleImputer())),
+    },
+    "TimeDifferences": {
+        "pair": _on(["when", "large"], TimeDifferences()),
+        "three": _on(["when", "small", "large"], make_pipeline(TimeDifferences(), SimpleImputer())),
     },
     "Pipeline": {
         "nested": _on(NUMBERS, make_pipeline(make_pipeline(SimpleImputer(), "passthrough"), StandardScaler()))

@@ -20,8 +20,14 @@ from millrace.errors import BadInput
 T = TypeVar("T")
 
 ColumnType = Literal["number", "boolean", "category", "text", "time"]
-Role = Literal["feature", "target", "excluded", "identifier", "constant", "empty", "suspect"]
+Role = Literal[
+    "feature", "target", "excluded", "identifier", "constant", "empty", "suspect", "weight", "group"
+]
+STORED: frozenset[Role] = frozenset({"feature", "suspect", "weight", "group"})
+"""Roles of columns whose values training may need."""
 Task = Literal["binary", "multiclass", "regression"]
+Loss = Literal["squared", "absolute", "quantile", "poisson", "gamma", "tweedie"]
+ClassWeight = Literal["none", "balanced"]
 Budget = Literal["quick", "standard", "thorough"]
 PassName = Literal["scan", "profile", "convert", "score"]
 ScoreFormat = Literal["csv", "parquet"]
@@ -49,9 +55,22 @@ METRICS: Mapping[Task, tuple[str, ...]] = types.MappingProxyType(
         "regression": ("rmse", "mae", "r2"),
     }
 )
-"""The metrics that a spec may name, by task; the first is the default."""
-LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "brier", "rmse", "mae"})
-"""Metrics that are losses; every other one grows as a model gets better."""
+"""The metrics that every model of a task is judged by, by task; the first is the default."""
+DEVIANCES = ("poisson_deviance", "gamma_deviance", "tweedie_deviance")
+"""Metrics of regression that a spec may name besides; they are defined for predictions above zero only."""
+PINBALL = "pinball_"
+"""What the metric of a quantile begins with; the quantile follows, as in ``pinball_0.9``."""
+TWEEDIE_POWER = 1.5
+"""Power of the mean with which the variance of the Tweedie loss grows: zeros, and sums of gammas."""
+
+
+class _Losses(frozenset[str]):
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(PINBALL))
+
+
+LOWER_IS_BETTER: frozenset[str] = _Losses({"log_loss", "brier", "rmse", "mae", *DEVIANCES})
+"""Metrics that are losses, those of quantiles too; every other one grows as a model gets better."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,17 @@ class Spec:
     target: str | None = None
     task: Task | None = None
     metric: str | None = None
+    loss: Loss | None = None
+    """What a regression makes small, and with it what it predicts: the mean, the median or a quantile."""
+    quantile: float | None = None
+    """Of the loss ``quantile``: the share of the values that are to lie below the prediction."""
     positive_class: str | None = None
+    class_weight: ClassWeight | None = None
+    """``balanced``: every class counts alike in training, however rare; probabilities are then no shares."""
+    weight_column: str | None = None
+    """How much each row counts in training; no feature."""
+    group_column: str | None = None
+    """Rows with the same value are never both trained on and tested on; no feature unless it is kept."""
     time_column: str | None = None
     exclude: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
@@ -231,6 +260,14 @@ class Schema:
     warnings: tuple[str, ...] = ()
     costs: Costs | None = None
     """Of a binary task, as the spec has them."""
+    loss: Loss = "squared"
+    """Of a regression."""
+    quantile: float | None = None
+    """Of the loss ``quantile``."""
+    class_weight: ClassWeight | None = None
+    """Of classes, as the spec has it."""
+    weight_column: str | None = None
+    group_column: str | None = None
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -239,8 +276,8 @@ class Schema:
 
     @property
     def stored(self) -> tuple[Column, ...]:
-        """Columns whose values stand in the training blocks, in file order: what may become a feature."""
-        return tuple(column for column in self.columns if column.role in ("feature", "suspect"))
+        """Columns whose values stand in the training blocks, in file order."""
+        return tuple(column for column in self.columns if column.role in STORED)
 
     def of_plan(self, fields: Iterable[Mapping[str, Any]]) -> Schema:
         """Return the schema that a plan with these fields was trained under: other columns are no features.

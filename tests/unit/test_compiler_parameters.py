@@ -63,6 +63,7 @@ EXPRESSED = {
     "FeatureHasher": "n_features input_type alternate_sign",
     "TfidfTransformer": "norm use_idf sublinear_tf",
     "TimeParts": "parts cycles",
+    "TimeDifferences": "",
 }
 """What the plan says of a parameter's value, or of what was learned under it."""
 IRRELEVANT = {

@@ -186,6 +186,64 @@ def test_the_spec_is_obeyed() -> None:
     assert any("'g'" in warning and "spec" in warning for warning in found.warnings)
 
 
+def test_weights_and_groups_are_stored_and_no_features_unless_the_group_is_kept() -> None:
+    columns: dict[str, Sequence[object]] = {
+        "f": FLOATS,
+        "w": [1, "", 0.5],
+        "who": [f"customer{i // 2}" for i in range(30)],
+        "y": ["a", "b"],
+    }
+    asked: dict[str, Any] = {"weight_column": "w", "group_column": "who"}
+    found = schema_of(asked, **columns)
+    assert [column.name for column in found.features] == ["f"]
+    assert [(column.name, column.role) for column in found.stored] == [
+        ("f", "feature"),
+        ("w", "weight"),
+        ("who", "group"),
+    ]
+    assert (found.weight_column, found.group_column) == ("w", "who")
+    assert "20 records have no weight in 'w': they count nothing in training." in found.warnings
+    assert any("it says which rows belong together: 'who'" in warning for warning in found.warnings)
+    kept = schema_of(asked | {"keep": ("who",)}, **columns)
+    assert [column.name for column in kept.features] == ["f", "who"]
+    assert kept.group_column == "who"
+
+
+def test_loss_and_metric_go_together() -> None:
+    counts = [i % 25 for i in range(50)]
+
+    def asked(**spec: Any) -> tuple[str, str, float | None]:
+        found = schema_of(spec, f=FLOATS, y=counts)
+        assert found.task == "regression"
+        return found.loss, found.metric, found.quantile
+
+    assert asked() == ("squared", "rmse", None)
+    assert asked(loss="poisson") == ("poisson", "poisson_deviance", None)
+    assert asked(loss="absolute") == ("absolute", "mae", None)
+    assert asked(loss="tweedie", metric="mae") == ("tweedie", "mae", None)
+    assert asked(loss="quantile", quantile=0.9) == ("quantile", "pinball_0.9", 0.9)
+    assert asked(metric="mae") == ("absolute", "mae", None), "the metric says which loss"
+    assert asked(metric="poisson_deviance") == ("poisson", "poisson_deviance", None)
+
+
+def test_the_choice_of_the_task_is_explained() -> None:
+    grades: list[object] = [1, 2, 3, 4, 5]
+
+    def told(**spec: Any) -> tuple[str, list[str]]:
+        found = schema_of(spec, f=FLOATS, y=grades)
+        return found.task, [warning for warning in found.warnings if warning.startswith("The task is")]
+
+    assert told() == (
+        "multiclass",
+        [
+            "The task is multiclass, because the target has 5 different whole numbers, no more than 10; "
+            "'task' in spec.json overrides that."
+        ],
+    )
+    assert told(metric="r2") == ("regression", ["The task is regression, because the metric is r2."])
+    assert told(task="regression") == ("regression", [])
+
+
 def test_a_positive_class_may_be_spelt_otherwise_when_it_is_a_number() -> None:
     assert schema_of({"positive_class": "0.0"}, f=FLOATS, y=[0, 1]).positive_class == "0"
     assert schema_of({"positive_class": "a"}, f=FLOATS, y=["a", "b"]).positive_class == "a"
@@ -202,7 +260,17 @@ def test_a_positive_class_may_be_spelt_otherwise_when_it_is_a_number() -> None:
         ({"task": "regression"}, {"f": FLOATS, "y": ["a", "b"]}, "task-impossible"),
         ({"task": "binary"}, {"f": FLOATS, "y": [0, 1, 2]}, "task-impossible"),
         ({"task": "multiclass"}, {"f": FLOATS, "y": [0, 1]}, "task-impossible"),
-        ({"metric": "rmse"}, {"f": FLOATS, "y": [0, 1]}, "metric-unknown"),
+        ({"metric": "rmse"}, {"f": FLOATS, "y": ["a", "b"]}, "metric-unknown"),
+        ({"loss": "poisson"}, {"f": FLOATS, "y": ["a", "b"]}, "loss-misplaced"),
+        ({"loss": "poisson"}, {"f": FLOATS, "y": [*range(-1, 29)]}, "loss-impossible"),
+        ({"loss": "gamma"}, {"f": FLOATS, "y": [*range(30)]}, "loss-impossible"),
+        ({"metric": "tweedie_deviance"}, {"f": FLOATS, "y": [-0.5, *FLOATS[1:]]}, "loss-impossible"),
+        ({"class_weight": "balanced"}, {"f": FLOATS, "y": FLOATS}, "class-weight-misplaced"),
+        ({"weight_column": "z"}, {"f": FLOATS, "y": [0, 1]}, "column-unknown"),
+        ({"weight_column": "w"}, {"f": FLOATS, "w": ["a", "b"], "y": [0, 1]}, "weight-column"),
+        ({"weight_column": "w"}, {"f": FLOATS, "w": [1.5, -1.0], "y": [0, 1]}, "weight-column"),
+        ({"weight_column": "w"}, {"f": FLOATS, "w": [0, ""], "y": [0, 1]}, "weight-column"),
+        ({"group_column": "y"}, {"f": FLOATS, "y": [0, 1]}, "target-twice"),
         ({"costs": Costs(1.0, 10.0)}, {"f": FLOATS, "y": ["a", "b", "c"]}, "costs-misplaced"),
         ({"positive_class": "c"}, {"f": FLOATS, "y": ["a", "b"]}, "positive-class-unknown"),
         ({"positive_class": "1"}, {"f": [1.5, 2.5], "y": FLOATS}, "positive-class-misplaced"),

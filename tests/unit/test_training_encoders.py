@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from millrace import plan
 from millrace.compiler import certified
 from millrace.features.candidates import Family
 from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
+from millrace.scoring.explain import Explainer
 from millrace.training.encoders import learnable, smoothing
 from millrace.training.frame import to_frame
 from millrace.training.pipeline import Learner, Rows
@@ -83,12 +85,40 @@ def test_what_is_left_of_a_plan_depends_on_the_rows(
         task="multiclass" if classes else "regression",
         classes=("a", "b", "c")[:classes],
     )
-    plan = learnable(feature_plan(schema, family), to_frame(table, schema), target, classes)
-    kept = {(e.column, e.kind) for e in plan.encodings}
+    left = learnable(feature_plan(schema, family), to_frame(table, schema), target, classes)
+    kept = {(e.column, e.kind) for e in left.encodings}
     assert ("code", "target") in kept and ("chance", "target") not in kept
     assert ("shop", "code" if family == "forest" else "target") in kept
     assert not any(column == "empty" for column, _ in kept)
-    assert all(e.smooth > 0.0 for e in plan.encodings if e.kind == "target")
+    assert all(e.smooth > 0.0 for e in left.encodings if e.kind == "target")
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "forest"])
+def test_the_time_between_two_times_is_learned_and_served(rng: np.random.Generator, name: str) -> None:
+    begun = rng.uniform(1.5e9, 1.6e9, ROWS).round()
+    days = rng.uniform(0.0, 30.0, ROWS)
+    done = np.where(rng.random(ROWS) < 0.02, np.nan, begun + 86400.0 * days)
+    table, schema = make_table(
+        {"begun": ("time", begun), "done": ("time", done), "void": ("time", np.full(ROWS, np.nan))},
+        days,
+        task="regression",
+    )
+    assert feature_plan(schema, "forest").columns("span") == ("begun", "done", "void")
+    assert feature_plan(schema, "linear").columns("span") == ()
+    frame = to_frame(table, schema)
+    seen, later = frame.iloc[:2400], frame.iloc[2400:]
+    rows = Rows(seen, table.target[:2400], table.record[:2400])
+    fitted = Learner(name, schema, LIMITS["quick"], 0).pipeline(rows)
+    said = fitted.predict(later)
+    known = later["done"].notna().to_numpy()
+    assert np.abs(said - days[2400:])[known].mean() < 1.0
+    data, parity = certified(fitted, schema=schema, model="m", frame=later)
+    assert parity.max_difference < 1e-12
+    read = plan.read(data)
+    row = [float(later[field["name"]].iloc[0]) for field in read.signature.fields]
+    base, parts = Explainer(read).explain(row, 0)
+    assert base + sum(parts.values()) == pytest.approx(said[0], rel=1e-9)
+    assert parts["begun & done"] != 0.0
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass"])

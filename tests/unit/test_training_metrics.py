@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from millrace.contracts import LOWER_IS_BETTER, METRICS
+from millrace.contracts import DEVIANCES, LOWER_IS_BETTER, METRICS
 from millrace.errors import BadInput
 from millrace.training.metrics import REGISTRY, best_first, evaluate, metric_for, score
 
@@ -61,7 +61,7 @@ def test_regression_metrics_equal_scikit_learns(seed: int) -> None:
 
 
 def test_the_registry_has_exactly_the_metrics_that_a_spec_may_name() -> None:
-    assert set(REGISTRY) == {name for names in METRICS.values() for name in names}
+    assert set(REGISTRY) == {*DEVIANCES, *(name for names in METRICS.values() for name in names)}
     assert all(metric.name == name for name, metric in REGISTRY.items())
 
 
@@ -92,6 +92,30 @@ def test_the_choice_falls_back_to_a_metric_that_is_defined() -> None:
     assert metric_for("multiclass", "accuracy", one) == "accuracy"
 
 
+def test_the_metrics_of_losses_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    predicted, weight = rng.gamma(2.0, 3.0, 200), rng.random(200)
+    counts, amounts = rng.poisson(predicted).astype(np.float64), rng.gamma(2.0, predicted)
+    for name, truth, power in (
+        ("poisson_deviance", counts, 1.0),
+        ("gamma_deviance", amounts, 2.0),
+        ("tweedie_deviance", counts, 1.5),
+    ):
+        expected = reference.mean_tweedie_deviance(truth, predicted, sample_weight=weight, power=power)
+        assert REGISTRY[name].prepare(truth, predicted)(weight) == pytest.approx(expected, rel=1e-12)
+        assert np.isfinite(score(name, truth, np.zeros(200))), "very bad, but not infinitely"
+    expected = reference.mean_pinball_loss(amounts, predicted, alpha=0.9)
+    assert score("pinball_0.9", amounts, predicted) == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(score("poisson_deviance", -amounts, predicted))
+    assert np.isnan(score("gamma_deviance", np.zeros(200), predicted))
+    assert metric_for("regression", "pinball_0.9", amounts) == "pinball_0.9"
+    assert "poisson_deviance" in evaluate("regression", counts, predicted, "poisson_deviance")
+    with pytest.raises(BadInput, match="'poisson_deviance' does not fit a binary task"):
+        metric_for("binary", "poisson_deviance", counts)
+    with pytest.raises(KeyError):
+        score("oracle", counts, predicted)
+
+
 def test_a_metric_of_another_task_is_refused() -> None:
     with pytest.raises(BadInput, match="'rmse' does not fit a binary task") as caught:
         metric_for("binary", "rmse", np.array([0, 1]))
@@ -104,9 +128,9 @@ def test_the_best_comes_first_whichever_way_is_better() -> None:
     assert best_first("log_loss", scores) == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", [*sorted(REGISTRY), "pinball_0.3"])
 def test_the_better_prediction_has_the_better_score(name: str) -> None:
-    classify = name not in METRICS["regression"]
+    classify = name in METRICS["binary"]
     truth = np.array([0, 1, 1, 0, 1], dtype=np.int32) if classify else np.array([1.0, 2.0, 5.0, 3.0])
     good = np.column_stack([1.0 - truth, truth]) * 0.9 + 0.05 if classify else truth + 0.1
     bad = good[::-1] * 0.9 + 0.01 if classify else truth + 1.0

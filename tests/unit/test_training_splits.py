@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.errors import BadInput
+from millrace.training import splits
 from millrace.training.splits import MINIMUM_ROWS, folds, hold_out, sample, shuffled
 
 
@@ -111,6 +112,67 @@ def test_folds_in_time_never_look_ahead() -> None:
     for part in parts:
         assert time[part.training].max() < time[part.validation].min()
     assert len(np.concatenate([p.validation for p in parts])) == 50, "the first block only trains"
+
+
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=2, max_size=40),
+    classes=st.integers(1, 3),
+    seed=st.integers(0, 1 << 40),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_group_is_on_one_side_as_a_whole(sizes: list[int], classes: int, seed: int) -> None:
+    group = np.repeat(np.arange(len(sizes)), sizes)[np.argsort(shuffled(records(sum(sizes)), 1))]
+    n = len(group)
+    codes = (records(n) % classes).astype(np.int32) if classes > 1 else None
+    if n < MINIMUM_ROWS:
+        return
+    for split in (
+        hold_out(records(n), codes=codes, group=group, seed=seed),
+        *folds(records(n), codes=codes, group=group, seed=seed, count=3),
+    ):
+        assert sorted([*split.training, *split.validation]) == list(range(n))
+        assert len(split.training) and len(split.validation)
+        assert not set(group[split.training]) & set(group[split.validation])
+    cut = folds(records(n), codes=codes, group=group, seed=seed, count=3)
+    assert sorted(np.concatenate([part.validation for part in cut])) == list(range(n))
+
+
+def test_groups_are_dealt_out_in_proportion_and_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    group = rng.zipf(1.6, 5000) % 400
+    codes = (rng.random(5000) < 0.1).astype(np.int32)
+
+    def shares(seed: int) -> tuple[list[int], float, float]:
+        held = hold_out(records(5000), codes=codes, group=group, seed=seed).validation
+        return held.tolist(), len(held) / 5000, float(codes[held].mean() / codes.mean())
+
+    largest = np.bincount(group).max() / 5000
+    first, share, rarity = shares(0)
+    assert share == pytest.approx(0.2, abs=0.02) or largest > 0.2
+    assert rarity == pytest.approx(1.0, abs=0.2)
+    assert first == shares(0)[0] != shares(1)[0]
+    shifted = hold_out(records(5000) + 7, codes=codes, group=-group, seed=0)
+    assert len(shifted.validation), "the numbers of the groups mean nothing"
+    monkeypatch.setattr(splits, "MANY_GROUPS", 10)
+    dealt = hold_out(records(5000), group=records(5000) // 5, seed=0)
+    assert len(dealt.validation) == 1000
+    assert not set(dealt.training // 5) & set(dealt.validation // 5)
+
+
+def test_with_a_time_too_no_group_of_the_latest_rows_is_learned_from() -> None:
+    time = np.arange(100.0)
+    group = records(100) % 40  # groups 0 to 19 are among the last 20 rows, no other
+    split = hold_out(records(100), time=time, group=group)
+    assert split.validation.tolist() == list(range(80, 100))
+    assert set(group[split.training]) == set(range(20, 40))
+    for part in folds(records(100), time=time, group=group, count=3):
+        assert time[part.training].max() < time[part.validation].min()
+        assert not set(group[part.training]) & set(group[part.validation])
+    with pytest.raises(BadInput, match="none is left to learn from"):
+        hold_out(records(100), time=time, group=records(100) % 5)
+    with pytest.raises(BadInput, match="All rows are of one group") as caught:
+        hold_out(records(100), group=np.zeros(100, dtype=np.int64))
+    assert caught.value.code == "groups-too-few"
 
 
 def test_a_sample_keeps_every_class_and_its_share() -> None:

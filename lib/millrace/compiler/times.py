@@ -37,6 +37,22 @@ def _time_parts(transformer: Any, arrays: Arrays) -> list[Step]:
     return [step, {"kind": "columns", "branches": branches}]
 
 
+def _time_differences(transformer: Any, arrays: Arrays) -> list[Step]:
+    """Return a sum of two weighted inputs for each pair: weights of -1 and 1 round nothing but the sum."""
+    branches = []
+    for pair in transformer.pairs:
+        sums = {
+            "kind": "linear",
+            "coef": arrays.floats(np.array([-1.0, 1.0])),
+            "intercept": arrays.floats(np.zeros(1)),
+            "link": "identity",
+        }
+        step = {"kind": "predictions", "members": [sums], "take": [[0]], "inputs": False}
+        branches.append({"inputs": list(pair), "steps": [step]})
+    return [{"kind": "columns", "branches": branches}]
+
+
 ENCODERS: dict[str, Callable[[Any, Arrays], list[Step]]] = {
+    "TimeDifferences": _time_differences,
     "TimeParts": _time_parts,
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from millrace.contracts import Budget, Schema
+from millrace.contracts import Budget, Loss, Schema
 from millrace.errors import BadInput
 
 __all__ = ["CANDIDATES", "Candidate", "Family", "Kind", "candidate", "candidate_names"]
@@ -21,6 +21,14 @@ Family = Literal["linear", "boosted", "forest"]
 """Estimators of one family want their columns in the same shape."""
 Kind = Literal["linear", "log_linear", "boosted", "forest", "extra_trees", "network", "vectors"]
 """Which estimator it is; see :mod:`millrace.training.estimators`."""
+
+_POSITIVE: tuple[Kind, ...] = ("log_linear", "boosted", "forest", "extra_trees")
+LOSS_KINDS: Mapping[Loss, tuple[Kind, ...]] = types.MappingProxyType(
+    {"quantile": ("linear", "boosted"), "poisson": _POSITIVE, "gamma": _POSITIVE, "tweedie": _POSITIVE}
+)
+"""By losses that not every kind can serve, those that can: that predict a quantile, or nothing below 0."""
+QUANTILE_ROWS = 2_000
+"""Most rows for a linear model of a quantile, whose cost grows with their square."""
 
 _NO_SETTINGS: Mapping[str, float] = types.MappingProxyType({})
 
@@ -186,9 +194,10 @@ def candidate_names(schema: Schema, budget: Budget, rows: int) -> tuple[str, ...
     Returns
     -------
     tuple of str
-        At least four names, keys of :data:`CANDIDATES`.
+        Keys of :data:`CANDIDATES`; at least four names, but for the losses that few estimators have.
     """
     lowest = schema.column(schema.target).minimum
+    kinds = LOSS_KINDS.get(schema.loss) if schema.task == "regression" else None
     return tuple(
         each.name
         for each in _ALL
@@ -196,6 +205,8 @@ def candidate_names(schema: Schema, budget: Budget, rows: int) -> tuple[str, ...
         and schema.task in each.tasks
         and (each.most_rows is None or rows <= each.most_rows)
         and (not each.counts or (lowest is not None and lowest >= 0.0))
+        and (kinds is None or each.kind in kinds)
+        and not (schema.loss == "quantile" and each.kind == "linear" and rows > QUANTILE_ROWS)
     )
 
 

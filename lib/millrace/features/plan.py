@@ -15,7 +15,7 @@ from millrace.features.candidates import Family
 
 __all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
 
-Kind = Literal["number", "boolean", "one-hot", "native", "code", "target", "time", "text"]
+Kind = Literal["number", "boolean", "one-hot", "native", "code", "target", "time", "span", "text"]
 
 ONE_HOT_LIMIT = {"linear": 2000, "forest": 12}
 """Categories of a column that become columns of their own. A linear model weighs each category by itself
@@ -29,6 +29,8 @@ TARGET_FROM = {"linear": 100, "forest": 30, "boosted": NATIVE_LIMIT + 1}
 well; see ``docs/decisions/features.md``."""
 TARGET_CLASSES = 10
 """Most classes of the target, each of which would be a column."""
+MOST_SPANS = 6
+"""Columns of times, the first ones, of which each two have a difference."""
 TEXT_LIMIT = {"linear": 5000, "forest": 100, "boosted": 100}
 """Words of a text column, the most frequent ones. Trees get a dense matrix, so they get fewer."""
 
@@ -97,9 +99,14 @@ def feature_plan(schema: Schema, family: Family) -> FeaturePlan:
             code="no-features",
             remedy="Every column but the target is empty, constant, an identifier or excluded: add one.",
         )
+    times = [column.name for column in schema.features if column.type == "time"][:MOST_SPANS]
+    # A weighted sum finds differences by itself: that of two weights.
+    spans = times if len(times) > 1 and family != "linear" else ()
+    reason = "The time between each two times is a column too."
     return FeaturePlan(
         family,
-        tuple(
+        tuple(Encoding(name, "span", 0, reason) for name in spans)
+        + tuple(
             encoding
             for column in schema.features
             for encoding in (*_encodings(column, family), *_named(column, family, len(schema.classes)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-__all__ = ["CYCLES", "TIME_PARTS", "TOKEN_PATTERN", "TimeParts", "circle", "lower_text"]
+__all__ = ["CYCLES", "TIME_PARTS", "TOKEN_PATTERN", "TimeDifferences", "TimeParts", "circle", "lower_text"]
 
 TIME_PARTS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second")
 """What :class:`TimeParts` can make of an instant. ``days`` is its place on the time line, in days since
@@ -94,6 +95,48 @@ class TimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             input_features = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
         endings = [*self.parts, *(f"{cycle}_{f}" for cycle in self.cycles for f in ("sin", "cos"))]
         return np.asarray([f"{name}_{ending}" for name in input_features for ending in endings], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class TimeDifferences(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turn times into the seconds between each two of them.
+
+    A later column less an earlier one, pair by pair; missing where one of the two is. Seconds since 1970 are
+    whole numbers far below 2**53, or carry the fractions that a float64 has room for.
+    """
+
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Remember the number of columns."""
+        validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
+        return self
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Positions of the columns that are taken from each other, the one that is taken away first."""
+        check_is_fitted(self, "n_features_in_")
+        return list(combinations(range(self.n_features_in_), 2))
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return the difference of each pair, shape (rows, pairs), float64."""
+        check_is_fitted(self, "n_features_in_")
+        seconds = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        pairs = self.pairs
+        result: NDArray[np.float64] = np.zeros((len(seconds), len(pairs)))
+        for k, (earlier, later) in enumerate(pairs):
+            result[:, k] = seconds[:, later] - seconds[:, earlier]
+        return result
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return ``<later>_since_<earlier>`` for each pair."""
+        if input_features is None:
+            input_features = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        return np.asarray(
+            [f"{input_features[b]}_since_{input_features[a]}" for a, b in self.pairs], dtype=object
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from millrace.contracts import METRICS, Column, ColumnType, Layout, Role, Schema, Spec, Task
+from millrace.contracts import (
+    DEVIANCES,
+    METRICS,
+    PINBALL,
+    ClassWeight,
+    Column,
+    ColumnType,
+    Layout,
+    Loss,
+    Role,
+    Schema,
+    Spec,
+    Task,
+)
 from millrace.errors import BadInput
 from millrace.profile.build import TIME_FORMATS
 from millrace.profile.notes import duplicates, imbalance, mostly_missing
@@ -117,8 +130,10 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
             remedy="Add columns that say something about the target, or check the delimiter.",
         )
     _check_time_column(spec, columns)
+    _check_weight_column(spec, columns, warnings)
     if spec.costs is not None and target.task != "binary":
         raise _costs_misplaced(target.task)
+    loss = _loss(spec, target.task, columns, warnings)
     warnings += _left_out(columns)
     warnings += _cells(profile, columns)
     warnings += _noticed(profile, columns)
@@ -126,13 +141,18 @@ def decide_schema(profile: Profile, layout: Layout, spec: Spec) -> Schema:
         columns=columns,
         target=target_name,
         task=target.task,
-        metric=_metric(spec, target.task),
+        metric=_metric(spec, target.task, loss),
         classes=target.classes,
         positive_class=target.positive_class,
         time_column=spec.time_column,
         rows=profile.rows,
         warnings=tuple(warnings),
         costs=spec.costs,
+        loss=loss or "squared",
+        quantile=spec.quantile,
+        class_weight=_class_weight(spec, target.task),
+        weight_column=spec.weight_column,
+        group_column=spec.group_column,
     )
 
 
@@ -182,6 +202,10 @@ def _role(column: ColumnProfile, decided: _Decided, rows: int, target: str, spec
     """Return the column's role, and why when it is no feature."""
     if column.name == target:
         return "target", ""
+    if column.name == spec.weight_column:
+        return "weight", "it weighs the rows"
+    if column.name == spec.group_column and column.name not in spec.keep:
+        return "group", "it says which rows belong together"
     if column.name in spec.exclude:
         return "excluded", "the spec leaves it out"
     numeric = decided.type in ("number", "time")
@@ -311,8 +335,17 @@ def _check_names(profile: Profile, spec: Spec, target: str) -> None:
             where="spec field 'exclude'",
             remedy="Take it from the list, or name another target.",
         )
-    if spec.time_column is not None and spec.time_column not in names:
-        raise _no_such_column("time_column", spec.time_column, names)
+    for field in ("time_column", "weight_column", "group_column"):
+        name = getattr(spec, field)
+        if name is not None and name not in names:
+            raise _no_such_column(field, name, names)
+        if name == target:
+            raise BadInput(
+                f"The target {target!r} is named there as well",
+                code="target-twice",
+                where=f"spec field {field!r}",
+                remedy="Name another column, or another target.",
+            )
 
 
 def _check_time_column(spec: Spec, columns: Iterable[Column]) -> None:
@@ -328,6 +361,29 @@ def _check_time_column(spec: Spec, columns: Iterable[Column]) -> None:
             code="time-column-type",
             where="spec field 'time_column'",
             remedy="Name a column whose values are dates or times, all in one format, and not left out.",
+        )
+
+
+def _check_weight_column(spec: Spec, columns: Iterable[Column], warnings: list[str]) -> None:
+    if spec.weight_column is None:
+        return
+    column = next(c for c in columns if c.name == spec.weight_column)
+    lowest, highest = column.minimum, column.maximum
+    if column.type != "number" or lowest is None or highest is None or lowest < 0.0 or highest <= 0.0:
+        holds = "no number above zero"
+        if column.type != "number":
+            holds = f"values of type {column.type}"
+        elif lowest is not None and lowest < 0.0:
+            holds = f"numbers below zero, such as {lowest:g}"
+        raise BadInput(
+            f"The weight column {column.name!r} holds {holds}",
+            code="weight-column",
+            where="spec field 'weight_column'",
+            remedy="Name a column of numbers that are 0 or more: how much each row counts.",
+        )
+    if column.missing:
+        warnings.append(
+            f"{column.missing} records have no weight in {column.name!r}: they count nothing in training."
         )
 
 
@@ -370,7 +426,7 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
             where=where,
             remedy="Add rows.",
         )
-    task = _task(column, decided, counts, spec, where)
+    task = _task(column, decided, counts, spec, where, warnings)
     if task == "regression":
         if spec.positive_class is not None:
             raise _positive_class_misplaced(task)
@@ -420,8 +476,14 @@ def class_counts(column: ColumnProfile, decided: _Decided | Column) -> dict[str,
 
 
 def _task(
-    column: ColumnProfile, decided: _Decided, counts: Mapping[str, int] | None, spec: Spec, where: str
+    column: ColumnProfile,
+    decided: _Decided,
+    counts: Mapping[str, int] | None,
+    spec: Spec,
+    where: str,
+    warnings: list[str],
 ) -> Task:
+    regression = (*METRICS["regression"], *DEVIANCES)
     if spec.task is not None and spec.task not in get_args(Task):
         raise BadInput(f"Unknown task {spec.task!r}", code="task-unknown", where="spec field 'task'")
     number = decided.type == "number"
@@ -444,6 +506,9 @@ def _task(
                 remedy="Leave 'task' out of the spec to have it decided from the data.",
             )
         return spec.task
+    if number and spec.metric in regression:
+        warnings.append(f"The task is regression, because the metric is {spec.metric}.")
+        return "regression"
     if number:
         few = counts is not None and (
             len(counts) == 2
@@ -453,7 +518,17 @@ def _task(
             )
         )
         if not few:
+            if counts is not None and all(parse_number(text, decided.format).is_integer() for text in counts):
+                warnings.append(
+                    f"The task is regression, because the target has {len(counts)} different whole numbers, "
+                    f"more than {_REGRESSION_DISTINCT}; 'task' in spec.json overrides that."
+                )
             return "regression"
+        if counts is not None and len(counts) > 2:
+            warnings.append(
+                f"The task is multiclass, because the target has {len(counts)} different whole numbers, no "
+                f"more than {_REGRESSION_DISTINCT}; 'task' in spec.json overrides that."
+            )
     return "binary" if counts is not None and len(counts) == 2 else "multiclass"
 
 
@@ -515,10 +590,61 @@ def _positive_class(classes: tuple[str, ...], decided: _Decided, spec: Spec, tas
     )
 
 
-def _metric(spec: Spec, task: Task) -> str:
+_METRIC_OF: Mapping[Loss, str] = {
+    "squared": "rmse",
+    "absolute": "mae",
+    "poisson": "poisson_deviance",
+    "gamma": "gamma_deviance",
+    "tweedie": "tweedie_deviance",
+}
+_LOSS_OF = {metric: loss for loss, metric in _METRIC_OF.items()}
+
+
+def _loss(spec: Spec, task: Task, columns: Iterable[Column], warnings: list[str]) -> Loss | None:
+    """Return what a regression makes small; None for classes."""
+    if task != "regression":
+        for field in ("loss", "quantile"):
+            if getattr(spec, field) is not None:
+                raise BadInput(
+                    f"A {field} is given, but the task is {task}",
+                    code="loss-misplaced",
+                    where=f"spec field {field!r}",
+                    remedy="Leave it out, or ask for the task 'regression'.",
+                )
+        return None
+    asked = spec.loss or _LOSS_OF.get(spec.metric or "", "squared")
+    if spec.loss is None and asked != "squared":
+        warnings.append(f"Models make the {asked} loss small, because the metric is {spec.metric}.")
+    target = next(column for column in columns if column.role == "target")
+    lowest = 0.0 if target.minimum is None else target.minimum
+    if (asked in ("poisson", "tweedie") and lowest < 0.0) or (asked == "gamma" and lowest <= 0.0):
+        raise BadInput(
+            f"The target goes down to {lowest:g}, and the {asked} loss needs values "
+            + ("above 0" if asked == "gamma" else "of 0 or more"),
+            code="loss-impossible",
+            where=f"column {target.name!r}",
+            remedy="Ask for another loss or metric in spec.json, or correct the values.",
+        )
+    return asked
+
+
+def _class_weight(spec: Spec, task: Task) -> ClassWeight | None:
+    if spec.class_weight is not None and task == "regression":
+        raise BadInput(
+            "A class weight is given, but the task is regression",
+            code="class-weight-misplaced",
+            where="spec field 'class_weight'",
+            remedy="Leave it out; 'weight_column' weighs rows.",
+        )
+    return spec.class_weight
+
+
+def _metric(spec: Spec, task: Task, loss: Loss | None) -> str:
     if spec.metric is None:
-        return METRICS[task][0]
-    if spec.metric not in METRICS[task]:
+        if loss == "quantile":
+            return f"{PINBALL}{spec.quantile:g}"
+        return METRICS[task][0] if loss is None else _METRIC_OF[loss]
+    if spec.metric not in METRICS[task] and not (task == "regression" and spec.metric in DEVIANCES):
         raise BadInput(
             f"There is no metric {spec.metric!r} for a {task} task",
             code="metric-unknown",

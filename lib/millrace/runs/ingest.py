@@ -11,7 +11,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from millrace import keys
-from millrace.contracts import METRICS, ObjectInfo, ObjectStore, Run, RunStore, ScoreSpec, Spec, decode
+from millrace.contracts import (
+    DEVIANCES,
+    METRICS,
+    ObjectInfo,
+    ObjectStore,
+    Run,
+    RunStore,
+    ScoreSpec,
+    Spec,
+    decode,
+)
 from millrace.errors import BadInput, NotFound, TooLarge
 from millrace.registry.registry import Registry
 from millrace.runs.failure import run_error
@@ -259,8 +269,9 @@ def _check_score(spec: ScoreSpec) -> None:
 
 
 def _check(spec: Spec) -> None:
-    known = sorted({metric for metrics in METRICS.values() for metric in metrics})
-    allowed = sorted(METRICS[spec.task]) if spec.task else known
+    of_task = {task: (*METRICS[task], *(DEVIANCES if task == "regression" else ())) for task in METRICS}
+    known = sorted({metric for metrics in of_task.values() for metric in metrics})
+    allowed = sorted(of_task[spec.task]) if spec.task else known
     if spec.metric is not None and spec.metric not in allowed:
         kind = f" for the task {spec.task}" if spec.task and spec.metric in known else ""
         raise BadInput(
@@ -268,6 +279,29 @@ def _check(spec: Spec) -> None:
             code="spec-invalid",
             where="metric",
             remedy=f"Use one of {', '.join(allowed)}.",
+        )
+    if (spec.loss == "quantile") != (spec.quantile is not None):
+        raise BadInput(
+            "The loss 'quantile' needs the quantile, and only that loss has one",
+            code="spec-invalid",
+            where="quantile",
+            remedy='Use both, as in {"loss": "quantile", "quantile": 0.9}, or neither.',
+        )
+    if spec.quantile is not None and not 0.0 < spec.quantile < 1.0:
+        raise BadInput(
+            f"The quantile {spec.quantile:g} is out of range",
+            code="spec-invalid",
+            where="quantile",
+            remedy="Use a number between 0 and 1: the share of values that are to lie below the prediction.",
+        )
+    named = [name for name in (spec.target, spec.weight_column, spec.group_column, spec.time_column) if name]
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise BadInput(
+            f"The column {twice!r} is named for two purposes",
+            code="spec-invalid",
+            where="target, weight_column, group_column, time_column",
+            remedy="Name different columns.",
         )
     if not 0 <= spec.seed < 2**32:
         raise BadInput(
@@ -322,8 +356,10 @@ def _check(spec: Spec) -> None:
             remedy="Take it off the list.",
         )
     for name in spec.keep:
-        if name == spec.target or name in spec.exclude:
-            other = "the target" if name == spec.target else "excluded"
+        if name in (spec.target, spec.weight_column) or name in spec.exclude:
+            other = "excluded"
+            if name not in spec.exclude:
+                other = "the target" if name == spec.target else "the weight"
             raise BadInput(
                 f"The column {name!r} is to be kept as a feature, and is {other}",
                 code="spec-invalid",

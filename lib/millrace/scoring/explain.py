@@ -370,6 +370,12 @@ def _imputed(step: dict[str, Any], origins: list[Origin]) -> list[Origin]:
     return kept + [origins[i] for i in step["indicators"]]
 
 
+def _predicted(step: dict[str, Any], origins: list[Origin]) -> list[Origin]:
+    if step["inputs"] or any(take is None for take in step["take"]):
+        raise _unavailable("A model of models has no exact explanation")
+    return [_union(origins)] * sum(map(len, step["take"]))
+
+
 _ORIGINS: dict[str, Callable[[dict[str, Any], list[Origin]], list[Origin]]] = {
     "impute": _imputed,
     "scale": _kept,
@@ -389,6 +395,7 @@ _ORIGINS: dict[str, Callable[[dict[str, Any], list[Origin]], list[Origin]]] = {
     "words": lambda step, origins: [_union(origins)] * len(step["terms"]),
     "hash": lambda step, origins: [_union(origins)] * step["width"],
     "weigh": lambda step, origins: origins if step["norm"] is None else _mixed(step, origins),
+    "predictions": _predicted,
     "time-parts": lambda step, origins: [origin for origin in origins for _ in step["parts"]],
 }
 """By kind of encoder: which fields each output comes from, given the same of the inputs."""

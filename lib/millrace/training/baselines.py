@@ -45,10 +45,13 @@ def naive_prediction(schema: Schema, training: NDArray[Any], rows: int) -> Float
     Returns
     -------
     ndarray of shape (rows, classes) or (rows,)
-        The shares of the classes, or the mean.
+        The shares of the classes, or the number that makes the schema's loss least: the mean, the median or
+        the quantile.
     """
     if schema.task == "regression":
-        return np.full(rows, float(np.mean(training)))
+        share = {"absolute": 0.5, "quantile": schema.quantile}.get(schema.loss)
+        best = np.mean(training) if share is None else np.quantile(training, share)
+        return np.full(rows, float(best))
     shares = np.bincount(training.astype(np.int64), minlength=len(schema.classes)) / len(training)
     return np.tile(shares, (rows, 1))
 

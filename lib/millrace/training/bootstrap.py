@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.contracts import METRICS, Task
-from millrace.training.metrics import REGISTRY, score
+from millrace.contracts import Task
+from millrace.training.metrics import REGISTRY, names_of, score
 from millrace.training.splits import hashed, shuffled
 
 __all__ = ["LEVEL", "confidence", "resamples"]
@@ -80,7 +80,7 @@ def confidence(
     repeats, drawn = resamples(len(truth), width)
     rows = shuffled(np.arange(len(truth)), seed)[:drawn] if drawn < len(truth) else np.arange(drawn)
     worth = 1.0 if REGISTRY[metric].greater_is_better else -1.0
-    scorers = {name: REGISTRY[name].prepare(truth[rows], prediction[rows]) for name in METRICS[task]}
+    scorers = {name: REGISTRY[name].prepare(truth[rows], prediction[rows]) for name in names_of(task, metric)}
     rivals = {name: REGISTRY[metric].prepare(truth[rows], other[rows]) for name, other in others.items()}
     found = {name: np.empty(repeats) for name in scorers}
     gains = {name: np.empty(repeats) for name in rivals}

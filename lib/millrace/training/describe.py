@@ -174,7 +174,7 @@ def describe(profile: Profile, suspicion: Suspicion, table: Table, *, seed: int)
     schema = suspicion.schema
     rows = sample_rows(table, seed)
     goal = target_of(table, schema, rows)
-    sample = {name: values[rows] for name, values in table.columns.items()}
+    sample = {name: table.columns[name][rows] for name in suspicion.alone}
     time_column, later = _later(schema, sample, table.record[rows])
     columns = []
     for found, column in zip(profile.columns, schema.columns, strict=True):

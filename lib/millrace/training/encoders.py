@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 
 from millrace.features.candidates import Family
 from millrace.features.plan import NATIVE_LIMIT, Encoding, FeaturePlan, Kind
-from millrace.features.transformers import CYCLES, TOKEN_PATTERN, TimeParts, lower_text
+from millrace.features.transformers import CYCLES, TOKEN_PATTERN, TimeDifferences, TimeParts, lower_text
 from millrace.training.pairs import groups
 
 __all__ = ["build_features", "learnable"]
@@ -40,7 +40,7 @@ def build_features(plan: FeaturePlan, *, classify: bool = True, seed: int = 0) -
 
     Native categories come first, so that boosted trees find them as the first columns.
     """
-    kinds: tuple[Kind, ...] = ("native", "code", "one-hot", "number", "boolean", "time")
+    kinds: tuple[Kind, ...] = ("native", "code", "one-hot", "number", "boolean", "time", "span")
     parts: list[tuple[str, Any, Any]] = [
         (kind, _encoder(plan, kind), list(plan.columns(kind))) for kind in kinds if plan.columns(kind)
     ]
@@ -82,6 +82,8 @@ def learnable(plan: FeaturePlan, frame: pd.DataFrame, target: NDArray[Any], clas
         smooth = smoothing(values.to_numpy(), goal, plan.family)
         if smooth is not None:
             kept.append(replace(encoding, smooth=smooth))
+    if sum(encoding.kind == "span" for encoding in kept) < 2:
+        kept = [encoding for encoding in kept if encoding.kind != "span"]
     return FeaturePlan(plan.family, tuple(kept))
 
 
@@ -165,6 +167,8 @@ def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
         # A weighted sum cannot bend at the turn of a year or a day; trees can.
         parts = TimeParts(cycles=tuple(CYCLES)) if plan.family == "linear" else TimeParts()
         return parts if trees else _imputed(plan, "median", parts)
+    if kind == "span":
+        return TimeDifferences() if trees else _imputed(plan, "median", TimeDifferences())
     if trees:
         return "passthrough"
     return _imputed(plan, "median" if kind == "number" else "most_frequent")

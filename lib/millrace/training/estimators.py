@@ -18,11 +18,18 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
-from millrace.contracts import Schema
+from millrace.contracts import TWEEDIE_POWER, Loss, Schema
 from millrace.features.candidates import Candidate
 from millrace.features.limits import Limits, boosting_rounds, forest_size
 
@@ -36,6 +43,16 @@ FOREST_FEATURES = 40
 NETWORK_STEPS = 4_000
 """Most steps of a network's optimiser, of ``NETWORK_BATCH`` rows each."""
 NETWORK_BATCH = 64
+QUANTILE_PENALTY = 0.001
+BOOSTED_LOSS: Mapping[Loss, str] = {
+    "squared": "squared_error",
+    "absolute": "absolute_error",
+    "quantile": "quantile",
+    "poisson": "poisson",
+    "gamma": "gamma",
+    "tweedie": "poisson",
+}
+"""scikit-learn's names; it has no boosting for Tweedie, whose mean Poisson's loss finds as well."""
 CLASS_POWER: Mapping[str, float] = {"balanced_accuracy": 1.0, "f1_macro": 0.5}
 """By metrics in which small classes count as much as large ones: the power of a class's rarity that weighs
 its rows. Balanced accuracy is best at the first power; F1 trades it against the large classes' precision."""
@@ -83,7 +100,7 @@ class Builder:
         if kind == "linear":
             return self._linear(weights)
         if kind == "log_linear":
-            return PoissonRegressor(alpha=0.01, max_iter=300)
+            return self._log_linear()
         if kind == "boosted":
             most = boosting_rounds(self.limits, shape[0], shape[1], self._outputs)
             return self._boosted(shape, native, rounds or most, weights)
@@ -103,7 +120,8 @@ class Builder:
 
     def _class_weight(self, target: NDArray[Any]) -> dict[int, float] | None:
         power = CLASS_POWER.get(self.schema.metric, 0.0)
-        if self.schema.task == "regression" or not power:
+        # Where the spec says how classes count, the rows' weights say it.
+        if self.schema.task == "regression" or not power or self.schema.class_weight is not None:
             return None
         codes, counts = np.unique(target.astype(np.intp), return_counts=True)
         rarity = (len(target) / (len(codes) * counts)) ** power
@@ -111,9 +129,19 @@ class Builder:
 
     def _linear(self, weights: dict[int, float] | None) -> BaseEstimator:
         penalty = self._setting("penalty", 1.0)
+        if self.schema.loss == "quantile":
+            return QuantileRegressor(quantile=self.schema.quantile, alpha=penalty * QUANTILE_PENALTY)
         if self.schema.task == "regression":
             return Ridge(alpha=penalty)
         return LogisticRegression(C=1.0 / penalty, max_iter=200, class_weight=weights)
+
+    def _log_linear(self) -> BaseEstimator:
+        settings = {"alpha": 0.01, "max_iter": 300}
+        if self.schema.loss == "gamma":
+            return GammaRegressor(**settings)
+        if self.schema.loss == "tweedie":
+            return TweedieRegressor(power=TWEEDIE_POWER, link="log", **settings)
+        return PoissonRegressor(**settings)
 
     def _forest(self, shape: tuple[int, int], weights: dict[int, float] | None) -> BaseEstimator:
         rows, columns = shape
@@ -163,8 +191,10 @@ class Builder:
             "random_state": self.seed,
         }
         if self.schema.task == "regression":
-            loss = "poisson" if self._setting("log", 0) else "squared_error"
-            return HistGradientBoostingRegressor(loss=loss, **settings)
+            loss = BOOSTED_LOSS[self.schema.loss]
+            if self._setting("log", 0) and loss in ("squared_error", "absolute_error"):
+                loss = "poisson"
+            return HistGradientBoostingRegressor(loss=loss, quantile=self.schema.quantile, **settings)
         return HistGradientBoostingClassifier(class_weight=weights, **settings)
 
     def _network(self, rows: int) -> BaseEstimator:
@@ -184,14 +214,16 @@ class Builder:
         return kind(**settings)
 
 
-def fitted_network(network: MLPRegressor, matrix: Any, target: Floats) -> MLPRegressor:
+def fitted_network(
+    network: MLPRegressor, matrix: Any, target: Floats, weight: Floats | None = None
+) -> MLPRegressor:
     """Fit a network of regression to a target of any scale.
 
     A network learns a target of mean 0 and variance 1. The last layer is linear, so that the scale and the
     mean go into its weights afterwards, and the network predicts the target itself.
     """
     center, scale = float(np.mean(target)), float(np.std(target)) or 1.0
-    network.fit(matrix, (target - center) / scale)
+    network.fit(matrix, (target - center) / scale, sample_weight=weight)
     network.coefs_[-1] = network.coefs_[-1] * scale
     network.intercepts_[-1] = network.intercepts_[-1] * scale + center
     return network

@@ -18,6 +18,7 @@ from millrace.training.evaluate import Answer, curves, dependence, importance, s
 from millrace.training.intervals import Interval
 from millrace.training.learning import learning_curve
 from millrace.training.metrics import evaluate, metric_for
+from millrace.training.rows import group_of, time_of
 from millrace.training.slices import slices
 from millrace.training.thresholds import thresholds
 
@@ -77,7 +78,7 @@ def judge(
     held = frame.iloc[sides.held_out]
     truth, record = table.target[sides.held_out], table.record[sides.held_out]
     prediction = answer(held)
-    metrics = evaluate(schema.task, truth, prediction)
+    metrics = evaluate(schema.task, truth, prediction, metric)
     metric = metric_for(schema.task, metric, truth)
     naive = naive_prediction(schema, table.target[sides.training], len(held))
     alone = single_column(
@@ -116,12 +117,12 @@ def judge(
     learned, why = _learning_curve(refit, table, schema, frame, sides, metric=metric, seed=seed)
     return {
         "metrics": _defined(metrics),
-        "baseline": _defined(evaluate(schema.task, truth, naive)),
+        "baseline": _defined(evaluate(schema.task, truth, naive, metric)),
         "single_column": None
         if alone is None
         else {
             "column": alone.column,
-            "metrics": _defined(evaluate(schema.task, truth, alone.prediction)),
+            "metrics": _defined(evaluate(schema.task, truth, alone.prediction, metric)),
         },
         "confidence": confidence(schema.task, truth, prediction, others, metric=metric, seed=seed),
         "interval": None if around is None or within is None else _covered(around, within),
@@ -172,7 +173,8 @@ def _learning_curve(
             table.target,
             table.record,
             sides.training,
-            time=None if schema.time_column is None else table.columns[schema.time_column],
+            time=time_of(table, schema),
+            group=group_of(table, schema),
             metric=metric,
             seed=seed,
         )

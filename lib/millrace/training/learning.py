@@ -33,6 +33,7 @@ def learning_curve(
     *,
     time: NDArray[np.float64] | None,
     metric: str,
+    group: NDArray[np.int64] | None = None,
     seed: int,
 ) -> dict[str, Any]:
     """Return the score of a candidate by the number of rows it learns from.
@@ -54,6 +55,8 @@ def learning_curve(
         Seconds, where time orders the rows.
     metric : str
         What is scored.
+    group : ndarray of shape (n,), optional
+        Numbers of groups, none of which is both learned from and set aside.
     seed : int
         The run's seed.
 
@@ -72,6 +75,7 @@ def learning_curve(
         record[chosen],
         codes=None if codes is None else codes[chosen],
         time=None if time is None else time[chosen],
+        group=None if group is None else group[chosen],
         seed=seed + 2,
     )
     judge, rest = chosen[sides.validation], chosen[sides.training]

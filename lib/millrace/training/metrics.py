@@ -7,7 +7,6 @@ compare each with scikit-learn's where scikit-learn defines it.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.contracts import LOWER_IS_BETTER, METRICS, Task
+from millrace.contracts import DEVIANCES, LOWER_IS_BETTER, METRICS, PINBALL, TWEEDIE_POWER, Task
 from millrace.errors import BadInput
 
-__all__ = ["REGISTRY", "Metric", "Scorer", "best_first", "evaluate", "log_losses", "metric_for", "score"]
+__all__ = [
+    "REGISTRY",
+    "Metric",
+    "Scorer",
+    "best_first",
+    "evaluate",
+    "log_losses",
+    "metric_for",
+    "names_of",
+    "score",
+]
 
 Floats = NDArray[np.float64]
 Scorer = Callable[[Floats | None], float]
@@ -52,7 +61,14 @@ class Metric:
         return self.name not in LOWER_IS_BETTER
 
 
-def evaluate(task: Task, truth: NDArray[np.generic], prediction: Floats) -> dict[str, float | None]:
+def names_of(task: Task, metric: str | None = None) -> tuple[str, ...]:
+    """Return the metrics of a task, and the one that the model was chosen by where it is another one."""
+    return METRICS[task] if metric is None or metric in METRICS[task] else (metric, *METRICS[task])
+
+
+def evaluate(
+    task: Task, truth: NDArray[np.generic], prediction: Floats, metric: str | None = None
+) -> dict[str, float | None]:
     """Return every metric of the task; ``None`` where a metric is not defined on these rows.
 
     Parameters
@@ -63,9 +79,11 @@ def evaluate(task: Task, truth: NDArray[np.generic], prediction: Floats) -> dict
         Codes into the schema's classes, or the target's values.
     prediction : ndarray of shape (n, classes) or (n,)
         Probabilities, or predicted values.
+    metric : str, optional
+        One more, of the loss that was asked for.
     """
     result: dict[str, float | None] = {}
-    for name in METRICS[task]:
+    for name in names_of(task, metric):
         value = REGISTRY[name].compute(truth, prediction)
         result[name] = value if np.isfinite(value) else None
     return result
@@ -87,13 +105,16 @@ def metric_for(task: Task, wanted: str, truth: NDArray[np.generic]) -> str:
     BadInput
         The task has no metric of that name.
     """
-    if wanted not in METRICS[task]:
+    of_loss = task == "regression" and (wanted in DEVIANCES or wanted.startswith(PINBALL))
+    if wanted not in METRICS[task] and not of_loss:
         raise BadInput(
             f"The metric {wanted!r} does not fit a {task} task",
             code="metric-unknown",
             where="spec.json, field 'metric'",
             remedy=f"Use one of {', '.join(METRICS[task])}.",
         )
+    if wanted in ("poisson_deviance", "tweedie_deviance") and not np.asarray(truth).any():
+        return "rmse"
     if wanted in ("roc_auc", "r2") and np.unique(truth).size < 2:
         return "rmse" if task == "regression" else "log_loss"
     return wanted
@@ -233,7 +254,51 @@ def _r2(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
     return compute
 
 
-REGISTRY: Mapping[str, Metric] = types.MappingProxyType(
+def _deviance(power: float) -> Callable[[NDArray[np.generic], Floats], Scorer]:
+    """Return the mean deviance of a Tweedie distribution, NaN where the target is none of its values.
+
+    The unit deviance of B. Jørgensen, "Exponential dispersion models", 1987: power 1 is Poisson, 2 gamma.
+    Predictions are clipped at the float's epsilon, so that one of 0 or below is very bad, not infinitely.
+    """
+
+    def prepare(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
+        y, mean = truth.astype(np.float64), np.maximum(predicted, np.finfo(np.float64).eps)
+        if y.min(initial=0.0) < 0.0 or (power >= 2.0 and (y <= 0.0).any()):
+            return lambda weight: float("nan")
+        if power == 1.0:
+            logs = np.log(np.where(y > 0.0, y, 1.0)) - np.log(mean)
+            units = 2.0 * (np.where(y > 0.0, y * logs, 0.0) - y + mean)
+        elif power == 2.0:
+            units = 2.0 * (np.log(mean) - np.log(y) + y / mean - 1.0)
+        else:
+            one, two = 1.0 - power, 2.0 - power
+            units = 2.0 * (y**two / (one * two) - y * mean**one / one + mean**two / two)
+        return lambda weight: _mean(units, weight)
+
+    return prepare
+
+
+def _pinball(share: float) -> Callable[[NDArray[np.generic], Floats], Scorer]:
+    """Return the loss that a quantile makes least (R. Koenker and G. Bassett, 1978)."""
+
+    def prepare(truth: NDArray[np.generic], predicted: Floats) -> Scorer:
+        over = truth.astype(np.float64) - predicted
+        losses = np.maximum(share * over, (share - 1.0) * over)
+        return lambda weight: _mean(losses, weight)
+
+    return prepare
+
+
+class _Registry(dict[str, Metric]):
+    """Metrics by name; those of quantiles are made when they are asked for."""
+
+    def __missing__(self, name: str) -> Metric:
+        if not name.startswith(PINBALL):
+            raise KeyError(name)
+        return Metric(name, _pinball(float(name.removeprefix(PINBALL))))
+
+
+REGISTRY: Mapping[str, Metric] = _Registry(
     {
         metric.name: metric
         for metric in (
@@ -246,6 +311,7 @@ REGISTRY: Mapping[str, Metric] = types.MappingProxyType(
             Metric("rmse", _rmse),
             Metric("mae", _mae),
             Metric("r2", _r2),
+            *map(Metric, DEVIANCES, map(_deviance, (1.0, 2.0, TWEEDIE_POWER))),
         )
     }
 )

@@ -53,17 +53,29 @@ class Rows:
         Record numbers, which place the rows that watch for early stopping.
     time : ndarray of shape (n,), optional
         Seconds; with it the latest rows watch.
+    group : ndarray of shape (n,), optional
+        Numbers of groups, none of which both learns and watches.
+    weight : ndarray of shape (n,), optional
+        How much each row counts; alike without it.
     """
 
     frame: pd.DataFrame
     target: NDArray[Any]
     record: NDArray[np.int64]
     time: Floats | None = None
+    group: NDArray[np.int64] | None = None
+    weight: Floats | None = None
 
     def take(self, positions: NDArray[np.intp]) -> Rows:
         """Return the rows at these positions."""
-        time = None if self.time is None else self.time[positions]
-        return Rows(self.frame.iloc[positions], self.target[positions], self.record[positions], time)
+        return Rows(
+            self.frame.iloc[positions],
+            self.target[positions],
+            self.record[positions],
+            time=None if self.time is None else self.time[positions],
+            group=None if self.group is None else self.group[positions],
+            weight=None if self.weight is None else self.weight[positions],
+        )
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,15 @@ class Encoded:
         How many of the first columns hold categories that boosted trees split as sets.
     watch : Split or None
         Rows that learn and rows that watch for early stopping; None when all of them learn.
+    weight : ndarray of shape (n,), optional
+        How much each row counts.
     """
 
     features: ColumnTransformer
     matrix: Any
     native: int
     watch: Split | None = None
+    weight: Floats | None = None
 
     @classmethod
     def of(cls, rows: Rows, schema: Schema, family: Family, *, seed: int, watched: bool) -> Encoded:
@@ -112,7 +127,7 @@ class Encoded:
         plan = learnable(feature_plan(schema, family), seen, known, len(schema.classes))
         features = build_features(plan, classify=schema.task != "regression", seed=seed)
         matrix = features.fit_transform(rows.frame, rows.target)
-        return cls(features, matrix, len(plan.columns("native")), watch)
+        return cls(features, matrix, len(plan.columns("native")), watch, rows.weight)
 
 
 @dataclass(frozen=True)
@@ -173,9 +188,9 @@ class Learner:
         -----
         Rows of a single class, which only an ordered split can bring, give the constant model of it.
         """
-        matrix, watch = encoded.matrix, encoded.watch
+        matrix, watch, weight = encoded.matrix, encoded.watch, encoded.weight
         if self.schema.task != "regression" and np.unique(target).size < 2:
-            return Fitted(DummyClassifier(strategy="prior").fit(matrix, target))
+            return Fitted(DummyClassifier(strategy="prior").fit(matrix, target, weight))
         builder = Builder(self.candidate, self.schema, self.limits, self.seed)
         estimator = builder.build(matrix.shape, target, native=encoded.native, rounds=rounds)
         if self.candidate.kind != "boosted" or watch is None or rounds is not None:
@@ -183,11 +198,13 @@ class Learner:
                 # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 if isinstance(estimator, MLPRegressor):
-                    return Fitted(fitted_network(estimator, matrix, target))
-                return Fitted(estimator.fit(matrix, target))
+                    return Fitted(fitted_network(estimator, matrix, target, weight))
+                return Fitted(estimator.fit(matrix, target, sample_weight=weight))
         estimator.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
             matrix[watch.training],
             target[watch.training],
+            sample_weight=None if weight is None else weight[watch.training],
+            sample_weight_val=None if weight is None else weight[watch.validation],
             X_val=matrix[watch.validation],
             y_val=target[watch.validation],
         )
@@ -204,7 +221,14 @@ class Learner:
 def _watching(rows: Rows, schema: Schema, seed: int) -> Split | None:
     codes = None if schema.task == "regression" else rows.target
     try:
-        return hold_out(rows.record, codes=codes, time=rows.time, seed=seed + 1, every=EARLY_STOPPING_EVERY)
+        return hold_out(
+            rows.record,
+            codes=codes,
+            time=rows.time,
+            group=rows.group,
+            seed=seed + 1,
+            every=EARLY_STOPPING_EVERY,
+        )
     except BadInput:  # too few rows to spare any: the bound on the rounds has to do
         return None
 

@@ -277,7 +277,10 @@ def _first_certified(
         chosen = Calibration()
         # Classes that were weighed have probabilities that are shifted on purpose; and what explains a
         # single model does not see through a calibration.
-        if schema.task != "regression" and limits.members > 1 and schema.metric not in CLASS_POWER:
+        shifted = schema.class_weight == "balanced" or (
+            schema.class_weight is None and schema.metric in CLASS_POWER
+        )
+        if schema.task != "regression" and limits.members > 1 and not shifted:
             chosen = calibration(cut.rows.target, choice.predictions, cut.folds)
         about = {
             "candidate": choice.name,

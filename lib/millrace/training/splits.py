@@ -2,7 +2,8 @@
 
 A row's place depends on its record number and the seed alone, through a hash, so that a split is the
 same however the file was cut into chunks and whatever the version of numpy. With a time column no row
-of the past is judged by a model that has seen the future.
+of the past is judged by a model that has seen the future. With groups no row is judged by a model that has
+seen another one of its group.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ __all__ = ["MINIMUM_ROWS", "Split", "folds", "hashed", "hold_out", "sample", "sh
 
 MINIMUM_ROWS = 5
 """Fewer rows leave nothing to hold out beside two folds."""
+
+MANY_GROUPS = 20_000
+"""With more groups than this they are dealt out by their hashes; fewer are laid where they fit best."""
 
 Rows = NDArray[np.intp]
 
@@ -53,6 +57,7 @@ def hold_out(
     *,
     codes: NDArray[np.int32] | None = None,
     time: NDArray[np.float64] | None = None,
+    group: NDArray[np.int64] | None = None,
     seed: int = 0,
     every: int = 5,
 ) -> Split:
@@ -67,6 +72,10 @@ def hold_out(
     time : ndarray of shape (n,), optional
         Seconds. The latest rows are held out, whole instants where that is possible; a row without a
         time counts as the earliest.
+    group : ndarray of shape (n,), optional
+        Numbers of groups, each of which is on one side as a whole. The sides then have about the shares of
+        rows and classes that are asked for. With ``time`` as well, rows to train on whose group is held out
+        are on neither side.
     seed : int
         Chooses among random splits; without effect on an ordered one.
     every : int
@@ -75,7 +84,7 @@ def hold_out(
     Raises
     ------
     BadInput
-        There are too few rows, or no class has two.
+        There are too few rows or groups, or no class has two rows.
     """
     n = len(record)
     if n < MINIMUM_ROWS:
@@ -85,7 +94,10 @@ def hold_out(
             remedy=f"Send at least {MINIMUM_ROWS} rows; a useful model needs far more.",
         )
     if time is not None:
-        return _latest(record, time, held=max(1, n // every))
+        return _apart(_latest(record, time, held=max(1, n // every)), group)
+    if group is not None:
+        dealt = _dealt(record, group, codes, seed, every)
+        return _split(n, np.flatnonzero(dealt == dealt.max()))
     order = _by_class(shuffled(record, seed), codes)
     if order.size == 0:
         raise BadInput(
@@ -102,6 +114,7 @@ def folds(
     *,
     codes: NDArray[np.int32] | None = None,
     time: NDArray[np.float64] | None = None,
+    group: NDArray[np.int64] | None = None,
     seed: int = 0,
     count: int = 5,
 ) -> tuple[Split, ...]:
@@ -112,7 +125,7 @@ def folds(
 
     Parameters
     ----------
-    record, codes, time, seed
+    record, codes, time, group, seed
         As for :func:`hold_out`.
     count : int
         At least 2.
@@ -127,8 +140,12 @@ def folds(
         order = _by_time(record, time)
         blocks = np.array_split(order, min(count + 1, n))
         return tuple(
-            Split(np.sort(np.concatenate(blocks[:i])), np.sort(blocks[i])) for i in range(1, len(blocks))
+            _apart(Split(np.sort(np.concatenate(blocks[:i])), np.sort(blocks[i])), group)
+            for i in range(1, len(blocks))
         )
+    if group is not None:
+        dealt = _dealt(record, group, codes, seed, count)
+        return tuple(_split(n, np.flatnonzero(dealt == part)) for part in range(int(dealt.max()) + 1))
     order = _by_class(shuffled(record, seed), codes)
     parts = min(count, order.size)
     if parts < 2:
@@ -155,6 +172,62 @@ def sample(
         return np.sort(order[:size])
     chosen = [of_class[: -(-len(of_class) * size // n)] for of_class in _classes(order, codes)]
     return np.sort(np.concatenate(chosen))
+
+
+def _dealt(
+    record: NDArray[np.int64],
+    group: NDArray[np.int64],
+    codes: NDArray[np.int32] | None,
+    seed: int,
+    parts: int,
+) -> Rows:
+    """Return a part for each row, the same for all rows of a group; parts have about the same classes.
+
+    The largest groups are laid first, each into the part that has least of its classes, as scikit-learn's
+    ``StratifiedGroupKFold`` does, of equal parts the first one: what is rare misses the last. Equal groups
+    are in an order that their smallest record numbers and the seed decide.
+    """
+    _, first, place, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise BadInput(
+            "All rows are of one group, so none can be both learned and tested",
+            code="groups-too-few",
+            where="spec field 'group_column'",
+            remedy="Name another column, or none.",
+        )
+    parts = min(parts, len(sizes))
+    order = np.argsort(hashed(record[first], seed), kind="stable")
+    if len(sizes) > MANY_GROUPS:
+        dealt = np.empty(len(sizes), dtype=np.intp)
+        dealt[order] = np.arange(len(sizes)) % parts
+        return dealt[place]
+    classes = 1 if codes is None else int(codes.max()) + 1
+    of_row = np.zeros(len(record), dtype=np.intp) if codes is None else codes.astype(np.intp)
+    counts = np.zeros((len(sizes), classes))
+    np.add.at(counts, (place, of_row), 1.0)
+    # A class counts as much as any other, however many rows it has.
+    counts /= np.maximum(counts.sum(axis=0), 1.0)
+    loads = np.zeros((parts, classes))
+    dealt = np.empty(len(sizes), dtype=np.intp)
+    for each in order[np.argsort(-sizes[order], kind="stable")]:
+        dealt[each] = int((loads @ counts[each]).argmin()) if loads.any() else 0
+        loads[dealt[each]] += counts[each]
+    return dealt[place]
+
+
+def _apart(split: Split, group: NDArray[np.int64] | None) -> Split:
+    """Return the split without the rows to train on whose group is on the other side."""
+    if group is None:
+        return split
+    training = split.training[~np.isin(group[split.training], group[split.validation])]
+    if not len(training):
+        raise BadInput(
+            "Every group has rows among the latest, so none is left to learn from",
+            code="groups-too-few",
+            where="spec fields 'group_column' and 'time_column'",
+            remedy="Leave one of the two out.",
+        )
+    return Split(training, split.validation)
 
 
 def _classes(order: Rows, codes: NDArray[np.int32]) -> list[Rows]:

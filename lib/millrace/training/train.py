@@ -19,6 +19,7 @@ from millrace.features.limits import LIMITS, fold_count
 from millrace.training.frame import to_frame
 from millrace.training.metrics import metric_for, score
 from millrace.training.pipeline import Encoded, Learner, Rows, predict
+from millrace.training.rows import group_of, time_of, weight_of
 from millrace.training.splits import Split, folds, hold_out, sample
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def split(table: Table, schema: Schema, *, seed: int) -> Sides:
         There are too few rows, no class has two, or the past holds a single class.
     """
     codes = _codes(table.target, schema)
-    sides = hold_out(table.record, codes=codes, time=_time(table, schema), seed=seed, every=5)
+    time, group = time_of(table, schema), group_of(table, schema)
+    sides = hold_out(table.record, codes=codes, time=time, group=group, seed=seed, every=5)
     if codes is not None and np.unique(codes[sides.training]).size < 2:
         raise BadInput(
             f"The rows to train on all have the class {schema.classes[codes[sides.training[0]]]!r}",
@@ -206,6 +208,7 @@ def cut(table: Table, schema: Schema, *, budget: Budget, seed: int) -> Cut:
         rows.record,
         codes=_codes(rows.target, schema),
         time=rows.time,
+        group=rows.group,
         seed=seed,
         count=fold_count(limits, len(chosen)),
     )
@@ -214,12 +217,15 @@ def cut(table: Table, schema: Schema, *, budget: Budget, seed: int) -> Cut:
 
 def rows_of(table: Table, schema: Schema, frame: pd.DataFrame, positions: NDArray[np.intp]) -> Rows:
     """Return the rows of a table, and of the frame made of it, at these positions."""
-    return Rows(
-        frame.iloc[positions],
-        table.target[positions],
-        table.record[positions],
-        _time(table, schema, positions),
+    every = Rows(
+        frame,
+        table.target,
+        table.record,
+        time=time_of(table, schema),
+        group=group_of(table, schema),
+        weight=weight_of(table, schema),
     )
+    return every.take(positions)
 
 
 def train_folds(
@@ -401,10 +407,3 @@ def cv_score(
 
 def _codes(target: NDArray[Any], schema: Schema) -> NDArray[np.int32] | None:
     return None if schema.task == "regression" else target.astype(np.int32)
-
-
-def _time(table: Table, schema: Schema, rows: NDArray[np.intp] | None = None) -> Floats | None:
-    if schema.time_column is None:
-        return None
-    times: Floats = table.columns[schema.time_column]
-    return times if rows is None else times[rows]
