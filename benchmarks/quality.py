@@ -114,7 +114,7 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
     world.register(plan, "bench")
     truth, prediction = clock("score", lambda: scored(world, folder, entry))
     value, error, low, high = bootstrap(metric, truth, prediction)
-    features = {column.name for column in schema.features}
+    features = set(evaluation["features"])
     leaks = set(entry["leak_columns"])
     suspected = {
         name for name in (column["name"] for column in columns["columns"]) if named(name, columns, schema)
