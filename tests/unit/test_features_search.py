@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 from millrace.contracts import Budget, Column, Schema
 from millrace.features.candidates import CANDIDATES, candidate_names
 from millrace.features.limits import LIMITS, fold_count
-from millrace.features.search import Unit, first_round, going_on, second_round, training_rows
+from millrace.features.search import (
+    Unit,
+    exact_candidates,
+    first_round,
+    going_on,
+    second_round,
+    training_rows,
+)
 
 NAMES = tuple(CANDIDATES)
 
@@ -79,3 +87,18 @@ def test_who_goes_on_depends_on_no_order_of_arrival(failed: list[str]) -> None:
     assert on == going_on(NAMES, turned, "rmse", "standard")
     assert not set(on) & set(failed)
     assert len(on) == min(LIMITS["standard"].kept, len(scores))
+
+
+def test_no_weights_are_summed_over_all_rows_where_rows_are_not_alike() -> None:
+    plain = schema(4)
+    rows = 3_000_000
+    assert exact_candidates(plain, "standard", rows, NAMES)
+    assert not exact_candidates(plain, "standard", 150, NAMES)
+    for change in (
+        {"time_column": "c0"},
+        {"group_column": "c0"},
+        {"weight_column": "c0"},
+        {"class_weight": "balanced"},
+        {"task": "regression", "loss": "quantile", "quantile": 0.5},
+    ):
+        assert exact_candidates(replace(plain, **change), "standard", rows, NAMES) == ()  # type: ignore[arg-type]

@@ -185,8 +185,9 @@ def drawn_rows(budget: Budget) -> int:
 def exact_candidates(schema: Schema, budget: Budget, rows: int, names: Sequence[str]) -> tuple[str, ...]:
     """Return which candidates' weights are fitted to all rows, in rounds over shards: the linear ones.
 
-    None are where training takes the table whole, nor where rows are ordered in time: which of them lie
-    behind the held-out ones only the drawn rows tell.
+    None are where training takes the table whole, nor where rows are ordered in time or belong to groups:
+    which of them lie behind the held-out ones, or in their groups, only the drawn rows tell. Nor are those
+    that weigh rows or classes, or have another loss than what the rounds sum.
 
     Parameters
     ----------
@@ -195,7 +196,9 @@ def exact_candidates(schema: Schema, budget: Budget, rows: int, names: Sequence[
     names : sequence of str
         The candidates of the last round.
     """
-    if rows <= drawn_rows(budget) or schema.time_column is not None:
+    drawn = schema.time_column is not None or schema.group_column is not None
+    weighed = schema.weight_column is not None or schema.class_weight == "balanced"
+    if rows <= drawn_rows(budget) or drawn or weighed or schema.loss == "quantile":
         return ()
     return tuple(name for name in names if CANDIDATES[name].kind == "linear")
 
