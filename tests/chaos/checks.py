@@ -54,7 +54,9 @@ def where_each_record_is(
         kept = [float(row["serial"]) for row in csv.DictReader(io.StringIO(text))]
         rejects = [stack.fetch(f"{run.result}.rejects.jsonl")]
     rejected = [
-        float(json.loads(line)["record"].partition(",")[0]) for text in rejects for line in text.splitlines()
+        float(next(csv.reader(io.StringIO(json.loads(line)["record"])))[0])
+        for text in rejects
+        for line in text.splitlines()
     ]
     if kept != table.accepted(kind):
         said.append(_difference("kept", kept, table.accepted(kind)))

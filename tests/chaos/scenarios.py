@@ -9,10 +9,14 @@ from typing import Literal
 from tests.chaos.faults import WRITES, Action, Rule
 from tests.chaos.tables import TABLES
 
-Kind = Literal["train", "score", "rows"]
+Kind = Literal["train", "score", "rows", "collected"]
+FanOut = Literal["stream", "map"]
 
 CI = 25
 """The first seeds are those of the test suite: each accident once, on the cheapest upload that meets it."""
+
+MAPPED = 0.3
+"""Share of the scenarios after those whose chunks go through a Map, if they are not about a stream."""
 
 NAMES = (
     "killed before a write",
@@ -35,7 +39,18 @@ NAMES = (
     "platform restarted",
     "records of the stream",
     "storm",
+    "rows for a dataset",
 )
+STREAM_ONLY = frozenset(
+    {
+        "everything twice and in another order",
+        "PutRecords in part",
+        "a slow worker, overtaken by its double",
+        "records of the stream",
+        "rows for a dataset",
+    }
+)
+"""What is about records of a stream."""
 
 # What each stage of a training run and of a score run writes, with the share of scenarios that should hit it.
 _TRAINING = (
@@ -74,7 +89,9 @@ class Scenario:
     name : str
         What is broken.
     kind : Kind
-        What is uploaded: tables to train, files to score, or rows on the stream.
+        What is uploaded: tables to train, files to score, or rows on the stream, to be scored or collected.
+    fan_out : FanOut
+        How the chunks reach their workers.
     table : int
         Which of the tables.
     files : int
@@ -96,6 +113,7 @@ class Scenario:
     name: str
     kind: Kind
     table: int
+    fan_out: FanOut = "stream"
     rules: tuple[Rule, ...] = ()
     files: int = 1
     versions: bool = False
@@ -112,7 +130,9 @@ class Scenario:
     @property
     def trained(self) -> set[int]:
         """Which tables train."""
-        return {self.table_of(number) for number in range(self.files)} if self.kind == "train" else set()
+        if self.kind not in ("train", "collected"):
+            return set()
+        return {self.table_of(number) for number in range(self.files)}
 
     @property
     def alone(self) -> bool:
@@ -129,9 +149,14 @@ def scenario(seed: int) -> Scenario:
     if seed < CI:
         # Training takes the longest: in the test suite only what concerns its own stages trains.
         kind, table = "train" if seed in (1, 2, 17) else "score", 1
+    fan_out: FanOut = "stream"
+    if seed >= CI and name not in STREAM_ONLY and random.Random(f"{seed} fan-out").random() < MAPPED:
+        fan_out = "map"
     if name == "records of the stream":
         kind = "rows"
-    base = Scenario(seed, name, kind, table)
+    elif name == "rows for a dataset":
+        kind = "collected"
+    base = Scenario(seed, name, kind, table, fan_out)
     return _break(base, rng)
 
 
@@ -190,6 +215,8 @@ def _break(base: Scenario, rng: random.Random) -> Scenario:
             return replace(base, restart=True, events_twice=True, files=1 if base.seed < CI else 2)
         case "records of the stream":
             return replace(base, rules=_on_rows(rng))
+        case "rows for a dataset":
+            return replace(base, rules=_on_collected(rng))
         case "storm":
             some = (
                 Rule("throttle", share=0.08),
@@ -267,4 +294,17 @@ def _on_rows(rng: random.Random) -> tuple[Rule, ...]:
         Rule("part", "score", "kinesis:PutRecords", share=0.3),
         Rule(action, "score", writes, nth=(rng.randrange(30),)),
         Rule(action, "score", writes, nth=(rng.randrange(60, 140),)),
+    )
+
+
+def _on_collected(rng: random.Random) -> tuple[Rule, ...]:
+    """What goes wrong while rows are collected, and while a training file is made of them."""
+    action: Action = rng.choice(["kill-before", "kill-during", "kill-after"])
+    both, writes = "score|retrain", "s3:(PUT|POST)|dynamodb:(PutItem|UpdateItem|DeleteItem)"
+    return (
+        Rule("throttle", both, share=0.02),
+        Rule("lose", both, writes, share=0.05),
+        Rule(action, "score", writes, nth=(rng.randrange(30),)),
+        Rule(action, "score", writes, nth=(rng.randrange(60, 140),)),
+        Rule(action, "retrain", writes, nth=(rng.randrange(3), rng.randrange(3, 8))),
     )

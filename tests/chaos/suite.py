@@ -10,19 +10,19 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
 from millrace import keys
 from millrace.contracts import Descriptor, PassName, Run
-from millrace.fanout import decode_descriptor, spread
+from millrace.fanout import decode_descriptor
 from millrace.runs.chunk_failed import discarded_records
 from millrace.runs.ingest import run_id_of
 from tests.chaos import checks
 from tests.chaos.faults import Faults
-from tests.chaos.scenarios import Scenario, scenario
+from tests.chaos.scenarios import FanOut, Scenario, scenario
 from tests.chaos.tables import SPEC, TABLES
 from tests.chaos.world import World
 
@@ -60,7 +60,8 @@ class Result:
     def __str__(self) -> str:
         what = self.scenario
         head = (
-            f"seed {what.seed:4d} {self.seconds:5.0f} s  {what.kind:5s} {what.name}: {' '.join(self.states)}"
+            f"seed {what.seed:4d} {self.seconds:5.0f} s  {what.fan_out:6s} {what.kind:9s} {what.name}: "
+            + " ".join(self.states)
         )
         lines = [head + f" ({len(self.done)} faults)"]
         lines += [f"      {note}" for note in dict.fromkeys(self.notes)]
@@ -89,9 +90,8 @@ class Suite:
         self._results: dict[str, Result] = {}
         self._final: list[tuple[Result, str, dict[str, Any]]] = []
 
-    def run(self, seeds: Iterable[int]) -> list[Result]:
-        """Run the scenarios of the seeds and return what came of each."""
-        wanted = [scenario(seed) for seed in seeds]
+    def run(self, wanted: list[Scenario]) -> list[Result]:
+        """Run the scenarios and return what came of each."""
         began = time.monotonic()
         self._prepare(wanted)
         self._say(f"undisturbed runs: {time.monotonic() - began:.0f} s")
@@ -104,11 +104,15 @@ class Suite:
 
     def _prepare(self, wanted: list[Scenario]) -> None:
         """Take each table through undisturbed, to have something to compare with and models that score."""
-        tables = sorted({one.table for one in wanted}.union(*(one.trained for one in wanted)))
+        tables = sorted(
+            {one.table for one in wanted if one.kind != "collected"}.union(
+                *(one.trained for one in wanted if one.kind != "collected")
+            )
+        )
         for table in tables:
             upload = self._upload("train", f"reference{table}", f"table{TABLES[table].ending}", table)
             self._remember(upload, table, "train")
-        for table in sorted({one.table for one in wanted if one.kind != "train"}):
+        for table in sorted({one.table for one in wanted if one.kind in ("score", "rows")}):
             self._remember(
                 self._upload("score", f"reference{table}", self._file("reference", table), table),
                 table,
@@ -126,12 +130,16 @@ class Suite:
     def _file(name: str, table: int) -> str:
         return f"{name}{TABLES[table].ending}"
 
-    def _upload(self, kind: str, folder: str, file: str, table: int, *, force: bool = False) -> Upload:
+    def _upload(
+        self, kind: str, folder: str, file: str, table: int, *, force: bool = False, spec: Any = None
+    ) -> Upload:
         stack = self._world.stack
         key = f"{'datasets' if kind == 'train' else 'score'}/{folder}/{file}"
         if kind == "train":
             place = f"datasets/{folder}/spec.json"
-            self._world.s3.put_object(Bucket=stack.data_bucket, Key=place, Body=json.dumps(SPEC).encode())
+            self._world.s3.put_object(
+                Bucket=stack.data_bucket, Key=place, Body=json.dumps(spec or SPEC).encode()
+            )
         put = self._world.s3.put_object(
             Bucket=stack.data_bucket,
             Key=key,
@@ -152,6 +160,9 @@ class Suite:
             if what.kind == "rows":
                 with self._rows:
                     self._scored_rows(what, faults, result)
+            elif what.kind == "collected":
+                with self._rows:
+                    self._collected_rows(what, faults, result)
             else:
                 self._uploads(what, faults, result)
         except Exception:  # noqa: BLE001, the suite must get to its end and say what broke
@@ -208,7 +219,7 @@ class Suite:
             self._world.deliver(upload.event)
 
     def _again(self, uploads: list[Upload], faults: Faults) -> None:
-        """Put every descriptor on the stream again, with each token that there was."""
+        """Send every descriptor to workers again, with each token that there was."""
         for upload in uploads:
             run = self._world.run(upload.run_id)
             for name, progress in (run.progress if run else {}).items():
@@ -219,13 +230,9 @@ class Suite:
                     many = [
                         Descriptor(upload.run_id, passed, chunk, token) for chunk in range(progress.total)
                     ]
-                    self._world.kinesis.put_records(
-                        StreamName=self._world.stack.outputs["StreamName"],
-                        Records=[
-                            {"Data": data, "PartitionKey": key, "ExplicitHashKey": place}
-                            for data, key, place in spread(many)
-                        ],
-                    )
+                    if self._world.fan_out == "stream":
+                        many += [replace(one, tickets=progress.total) for one in many]
+                    self._world.put(many)
 
     def _restart(self, uploads: list[Upload], rng: random.Random, result: Result) -> None:
         """Restart the platform when the first run has come to a stage that the seed names."""
@@ -334,27 +341,111 @@ class Suite:
             result.lost.append(f"{len(twice)} rows stand in several places: {twice[:5]}")
         result.states.append("DONE")
 
-    def _kept(self, name: str) -> dict[str, int]:
+    def _collected_rows(self, what: Scenario, faults: Faults, result: Result) -> None:
+        """Put rows for a dataset on the stream, each twice and in another order, and let them be trained on.
+
+        Each must stand in one batch, once, and in the training file, behind the records of the file that was
+        uploaded, sorted by their ids.
+        """
+        world, rng, table = self._world, random.Random(what.seed), TABLES[what.table]
+        name = f"zz{what.seed}z"
+        rows = [
+            {
+                "serial": round(rng.uniform(2000, 3000), 6),
+                "size": round(rng.gauss(0, 1), 4),
+                "colour": "red",
+                "note": "wet",
+                "bought": rng.choice(["yes", "no"]),
+            }
+            for _ in range(60)
+        ]
+        spec = SPEC | {"retrain_rows": len(rows)}
+        upload = self._upload("train", name, self._file("table", what.table), what.table, spec=spec)
+        first = world.wait(upload.run_id, upload.event, result.notes)
+        assert first is not None and first.state == "SUCCEEDED", f"an undisturbed run went wrong: {first}"
+        world.watch(faults, name)
+        for function in ("score", "retrain"):
+            world.proxy.watch_function(function, faults)
+        many = [(f"{name}-{number:02d}", row) for number, row in enumerate(rows)] * 2
+        rng.shuffle(many)
+        world.kinesis.put_records(
+            StreamName=world.stack.outputs["RowsStreamName"],
+            Records=[
+                {
+                    "Data": json.dumps({"dataset": name, "id": identity, "row": row}).encode(),
+                    "PartitionKey": str(number % 5),
+                }
+                for number, (identity, row) in enumerate(many)
+            ],
+        )
+        run_id = ""
+        deadline = time.monotonic() + 120
+        while not run_id and time.monotonic() < deadline:
+            time.sleep(1)
+            world.retrain()
+            run_id = self._generation(name)
+        batches = keys.collected_batch(name, "")
+        found = self._ids(batches)
+        missing = sorted({identity for identity, _ in many} - found.keys())
+        if missing:
+            result.lost.append(f"{len(missing)} rows stand in no batch: {missing[:5]}")
+        if twice := [identity for identity, count in found.items() if count > 1]:
+            result.lost.append(f"{len(twice)} rows stand in several batches: {twice[:5]}")
+        if not run_id:
+            result.states.append("STUCK")
+            result.stuck.append("nothing was trained on the rows")
+            return
+        file = keys.generation_file(name, 1)
+        again = Upload(run_id, file, what.table, world.event(file, ""))
+        run = world.wait(run_id, again.event, result.notes)
+        world.proxy.unwatch(faults)
+        if run is None or run.state != "SUCCEEDED":
+            result.states.append("STUCK" if run is None else run.state)
+            result.stuck.append(f"{run_id}, which trains on the rows: {run and run.error}")
+            return
+        result.states.append(run.state)
+        whole = replace(table, good=table.good + tuple(float(str(row["serial"])) for row in rows))
+        result.lost += checks.where_each_record_is(world, run, whole, "train")
+        result.lost += checks.versions(world, run)
+        self._final.append((result, run_id, checks.everything(world, run_id)))
+
+    def _generation(self, dataset: str) -> str:
+        """Return the run of the first file that was made of collected rows; empty if there is none."""
+        stack, file = self._world.stack, keys.generation_file(dataset, 1)
+        made = stack.s3.list_object_versions(Bucket=stack.data_bucket, Prefix=file).get("Versions", [])
+        ids = [run_id_of(stack.data_bucket, dataset, file, version["VersionId"]) for version in made]
+        assert len(ids) < 2, f"the file was made {len(ids)} times"
+        return ids[0] if ids and self._world.run(ids[0]) else ""
+
+    def _ids(self, prefix: str) -> dict[str, int]:
+        """Return how often each id stands below a prefix of the data bucket."""
         stack = self._world.stack
-        listed = stack.s3.list_objects_v2(Bucket=stack.data_bucket, Prefix="streamed/")
         found: dict[str, int] = {}
-        for item in listed.get("Contents", []):
+        for item in stack.s3.list_objects_v2(Bucket=stack.data_bucket, Prefix=prefix).get("Contents", []):
             for line in stack.fetch(f"s3://{stack.data_bucket}/{item['Key']}").splitlines():
                 known = json.loads(line)["id"]
-                if known.startswith(f"{name}-"):
-                    found[known] = found.get(known, 0) + 1
+                found[known] = found.get(known, 0) + 1
         return found
+
+    def _kept(self, name: str) -> dict[str, int]:
+        found = self._ids("streamed/")
+        return {known: count for known, count in found.items() if known.startswith(f"{name}-")}
 
     # --- when all are over ---------------------------------------------------------------------
 
     def _afterwards(self, results: list[Result]) -> None:
         """Look at queues and streams when all is over, and that nothing has changed since a run ended."""
         deadline = time.monotonic() + 120
-        while (behind := self._world.undelivered()) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            behind, running = self._world.undelivered(), self._world.handing_out()
+            if not behind + running:
+                break
             time.sleep(0.5)
         last = results[-1]
         if behind:
             last.stuck.append(f"{behind} records wait on the streams")
+        if running:
+            last.stuck.append(f"{running} executions of the Map have not ended")
         for result, run_id, then in self._final:
             now = checks.everything(self._world, run_id)
             changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
@@ -389,6 +480,16 @@ def idle(results: list[Result]) -> list[int]:
 
 
 def run(state: Path, seeds: Iterable[int], say: Callable[[str], None]) -> list[Result]:
-    """Start a platform in an empty folder, run the scenarios of the seeds, and return what came of each."""
-    with World(state) as world:
-        return Suite(world, say).run(seeds)
+    """Start a platform in an empty folder, run the scenarios of the seeds, and return what came of each.
+
+    Those whose chunks go through a Map have a platform of their own, after the others.
+    """
+    wanted = [scenario(seed) for seed in seeds]
+    results: list[Result] = []
+    ways: tuple[FanOut, ...] = ("stream", "map")
+    for fan_out in ways:
+        these = [one for one in wanted if one.fan_out == fan_out]
+        if these:
+            with World(state / fan_out, fan_out) as world:
+                results += Suite(world, say).run(these)
+    return results

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-from millrace.contracts import TERMINAL_STATES, Run
+from millrace.aws.states import StepFunctionsExecutions, StepFunctionsMap
+from millrace.contracts import TERMINAL_STATES, Descriptor, Run
 from millrace.errors import NotFound
+from millrace.fanout import spread
 from millrace.local.platform import Platform
 from millrace.runs.progress import execution_name
 from tests.chaos.faults import Faults
 from tests.chaos.proxy import Proxy
+from tests.chaos.scenarios import FanOut
 from tests.platform.stack import Stack
 
 PARAMETERS = {
@@ -47,6 +50,7 @@ FUNCTIONS = (
     "chunk_failed",
     "reconcile",
     "score",
+    "retrain",
 )
 TIMEOUT_S = {"train": 90, "select": 90, "report": 90}
 RUN_S = 240
@@ -54,10 +58,11 @@ RUN_S = 240
 
 
 class World:
-    """The platform; restarts keep its address."""
+    """The platform, with or without a stream of chunks; restarts keep its address."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, fan_out: FanOut = "stream") -> None:
         self.state = state
+        self.fan_out = fan_out
         self._platform = Platform(state)
         self._open = ExitStack()
         self._reconciled = 0.0
@@ -66,7 +71,7 @@ class World:
     def __enter__(self) -> World:
         self._platform.start(lifeline=True)
         self._open.callback(lambda: self._platform.stop())
-        outputs = self._platform.deploy(parameters=PARAMETERS)
+        outputs = self._platform.deploy(parameters={**PARAMETERS, "FanOut": self.fan_out})
         self.proxy = Proxy(
             FUNCTIONS, lambda: self._platform.endpoint, lambda: int(self._platform.about["pid"])
         )
@@ -206,6 +211,35 @@ class World:
                     seen = time.monotonic()
             time.sleep(0.3)
         return None
+
+    def put(self, descriptors: list[Descriptor]) -> None:
+        """Send descriptors to workers once more."""
+        if self.fan_out == "map":
+            chunks = StepFunctionsMap(StepFunctionsExecutions(self._chunk_machine(), self.states))
+            for descriptor in descriptors:  # one by one: an execution is named by what it is about
+                chunks.put(spread([descriptor]))
+            return
+        self.kinesis.put_records(
+            StreamName=self.stack.outputs["StreamName"],
+            Records=[
+                {"Data": data, "PartitionKey": key, "ExplicitHashKey": place}
+                for data, key, place in spread(descriptors)
+            ],
+        )
+
+    def handing_out(self) -> int:
+        """Return how many executions of the Map have not ended."""
+        if self.fan_out == "stream":
+            return 0
+        found = self.states.list_executions(stateMachineArn=self._chunk_machine(), statusFilter="RUNNING")
+        return len(found["executions"])
+
+    def _chunk_machine(self) -> str:
+        return self._platform.resources()["ChunkStateMachine"]
+
+    def retrain(self) -> None:
+        """Call what another schedule calls."""
+        self.functions.invoke(FunctionName=self.names["retrain"], Payload=b"{}")
 
     def reconcile(self) -> None:
         """Call what the schedule calls."""
