@@ -1,4 +1,4 @@
-"""fan_out: cuts the file at record boundaries and puts one descriptor a chunk on the stream."""
+"""fan_out: cuts the file at record boundaries and has its chunks worked on, by tickets on the stream."""
 
 from __future__ import annotations
 
