@@ -456,7 +456,9 @@ class Suite:
             for key in re.findall(rf"{keys.FAILURES}[^\"]+", message):
                 known = self._of(key)
             if known is None or not known.done:
-                last.stuck.append(f"on the queue of lost events without a reason: {message[:300]}")
+                last.stuck.append(
+                    f"on the queue of lost events without a reason: {message[:200]} … {message[-500:]}"
+                )
         for key in self._world.stack.keys(keys.FAILURES):
             known = self._of(key)
             if known is None or not known.done:
