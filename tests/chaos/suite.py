@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -17,6 +18,7 @@ from urllib.parse import unquote_plus
 
 from millrace import keys
 from millrace.contracts import Descriptor, PassName, Run
+from millrace.errors import BadInput
 from millrace.fanout import decode_descriptor
 from millrace.runs.chunk_failed import discarded_records
 from millrace.runs.ingest import run_id_of
@@ -88,6 +90,8 @@ class Suite:
         self._undisturbed: dict[tuple[int, str], checks.Fingerprint] = {}
         self._rows = threading.Lock()
         self._results: dict[str, Result] = {}
+        self._rows_of: dict[str, Result] = {}
+        """By the name that the ids of a scenario's rows begin with."""
         self._final: list[tuple[Result, str, dict[str, Any]]] = []
 
     def run(self, wanted: list[Scenario]) -> list[Result]:
@@ -303,6 +307,7 @@ class Suite:
         world, rng = self._world, random.Random(what.seed)
         world.proxy.watch_function("score", faults)
         name = f"zz{what.seed}z"
+        self._rows_of[name] = result
         rows = [
             {
                 "model": f"reference{what.table}",
@@ -349,6 +354,7 @@ class Suite:
         """
         world, rng, table = self._world, random.Random(what.seed), TABLES[what.table]
         name = f"zz{what.seed}z"
+        self._rows_of[name] = result
         rows = [
             {
                 "serial": round(rng.uniform(2000, 3000), 6),
@@ -465,9 +471,12 @@ class Suite:
                 last.stuck.append(f"discarded without a reason: {key}")
 
     def _of(self, key: str) -> Result | None:
-        """Return the result of the scenario whose chunk was discarded there."""
-        records = discarded_records(json.loads(self._world.stack.read(unquote_plus(key))), key)
-        return self._results.get(decode_descriptor(next(records)).run_id)
+        """Return the result of the scenario whose chunk, or rows, were discarded there."""
+        found = json.loads(self._world.stack.read(unquote_plus(key)))
+        data = next(discarded_records(found, key))
+        with contextlib.suppress(BadInput):
+            return self._results.get(decode_descriptor(data).run_id)
+        return next((one for name, one in self._rows_of.items() if name in data.decode()), None)
 
 
 def line(results: list[Result]) -> str:
