@@ -59,6 +59,11 @@ class Result:
         """Whether all held."""
         return not (self.lost or self.stuck)
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether an event may have been lost: a call met a fault, or the platform was restarted."""
+        return bool(self.done or self.scenario.restart)
+
     def __str__(self) -> str:
         what = self.scenario
         head = (
@@ -410,7 +415,10 @@ class Suite:
             result.stuck.append(f"{run_id}, which trains on the rows: {run and run.error}")
             return
         result.states.append(run.state)
-        whole = replace(table, good=table.good + tuple(float(str(row["serial"])) for row in rows))
+        # What is no record of the table at all is not taken over from the upload.
+        before = tuple(serial for serial in table.good if serial not in table.ragged)
+        added = tuple(float(str(row["serial"])) for row in rows)
+        whole = replace(table, good=before + added, ragged=())
         result.lost += checks.where_each_record_is(world, run, whole, "train")
         result.lost += checks.versions(world, run)
         self._final.append((result, run_id, checks.everything(world, run_id)))
@@ -461,13 +469,13 @@ class Suite:
             known = next((one for one in results if f"zz{one.scenario.seed}z" in message), None)
             for key in re.findall(rf"{keys.FAILURES}[^\"]+", message):
                 known = self._of(key)
-            if known is None or not known.done:
+            if known is None or not known.disturbed:
                 last.stuck.append(
                     f"on the queue of lost events without a reason: {message[:200]} … {message[-500:]}"
                 )
         for key in self._world.stack.keys(keys.FAILURES):
             known = self._of(key)
-            if known is None or not known.done:
+            if known is None or not known.disturbed:
                 last.stuck.append(f"discarded without a reason: {key}")
 
     def _of(self, key: str) -> Result | None:
