@@ -70,6 +70,30 @@ def test_of_many_rows_a_part_gives_intervals_as_wide(monkeypatch: pytest.MonkeyP
         assert high - low == pytest.approx(ends[1] - ends[0], rel=0.25)
 
 
+def test_rows_of_a_group_are_no_independent_witnesses() -> None:
+    """Each of 100 rows ten times over: the interval is that of 100 rows, not of 1,000."""
+    truth, prediction = noisy(100, 0)
+    rows = np.tile(np.arange(100), 10)
+
+    def width(*of: np.ndarray, group: np.ndarray | None = None) -> float:
+        found = confidence("binary", *of, {}, metric="brier", seed=0, group=group)
+        low, high = found["metrics"]["brier"]
+        return float(high - low)
+
+    alone = width(truth, prediction)
+    assert width(truth[rows], prediction[rows], group=rows) == pytest.approx(alone, rel=0.1)
+    assert width(truth[rows], prediction[rows]) < 0.4 * alone
+
+
+def test_of_many_groups_whole_ones_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "MOST_ROWS", 300)
+    monkeypatch.setattr(bootstrap, "FEWEST_ROWS", 300)
+    truth, prediction = noisy(900, 0)
+    group = np.arange(900) // 9
+    found = confidence("binary", truth, prediction, {}, metric="brier", seed=0, group=group)
+    assert (found["groups"], found["rows"]) == (33, 297)
+
+
 def test_the_work_is_bounded_whatever_the_table() -> None:
     for rows in (1, 50, 10_000, 280_000, 5_000_000):
         for classes in (1, 2, 9, 200, 5000):

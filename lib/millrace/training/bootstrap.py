@@ -7,7 +7,9 @@ right for metrics whose error falls with the root of the rows, as that of every 
 "A scalable bootstrap for massive data" by A. Kleiner and others, 2014, with one part). So the cost is
 bounded.
 
-The rows are taken for independent of one another.
+Rows are taken for independent of one another, unless groups are given: then whole groups are drawn again, and
+they are taken for independent (the cluster bootstrap; A. Davison and D. Hinkley, "Bootstrap Methods and their
+Application", 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ def confidence(
     *,
     metric: str,
     seed: int,
+    group: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return intervals for every metric of a model, and for how much better it is than others.
 
@@ -68,46 +71,60 @@ def confidence(
         What the comparison is by.
     seed : int
         The run's seed: the same resamples on any machine.
+    group : ndarray of shape (n,), optional
+        The group of each row; rows of one group are no independent witnesses.
 
     Returns
     -------
     dict
-        ``level``, ``resamples``, ``rows`` (drawn for each), ``metrics`` (the ends by metric; absent where it
-        is hardly defined), ``better_than`` (by name, the ends of the metric's gain, positive when the
-        model is better).
+        ``level``, ``resamples``, ``rows`` (drawn for each), ``groups`` (drawn for each, or None), ``metrics``
+        (the ends by metric; absent where it is hardly defined), ``better_than`` (by name, the ends of the
+        metric's gain, positive when the model is better).
     """
     width = prediction.shape[1] if prediction.ndim == 2 else 1
     repeats, drawn = resamples(len(truth), width)
-    rows = shuffled(np.arange(len(truth)), seed)[:drawn] if drawn < len(truth) else np.arange(drawn)
+    unit = np.arange(len(truth)) if group is None else np.unique(group, return_inverse=True)[1]
+    rows, units, share = _part(unit, drawn / len(truth), seed)
+    unit = np.unique(unit[rows], return_inverse=True)[1]
     worth = 1.0 if REGISTRY[metric].greater_is_better else -1.0
     scorers = {name: REGISTRY[name].prepare(truth[rows], prediction[rows]) for name in names_of(task, metric)}
     rivals = {name: REGISTRY[metric].prepare(truth[rows], other[rows]) for name, other in others.items()}
     found = {name: np.empty(repeats) for name in scorers}
     gains = {name: np.empty(repeats) for name in rivals}
     for repeat in range(repeats):
-        drawn_again = hashed(np.arange(drawn), seed + 1 + repeat) % np.uint64(drawn)
-        weight = np.bincount(drawn_again.astype(np.intp), minlength=drawn).astype(np.float64)
+        again = hashed(np.arange(units), seed + 1 + repeat) % np.uint64(units)
+        weight = np.bincount(again.astype(np.intp), minlength=units).astype(np.float64)[unit]
         for name, scorer in scorers.items():
             found[name][repeat] = scorer(weight)
         for name, rival in rivals.items():
             gains[name][repeat] = worth * (found[metric][repeat] - rival(weight))
     ends: dict[str, list[float] | None] = {}
     for name, values in found.items():
-        ends[name] = _ends(values, scorers[name](None), score(name, truth, prediction), drawn / len(truth))
+        ends[name] = _ends(values, scorers[name](None), score(name, truth, prediction), share)
     better: dict[str, list[float] | None] = {}
     ours = score(metric, truth, prediction)
     for name, values in gains.items():
         gain = worth * (scorers[metric](None) - rivals[name](None))
-        better[name] = _ends(
-            values, gain, worth * (ours - score(metric, truth, others[name])), drawn / len(truth)
-        )
+        better[name] = _ends(values, gain, worth * (ours - score(metric, truth, others[name])), share)
     return {
         "level": LEVEL,
         "resamples": repeats,
-        "rows": drawn,
+        "rows": len(rows),
+        "groups": None if group is None else units,
         "metrics": {name: pair for name, pair in ends.items() if pair},
         "better_than": {name: pair for name, pair in better.items() if pair},
     }
+
+
+def _part(unit: NDArray[np.intp], share: float, seed: int) -> tuple[NDArray[np.intp], int, float]:
+    """Return the rows of a random part of the units, how many units these are, and which share of all."""
+    units = int(unit.max()) + 1
+    if share >= 1.0:
+        return np.arange(len(unit)), units, 1.0
+    kept = max(1, round(share * units))
+    chosen = np.zeros(units, dtype=np.bool_)
+    chosen[shuffled(np.arange(units), seed)[:kept]] = True
+    return np.flatnonzero(chosen[unit]), kept, kept / units
 
 
 def _ends(values: Floats, there: float, point: float, share: float) -> list[float] | None:
