@@ -383,6 +383,25 @@ def test_the_numbers_stand_beside_what_would_do_without_the_model() -> None:
     assert "1,000 times, 67 held-out rows were drawn again" in text
 
 
+def test_what_was_asked_of_a_regression_and_its_rows_is_told() -> None:
+    asked = schema(
+        task="regression", classes=(), positive_class=None, loss="quantile", quantile=0.9, group_column="nest"
+    )
+    sure = evaluation()["confidence"] | {"groups": 12, "metrics": {"pinball_0.9": [1.0, 2.0]}}
+    numbers = evaluation(
+        task="regression",
+        metric="pinball_0.9",
+        metrics={"pinball_0.9": 1.5},
+        baseline={"pinball_0.9": 3.0},
+        curves={},
+        confidence=sure,
+    )
+    text = page(run(), numbers, asked).text
+    assert "its pinball loss of the quantile 0.9 is 1.5 (1 to 2); always answering the quantile 0.9" in text
+    assert "67 held-out rows, in 12 whole groups, were drawn again" in text
+    assert "rows with the same nest" in text and "takes groups for independent" in text
+
+
 def test_thresholds_say_what_they_cost_and_that_none_is_applied() -> None:
     text = page(run(), evaluation(), schema()).text
     assert (

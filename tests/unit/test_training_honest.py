@@ -162,6 +162,21 @@ def test_a_single_column_says_the_mean_of_its_value_and_of_all_where_it_is_new()
     assert green == missing == pytest.approx(15.0)
 
 
+@pytest.mark.parametrize(("loss", "quantile", "near"), [("absolute", None, 0.0), ("quantile", 0.9, 1.28)])
+def test_a_single_column_says_the_quantile_that_was_asked_for(
+    loss: str, quantile: float | None, near: float
+) -> None:
+    side = np.array(["low", "high"] * 2000, dtype=object)
+    target = 10.0 * (side == "high") + np.random.default_rng(0).normal(size=4000)
+    table, schema = make_table({"side": ("category", side)}, target, task="regression")
+    schema = replace(schema, loss=loss, quantile=quantile)
+    frame = to_frame(table, schema)
+    found = single_column(schema, frame, table.target, table.record, frame, metric="mae", seed=0)
+    assert found is not None
+    assert np.mean(table.target <= found.prediction) == pytest.approx(quantile or 0.5, abs=0.02)
+    assert found.prediction[0] == pytest.approx(near, abs=0.15)
+
+
 def test_every_threshold_counts_what_it_flags() -> None:
     truth, prediction = noisy(500, 3)
     positive, probability = truth == 1, prediction[:, 1].round(2)

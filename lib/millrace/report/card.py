@@ -44,7 +44,7 @@ def features(description: Mapping[str, Any]) -> int:
 def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: Mapping[str, Any]) -> Html:
     rows = evaluation["rows"]
     held = "the latest" if schema.time_column else "drawn at random"
-    if schema.classes and not schema.time_column:
+    if schema.classes and not schema.time_column and not schema.group_column:
         held += ", each class in proportion"
     lines = [
         ["file", f"s3://{run.bucket}/{run.key}"],
@@ -56,6 +56,13 @@ def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: 
         ["features", f"{features(description)} of {count(len(schema.columns), 'column')}"],
         ["target", f"{schema.target}, {schema.task}"],
     ]
+    if schema.task == "regression" and schema.loss != "squared":
+        lines.append(["loss", f"{schema.loss} {schema.quantile or ''}".strip()])
+    if schema.group_column:
+        lines.append(["kept together", f"rows with the same {schema.group_column}"])
+    if schema.weight_column or schema.class_weight == "balanced":
+        weighed = [schema.weight_column or "", "classes alike" if schema.class_weight == "balanced" else ""]
+        lines.append(["weights in training", ", ".join(filter(None, weighed))])
     if schema.classes:
         shown = ", ".join(schema.classes[:10])
         lines.append(
@@ -90,7 +97,8 @@ def _limits(evaluation: Mapping[str, Any], schema: Schema, description: Mapping[
     if ends:
         limits.append(
             f"It was measured on {count(held, 'row')}: on as many others of their kind its {label} might as "
-            f"well be anything from {number(ends[0])} to {number(ends[1])}. This takes rows for independent."
+            f"well be anything from {number(ends[0])} to {number(ends[1])}. This takes "
+            f"{'groups' if schema.group_column else 'rows'} for independent."
         )
     if not schema.time_column:
         limits.append("The held-out rows are as old as the others: what changes with time was not measured.")

@@ -46,7 +46,7 @@ def render(
     """
     title = f"{evaluation['model']}: {evaluation['target']}"
     bodies: dict[str, Sequence[str]] = {
-        "How good it is": quality.metrics(evaluation),
+        "How good it is": quality.metrics(evaluation, schema),
         "To be careful about": [_warnings(run, evaluation, schema)],
         "Candidates": quality.candidates(evaluation),
         "Curves": quality.drawings(evaluation, schema),
@@ -97,7 +97,6 @@ def _summary(evaluation: Mapping[str, Any], schema: Schema, description: Mapping
     label, better = quality.label_of(metric)
     ours, naive = evaluation["metrics"].get(metric), evaluation["baseline"].get(metric)
     what = "the number " if schema.task == "regression" else f"which of {len(schema.classes)} classes "
-    guess = "the mean" if schema.task == "regression" else "the share of each class in training"
     ends = (evaluation.get("confidence") or {}).get("metrics", {}).get(metric)
     sure = f" ({number(ends[0])} to {number(ends[1])})" if ends else ""
     said = paragraph(
@@ -107,7 +106,7 @@ def _summary(evaluation: Mapping[str, Any], schema: Schema, description: Mapping
         f" from {count(features(description), 'column')}. On "
         f"{count(evaluation['rows']['holdout'], 'row')} that no candidate saw, its {label} is ",
         strong(number(ours)),
-        f"{sure}; always answering {guess} has {number(naive)} ({better} is better).",
+        f"{sure}; always answering {quality.guess_of(schema)} has {number(naive)} ({better} is better).",
     )
     return Html(said.replace("<p>", '<p class="summary">', 1))
 

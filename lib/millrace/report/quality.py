@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from millrace.contracts import LOWER_IS_BETTER, Schema
+from millrace.contracts import LOWER_IS_BETTER, PINBALL, Schema
 from millrace.report import figures
 from millrace.report.html import Html, cell, count, figure, number, paragraph, strong, table, text
 from millrace.report.html import figures as side_by_side
@@ -16,6 +16,7 @@ __all__ = [
     "confusion",
     "dependence",
     "drawings",
+    "guess_of",
     "importance",
     "label_of",
     "learning",
@@ -41,16 +42,31 @@ LABELS: dict[str, str] = {
     "rmse": "root mean squared error",
     "mae": "mean absolute error",
     "r2": "R²",
+    "poisson_deviance": "Poisson deviance",
+    "gamma_deviance": "gamma deviance",
+    "tweedie_deviance": "Tweedie deviance",
 }
 """What people call each metric."""
 
 
 def label_of(metric: str) -> tuple[str, str]:
     """Return what people call a metric, and whether a higher or a lower value is better."""
-    return LABELS.get(metric, metric), "lower" if metric in LOWER_IS_BETTER else "higher"
+    label = LABELS.get(metric, metric)
+    if metric.startswith(PINBALL):
+        label = f"pinball loss of the quantile {metric.removeprefix(PINBALL)}"
+    return label, "lower" if metric in LOWER_IS_BETTER else "higher"
 
 
-def metrics(evaluation: Mapping[str, Any]) -> list[str]:
+def guess_of(schema: Schema) -> str:
+    """Return what the baseline that looks at no column answers."""
+    if schema.task != "regression":
+        return "the share of each class in training"
+    return {"absolute": "the median", "quantile": f"the quantile {schema.quantile}"}.get(
+        schema.loss, "the mean"
+    )
+
+
+def metrics(evaluation: Mapping[str, Any], schema: Schema) -> list[str]:
     """Show every metric with its interval, beside the baselines."""
     alone = evaluation.get("single_column")
     sure = evaluation.get("confidence") or {}
@@ -72,7 +88,7 @@ def metrics(evaluation: Mapping[str, Any]) -> list[str]:
         lines.append([*line, cell(number(naive)), better])
     level = f"{sure['level']:.0%} interval" if sure else "interval"
     heads = ["metric", "model", level, *(["one column"] if alone else []), "no column", "better when"]
-    parts: list[str] = [paragraph(_beside(evaluation, alone), _gains(evaluation, alone))]
+    parts: list[str] = [paragraph(_beside(schema, alone), _gains(evaluation, alone))]
     parts.append(table("Metrics on the held-out rows", heads, lines))
     around = evaluation.get("interval")
     if around:
@@ -88,15 +104,18 @@ def metrics(evaluation: Mapping[str, Any]) -> list[str]:
         parts.append(
             paragraph(
                 f"Intervals of metrics are of the bootstrap: {sure['resamples']:,} times, {sure['rows']:,} "
-                "held-out rows were drawn again."
+                f"held-out rows{_whole_groups(sure)} were drawn again."
             )
         )
     return parts
 
 
-def _beside(evaluation: Mapping[str, Any], alone: Mapping[str, Any] | None) -> Html:
-    guess = "the mean" if evaluation["task"] == "regression" else "the share of each class in training"
-    said = f"“No column” always answers {guess}."
+def _whole_groups(sure: Mapping[str, Any]) -> str:
+    return f", in {sure['groups']:,} whole groups," if sure.get("groups") else ""
+
+
+def _beside(schema: Schema, alone: Mapping[str, Any] | None) -> Html:
+    said = f"“No column” always answers {guess_of(schema)}."
     if alone:
         said += " “One column” answers by "
         return Html(

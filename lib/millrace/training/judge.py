@@ -114,6 +114,7 @@ def judge(
     ]
     if not columns:
         notes.append("The table is too wide to measure each column's importance within its bound.")
+    group = group_of(table, schema)
     learned, why = _learning_curve(refit, table, schema, frame, sides, metric=metric, seed=seed)
     return {
         "metrics": _defined(metrics),
@@ -124,7 +125,15 @@ def judge(
             "column": alone.column,
             "metrics": _defined(evaluate(schema.task, truth, alone.prediction, metric)),
         },
-        "confidence": confidence(schema.task, truth, prediction, others, metric=metric, seed=seed),
+        "confidence": confidence(
+            schema.task,
+            truth,
+            prediction,
+            others,
+            metric=metric,
+            seed=seed,
+            group=None if group is None else group[sides.held_out],
+        ),
         "interval": None if around is None or within is None else _covered(around, within),
         "curves": curves(schema, truth, prediction, record, seed=seed),
         "thresholds": _thresholds(schema, truth, prediction, record, seed),

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtr
 
-from millrace.contracts import Column, Schema
+from millrace.contracts import PINBALL, Column, Schema
 from millrace.training.describe import moment
 from millrace.training.metrics import log_losses, score
 from millrace.training.pairs import groups
@@ -146,6 +146,9 @@ def _losses(schema: Schema, metric: str, truth: NDArray[Any], prediction: Floats
     if schema.task != "regression":
         return "log loss", log_losses(truth, prediction)
     error = prediction - truth.astype(np.float64)
+    if metric.startswith(PINBALL):
+        share = float(metric.removeprefix(PINBALL))
+        return "pinball loss", np.maximum(-share * error, (1.0 - share) * error)
     return ("absolute error", np.abs(error)) if metric == "mae" else ("squared error", error**2)
 
 
