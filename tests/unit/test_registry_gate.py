@@ -172,6 +172,37 @@ def test_the_gate_is_wrong_about_equals_no_more_often_than_it_says() -> None:
     assert held <= 6
 
 
+def test_rows_of_one_group_are_drawn_together() -> None:
+    """Each row ten times says no more than it says once."""
+    table, again = people(60), np.repeat(np.arange(60), 10)
+    worse = plans.binary(intercept=0.5)
+    repeated = Table(
+        {name: values[again] for name, values in table.columns.items()} | {"who": again.astype(np.float64)},
+        table.target[again],
+        np.arange(600, dtype=np.int64),
+    )
+    once, many = run_trial(worse, GOOD, table), run_trial(worse, GOOD, repeated)
+    grouped = run_trial(worse, GOOD, repeated, schema=replace(SCHEMA, group_column="who"))
+    assert once is not None
+    assert many is not None
+    assert grouped is not None
+    assert many.high - many.low < (once.high - once.low) / 2
+    assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=0.2)
+
+
+@pytest.mark.parametrize("metric", ["pinball_0.9", "poisson_deviance", "rmse", "r2", "mae"])
+def test_a_regression_has_a_loss_for_each_row(metric: str) -> None:
+    schema = replace(SCHEMA, task="regression", classes=(), target="price")
+    table = people(200)
+    price = np.exp(table.columns["age"] / 100.0) + 1.0
+    priced = replace(table, target=price)
+    better, worse = plans.regression(intercept=12.0), plans.regression(intercept=20.0)
+    found = run_trial(worse, better, priced, metric=metric, schema=schema)
+    assert found is not None
+    assert found.gain < 0.0
+    assert {part.worse for part in found.slices} == {True}
+
+
 def test_too_few_rows_or_one_class_are_no_trial() -> None:
     assert run_trial(GOOD, GOOD, people(FEWEST_ROWS - 1)) is None
     table = people(60)

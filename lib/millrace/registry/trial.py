@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import plan
-from millrace.contracts import LOWER_IS_BETTER, Schema
+from millrace.contracts import DEVIANCES, LOWER_IS_BETTER, PINBALL, Schema
 from millrace.features.blocks import Table
 from millrace.features.fingerprints import fingerprints, is_word
 from millrace.plan import Plan
@@ -131,7 +131,8 @@ def trial(
     """Let both answer the rows; ``None`` when the metric is not defined on them, or they are too few.
 
     The gain's bounds are percentiles of paired bootstrap samples (Efron and Tibshirani, 1993, chapter 13):
-    each draws rows once for both models, so that what makes a row hard for both cancels.
+    each draws rows once for both models, so that what makes a row hard for both cancels. Rows of one group
+    are drawn together.
     """
     if len(rows) < FEWEST_ROWS:
         return None
@@ -148,7 +149,8 @@ def trial(
         return None
     draws = max(100, min(RESAMPLES, CELLS // new.size))
     random = np.random.default_rng(seed)
-    gains = np.array([gain(random.integers(0, len(rows), len(rows))) for _ in range(draws)])
+    groups = _groups(part.get(schema.group_column or ""))
+    gains = np.array([gain(_drawn(len(rows), groups, random)) for _ in range(draws)])
     low, high = np.quantile(gains[np.isfinite(gains)], (LEVEL, 1.0 - LEVEL))
     return Trial(
         metric,
@@ -213,8 +215,25 @@ def _answers(model: Plan, columns: Mapping[str, NDArray[Any]], schema: Schema, r
     return answers
 
 
+def _groups(values: NDArray[Any] | None) -> list[NDArray[np.intp]]:
+    """Return the rows of each group; none where there are no groups."""
+    if values is None:
+        return []
+    keys = values.astype(str)  # a group may be a number, a text, or missing
+    order = np.argsort(keys, kind="stable")
+    return np.split(order, np.flatnonzero(keys[order][1:] != keys[order][:-1]) + 1)
+
+
+def _drawn(rows: int, groups: Sequence[NDArray[np.intp]], random: np.random.Generator) -> NDArray[np.intp]:
+    if not groups:
+        return random.integers(0, rows, rows)
+    return np.concatenate([groups[n] for n in random.integers(0, len(groups), len(groups))])
+
+
 def _losses(metric: str, truth: NDArray[Any], answers: Floats) -> Floats:
     """Return each row's loss: what the metric adds up, or its task's proper loss where it adds nothing."""
+    if metric == "brier" or metric in DEVIANCES or metric.startswith(PINBALL):
+        return np.array([score(metric, truth[n : n + 1], answers[n : n + 1]) for n in range(len(truth))])
     if answers.ndim == 1:
         off = np.abs(answers - truth)
         off = off**2 if metric in ("rmse", "r2") else off
