@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
@@ -140,7 +140,8 @@ def _variances(codes: NDArray[np.int64], goal: Floats, bins: NDArray[np.int64]) 
 
 
 def _mean(plan: FeaturePlan, encoding: Encoding, classify: bool, seed: int) -> BaseEstimator:
-    folds = (StratifiedKFold if classify else KFold)(5, shuffle=True, random_state=seed)
+    # Not stratified: a class may have fewer rows than there are parts.
+    folds = KFold(5, shuffle=True, random_state=seed)
     encoder = TargetEncoder(
         target_type="auto" if classify else "continuous", smooth=encoding.smooth, cv=folds
     )
