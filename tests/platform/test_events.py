@@ -74,6 +74,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "score.rows.json": {"model": "titanic", "version": 1},
     "score.stream.json": {"batchItemFailures": []},
     "select.run.json": {},
+    "train.exact.json": {"round": 0, "done": False},
     "train.fold.json": {},
     "train.together.json": {},
 }

@@ -50,7 +50,7 @@ def test_an_upload_becomes_a_live_version(stack: Stack, penguins: dict[str, Any]
     assert all(part["done"] == part["total"] > 0 for part in penguins["progress"].values())
     assert set(penguins["progress"]) == {"profile", "convert", "train"}
     assert penguins["progress"]["convert"]["total"] > 1, "the file should have been cut"
-    assert penguins["progress"]["train"]["total"] >= 4
+    assert penguins["progress"]["train"]["total"] >= 2, "candidates should have been trained side by side"
     assert penguins["metrics"]["log_loss"] < penguins["baseline"]["log_loss"] / 2
     assert penguins["cost"]["usd"] > 0
 
