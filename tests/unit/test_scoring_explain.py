@@ -190,8 +190,7 @@ def test_the_quadrature_is_exact_for_its_degree(points: int) -> None:
 
 
 def test_every_kind_of_encoder_says_where_its_outputs_come_from() -> None:
-    # Inside of "predictions" stand other estimators: what contains it is no weighted sum and no trees.
-    assert set(_ORIGINS) == set(plan.kinds.ENCODERS) - {"predictions"}
+    assert set(_ORIGINS) == set(plan.kinds.ENCODERS)
 
 
 def test_every_link_has_a_scale() -> None:
