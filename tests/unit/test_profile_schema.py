@@ -389,3 +389,9 @@ def test_a_rare_class_and_columns_that_are_mostly_missing_are_told() -> None:
     schema = CsvTable.of(f"a,b,y\n{rows.replace(',.25,', ',,')}".encode()).schema()
     assert "Mostly missing: 'b' (67%)." in schema.warnings
     assert "The classes are unequal: 'yes' has 2.0% of the rows: accuracy says little." in schema.warnings
+
+
+def test_a_class_that_is_rarer_than_one_in_two_thousand_has_a_share_all_the_same() -> None:
+    rows = "".join(f"{i}.5,{'yes' if i in (7, 3999) else 'no'}\n" for i in range(5000))
+    schema = CsvTable.of(f"a,y\n{rows}".encode()).schema()
+    assert any("'yes' has less than 0.1% of the rows" in warning for warning in schema.warnings)

@@ -440,9 +440,9 @@ def _decide_target(column: ColumnProfile, decided: _Decided, spec: Spec, warning
         )
     rarest = imbalance(counts or {}, classes, usable)
     if rarest is not None:
-        warnings.append(
-            f"The classes are unequal: {rarest[0]!r} has {rarest[1]:.1%} of the rows: accuracy says little."
-        )
+        name, share = rarest
+        told = f"{share:.1%}" if share >= 0.0005 else "less than 0.1%"
+        warnings.append(f"The classes are unequal: {name!r} has {told} of the rows: accuracy says little.")
     return _Target(task, classes, _positive_class(classes, decided, spec, task))
 
 
