@@ -1,10 +1,10 @@
 """Training on rows that no function holds at once: rounds, requests, bytes, and how far from the optimum.
 
-``make bench NAME=distributed`` takes the largest real table (1.06 million rows of six classes) from its
+``make bench NAME=distributed`` takes the largest real table (1.06 million rows of nine classes) from its
 upload to the linear candidate fitted to all rows that are not held out: the features are learned from the
 part that the search draws, the weights in rounds over the shards. With 1, 2 and 4 workers the same work is
-done again; the weights are compared bit for bit. Requests and bytes are those of the rounds: the blocks are read
-in each, and counted as requests alone. Beside it stand, on the same encoded rows, from zero weights:
+done again; the weights are compared bit for bit. Requests and bytes are those of the rounds: the blocks are
+read in each, and counted as requests alone. Beside it stand, on the same encoded rows, from zero weights:
 
 * gradient averaging [1]_, LambdaML's GA-SGD: in a round every worker computes the mean gradient of a batch
   of its rows, puts it into the store, gets those of all others, and steps; the step size is the best of a
