@@ -42,9 +42,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Table
 from millrace import keys
+from millrace.contracts import read_schema
 from millrace.features.search import shards
 from millrace.plan import read
-from millrace.runs.progress import read_schema
 from millrace.scoring.blocks import BlockScorer
 from millrace.training import newton, rounds
 from tests.fakes import MemoryObjectStore

@@ -41,8 +41,7 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Table
 from millrace import keys
-from millrace.contracts import LOWER_IS_BETTER
-from millrace.runs.progress import read_schema
+from millrace.contracts import LOWER_IS_BETTER, read_schema
 from millrace.training.metrics import score as metric_score
 from millrace.training.stages import select_model, train
 from tests.world import World

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from millrace import keys
-from millrace.errors import BadInput
+from millrace.errors import BadInput, NotFound
 
 T = TypeVar("T")
 
@@ -511,6 +512,20 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Delete the object; no error when it is absent."""
         ...
+
+
+def is_there(key: str, store: ObjectStore) -> bool:
+    """Tell whether there is an object of that key."""
+    try:
+        store.head(key)
+    except NotFound:
+        return False
+    return True
+
+
+def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:
+    """Return what ``decide`` decided of a run's file; ``NotFound`` before it has."""
+    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
 
 
 class RunStore(Protocol):

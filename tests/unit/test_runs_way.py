@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from millrace import keys
-from millrace.contracts import RunError, decode
+from millrace.contracts import RunError, decode, read_schema
 from millrace.errors import BadInput, Conflict, Misconfigured, NotFound, TooLarge, TransientError
 from millrace.fanout import decode_descriptor
 from millrace.features.blocks import Table, read_blocks
@@ -22,7 +22,6 @@ from millrace.features.search import first_round
 from millrace.runs import fan_out as fan_out_module
 from millrace.runs.collect import add_up
 from millrace.runs.fan_out import chunk_bytes
-from millrace.runs.progress import read_schema
 from millrace.runs.rejects import read_rejects
 from tests.fakes import MemoryObjectStore, MemoryRunStore, MemoryStream
 from tests.world import CARS, World

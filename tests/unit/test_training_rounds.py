@@ -10,10 +10,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from millrace import keys
+from millrace.contracts import read_schema
 from millrace.errors import NotFound
 from millrace.features import limits, search
 from millrace.plan import read
-from millrace.runs.progress import read_schema
 from millrace.scoring.blocks import BlockScorer
 from millrace.training import rounds
 from millrace.training.newton import Exact

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from millrace import keys, plan
+from millrace.contracts import is_there, read_schema
 from millrace.errors import BadInput, TransientError
 from millrace.features import search
 from millrace.features.blocks import read_blocks
 from millrace.features.limits import LIMITS
 from millrace.features.search import Unit
-from millrace.runs.progress import is_there, read_schema
 from millrace.training import tables
 from millrace.training.stages import select_model, train
 from millrace.training.tables import read_table

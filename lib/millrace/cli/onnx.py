@@ -16,7 +16,7 @@ from millrace import keys, plan
 from millrace.cli.console import Console
 from millrace.cli.rows import read_rows
 from millrace.compiler import onnx as exchange
-from millrace.contracts import ObjectStore, Schema, decode
+from millrace.contracts import ObjectStore, read_schema
 from millrace.errors import BadInput, NotFound, Unprocessable
 from millrace.features.blocks import read_blocks
 from millrace.registry.registry import Registry
@@ -177,7 +177,7 @@ def _live(registry: Registry, model: str) -> int:
 
 def _held_out(store: ObjectStore, version: Version, fields: Sequence[Mapping[str, Any]]) -> Columns:
     try:
-        schema = decode(Schema, json.loads(store.get(keys.schema(version.run_id))))
+        schema = read_schema(version.run_id, store)
         schema = schema.of_plan(fields)
         block = store.get(keys.held_out(version.run_id))
     except NotFound:

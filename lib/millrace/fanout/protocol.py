@@ -98,9 +98,7 @@ def claim_chunk(descriptor: Descriptor, runs: RunStore) -> tuple[Descriptor | No
             chunk = runs.claim_part(
                 descriptor.run_id, descriptor.pass_name, ticket=descriptor.chunk, token=descriptor.token
             )
-            if (
-                chunk is None
-            ):  # somebody has changed what was read: the last one is gone, or our double has it
+            if chunk is None:  # what was read has changed: the last one is gone, or our double has it
                 continue
             parts = replace(parts, left=parts.left - 1)
         return None if chunk is None else replace(descriptor, chunk=chunk, tickets=0), parts

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from millrace import keys, plan
-from millrace.contracts import ObjectStore, Run, Schema, decode, encode
+from millrace.contracts import ObjectStore, Run, Schema, decode, encode, read_schema
 from millrace.errors import BadInput, NotFound
 from millrace.registry.changes import changes, of_version
 from millrace.registry.gate import Limits, Verdict, judge
@@ -103,8 +103,7 @@ class Gate:
     def _held_out(self) -> tuple[Schema, Table | None]:
         from millrace.features.blocks import read_blocks
 
-        schema = decode(Schema, json.loads(self._artifacts.get(keys.schema(self._run.run_id))))
-        schema = schema.of_plan(self._version.signature)
+        schema = read_schema(self._run.run_id, self._artifacts).of_plan(self._version.signature)
         try:
             block = self._artifacts.get(keys.held_out(self._run.run_id))
         except NotFound:  # a run from before there were any

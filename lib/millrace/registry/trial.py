@@ -27,7 +27,7 @@ from millrace.plan.format import ITEM_BYTES
 from millrace.registry.reader import BYTES_AN_OBJECT
 from millrace.scoring.fastest import block_scorer
 from millrace.scoring.rows import RowScorer
-from millrace.training.metrics import score
+from millrace.training.metrics import log_losses, score
 
 __all__ = ["FEWEST_ROWS", "LEVEL", "Footprint", "Slice", "Trial", "measure", "trial", "unseen"]
 
@@ -238,10 +238,9 @@ def _losses(metric: str, truth: NDArray[Any], answers: Floats) -> Floats:
         off = np.abs(answers - truth)
         off = off**2 if metric in ("rmse", "r2") else off
         return np.asarray(off, dtype=np.float64)
-    right = answers[np.arange(len(truth)), truth.astype(np.intp)]
     if metric in ("accuracy", "balanced_accuracy", "f1_macro"):
         return np.asarray(answers.argmax(axis=1) != truth, dtype=np.float64)
-    return np.asarray(-np.log(np.clip(right, np.finfo(np.float64).eps, 1.0)))
+    return log_losses(truth, answers)
 
 
 def _slices(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from millrace import keys
-from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode
+from millrace.contracts import ObjectStore, Run, RunStore, encode, read_schema
 from millrace.report.page import render
 
 __all__ = ["write_report"]
@@ -33,7 +33,7 @@ def write_report(
         The run, its schema, its evaluation or the description of its columns is not there.
     """
     run = runs.get(run_id)
-    schema = decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
+    schema = read_schema(run_id, artifacts)
     evaluation = json.loads(artifacts.get(keys.evaluation(run_id)))
     description = json.loads(artifacts.get(keys.columns(run_id)))
     cost = cost_of(run)

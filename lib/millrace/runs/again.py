@@ -14,9 +14,8 @@ from millrace.contracts import ObjectStore, Run, RunStore
 from millrace.errors import BadInput, MillraceError, NotFound
 from millrace.registry.register import code_version
 from millrace.registry.registry import Registry
-from millrace.runs.ingest import begin, judge, read_spec, run_id_of
+from millrace.runs.ingest import begin, judge, new_run, read_spec, run_id_of
 from millrace.runs.ports import Executions
-from millrace.runs.progress import utc_now
 
 __all__ = ["train_again", "train_changed"]
 
@@ -75,18 +74,9 @@ def train_again(
             where=f"s3://{last.bucket}/{last.key}, version {last.version_id}",
             remedy="Upload it again; it trains at once.",
         ) from None
-    now = utc_now()
-    run = Run(
+    run = replace(
+        new_run(last.bucket, dataset, info),
         run_id=run_id_of(last.bucket, dataset, last.key, f"{last.version_id}\n{occasion}"),
-        dataset=dataset,
-        bucket=last.bucket,
-        key=last.key,
-        version_id=last.version_id,
-        etag=info.etag,
-        size_bytes=info.size_bytes,
-        state="QUEUED",
-        created_at=now,
-        updated_at=now,
         forced=True,
     )
     return begin(judge(run, info, data, runs, max_file_bytes), runs, executions)

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 
 from millrace import keys
-from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode
+from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode, read_schema
 from millrace.errors import BadInput, NotFound
 from millrace.features.search import Work, exact_candidates, first_round, going_on, second_round
-from millrace.runs.progress import read_layout, read_parts, read_schema, rejects_uri, told, write_json
+from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
 
 __all__ = ["Totals", "add_up", "collect", "narrow"]
 

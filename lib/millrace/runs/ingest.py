@@ -34,6 +34,7 @@ __all__ = [
     "begin",
     "ingest",
     "judge",
+    "new_run",
     "parse_score_spec",
     "parse_spec",
     "read_spec",
@@ -99,9 +100,9 @@ def ingest(
     except NotFound:  # deleted between the upload and the event
         return None
     if dataset is not None:
-        run = judge(_new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
+        run = judge(new_run(upload.bucket, dataset, info), info, data, runs, max_file_bytes)
     else:
-        run = _new_run(upload.bucket, model or "", info)
+        run = new_run(upload.bucket, model or "", info)
         run = _judge_score(run, info, lambda: _read_score_spec(info, data), artifacts, max_file_bytes)
     return begin(run, runs, executions)
 
@@ -151,7 +152,7 @@ def score_file(
     info = data.head(upload.key, version_id=upload.version_id)
     wanted = json.dumps([model, options], sort_keys=True)
     run = replace(
-        _new_run(upload.bucket, model, info),
+        new_run(upload.bucket, model, info),
         run_id=run_id_of(upload.bucket, model, info.key, f"{info.version_id}\n{wanted}"),
     )
     asked = json.dumps(options).encode()
@@ -228,9 +229,8 @@ def _parse_json(text: bytes, where: str) -> Any:
         # An escape like \ud800 is JSON, but no text that a table can hold.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise BadInput(
+        raise _invalid(
             f"The spec is not JSON: {error}",
-            code="spec-invalid",
             where=where,
             remedy="Correct it, upload it, then upload the file again.",
         ) from None
@@ -239,33 +239,32 @@ def _parse_json(text: bytes, where: str) -> Any:
 
 def _unusable(error: BadInput, kind: str, where: str) -> BadInput:
     field = error.where.removeprefix(kind).lstrip(".")
-    return BadInput(
+    return _invalid(
         f"The spec cannot be used: {error.what}",
-        code="spec-invalid",
         where=f"{where}, field {field}" if field else where,
         remedy=f"{error.remedy} Then upload the spec and the file again.".strip(),
     )
 
 
+def _invalid(what: str, where: str, remedy: str) -> BadInput:
+    return BadInput(what, code="spec-invalid", where=where, remedy=remedy)
+
+
 def _check_score(spec: ScoreSpec) -> None:
     if spec.version is not None and not 0 < spec.version < 1 << 31:
-        raise BadInput(
+        raise _invalid(
             f"There is no version {spec.version}",
-            code="spec-invalid",
             where="version",
             remedy="Use a positive number.",
         )
     if not DATASET.fullmatch(spec.alias):
-        raise BadInput(
+        raise _invalid(
             f"An alias cannot be called {spec.alias!r:.80}",
-            code="spec-invalid",
             where="alias",
             remedy="Use the name of one of the model's aliases, for example live.",
         )
     if spec.keep is not None and len(set(spec.keep)) < len(spec.keep):
-        raise BadInput(
-            "A column is to be kept twice", code="spec-invalid", where="keep", remedy="Name each column once."
-        )
+        raise _invalid("A column is to be kept twice", where="keep", remedy="Name each column once.")
 
 
 def _check(spec: Spec) -> None:
@@ -274,84 +273,73 @@ def _check(spec: Spec) -> None:
     allowed = sorted(of_task[spec.task]) if spec.task else known
     if spec.metric is not None and spec.metric not in allowed:
         kind = f" for the task {spec.task}" if spec.task and spec.metric in known else ""
-        raise BadInput(
+        raise _invalid(
             f"There is no metric {spec.metric!r}{kind}",
-            code="spec-invalid",
             where="metric",
             remedy=f"Use one of {', '.join(allowed)}.",
         )
     if (spec.loss == "quantile") != (spec.quantile is not None):
-        raise BadInput(
+        raise _invalid(
             "The loss 'quantile' needs the quantile, and only that loss has one",
-            code="spec-invalid",
             where="quantile",
             remedy='Use both, as in {"loss": "quantile", "quantile": 0.9}, or neither.',
         )
     if spec.quantile is not None and not 0.0 < spec.quantile < 1.0:
-        raise BadInput(
+        raise _invalid(
             f"The quantile {spec.quantile:g} is out of range",
-            code="spec-invalid",
             where="quantile",
             remedy="Use a number between 0 and 1: the share of values that are to lie below the prediction.",
         )
     named = [name for name in (spec.target, spec.weight_column, spec.group_column, spec.time_column) if name]
     if len(set(named)) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
-        raise BadInput(
+        raise _invalid(
             f"The column {twice!r} is named for two purposes",
-            code="spec-invalid",
             where="target, weight_column, group_column, time_column",
             remedy="Name different columns.",
         )
     if not 0 <= spec.seed < 2**32:
-        raise BadInput(
+        raise _invalid(
             f"The seed {spec.seed} is out of range",
-            code="spec-invalid",
             where="seed",
             remedy="Use an integer from 0 to 4294967295.",
         )
     if spec.fit_share is not None and not 0.5 < spec.fit_share <= 1.0:
-        raise BadInput(
+        raise _invalid(
             f"The share {spec.fit_share} of values that must fit a type is out of range",
-            code="spec-invalid",
             where="fit_share",
             remedy="Use a number above 0.5, up to 1; without one it is 0.995.",
         )
     if spec.max_reject_share is not None and not 0.0 <= spec.max_reject_share <= 1.0:
-        raise BadInput(
+        raise _invalid(
             f"The share {spec.max_reject_share} of records that may be rejected is out of range",
-            code="spec-invalid",
             where="max_reject_share",
             remedy="Use a number from 0 to 1.",
         )
     if spec.max_latency_ms is not None and not 0.0 < spec.max_latency_ms < 1e9:
-        raise BadInput(
+        raise _invalid(
             f"No row takes {spec.max_latency_ms} ms",
-            code="spec-invalid",
             where="max_latency_ms",
             remedy="Use a number of milliseconds above 0; without one it is 100.",
         )
     for name in ("retrain_rows", "retrain_after_minutes"):
         if (getattr(spec, name) or 0) < 0:
-            raise BadInput(
+            raise _invalid(
                 f"{name} is below zero",
-                code="spec-invalid",
                 where=name,
                 remedy="Use a positive number, or 0 for never.",
             )
     if spec.costs is not None:
         for name, cost in asdict(spec.costs).items():
             if not 0.0 < cost < math.inf:
-                raise BadInput(
+                raise _invalid(
                     f"An error cannot cost {cost}",
-                    code="spec-invalid",
                     where=f"costs.{name}",
                     remedy="Use a positive number; only the ratio of the two decides.",
                 )
     if spec.target is not None and spec.target in spec.exclude:
-        raise BadInput(
+        raise _invalid(
             f"The target {spec.target!r} is also excluded",
-            code="spec-invalid",
             where="exclude",
             remedy="Take it off the list.",
         )
@@ -360,15 +348,15 @@ def _check(spec: Spec) -> None:
             other = "excluded"
             if name not in spec.exclude:
                 other = "the target" if name == spec.target else "the weight"
-            raise BadInput(
+            raise _invalid(
                 f"The column {name!r} is to be kept as a feature, and is {other}",
-                code="spec-invalid",
                 where="keep",
                 remedy="Take it off one of the two.",
             )
 
 
-def _new_run(bucket: str, dataset: str, info: ObjectInfo) -> Run:
+def new_run(bucket: str, dataset: str, info: ObjectInfo) -> Run:
+    """Return the record of a run of that object, as it is before anybody has looked at it."""
     now = utc_now()
     return Run(
         run_id=run_id_of(bucket, dataset, info.key, info.version_id),

@@ -14,6 +14,7 @@ from millrace.contracts import (
     ObjectStore,
     RunError,
     RunStore,
+    read_schema,
 )
 from millrace.errors import Conflict, MillraceError
 from millrace.fanout import (
@@ -26,7 +27,7 @@ from millrace.fanout import (
 )
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.runs.failure import run_error
-from millrace.runs.progress import has_result, read_layout, read_ranges, read_schema, write_json
+from millrace.runs.progress import has_result, read_layout, read_ranges, write_json
 
 if TYPE_CHECKING:
     from millrace.features.blocks import RejectedRecord
@@ -74,9 +75,7 @@ def preprocess(
     ticket = descriptor
     try:
         with heartbeats(ticket.token, every_s=heartbeat_s, tasks=tasks) as heartbeat:
-            if (
-                not heartbeat.wanted
-            ):  # should the pass have been begun again, then with descriptors of its own
+            if not heartbeat.wanted:  # a pass that was begun again has descriptors of its own
                 return "unwanted"
             claimed, parts = claim_chunk(ticket, runs)
             if claimed is None:

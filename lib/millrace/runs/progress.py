@@ -9,18 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from millrace import keys
-from millrace.contracts import Descriptor, Layout, ObjectStore, Run, Schema, decode, encode
-from millrace.errors import Conflict, NotFound
+from millrace.contracts import Descriptor, Layout, ObjectStore, Run, Schema, decode, encode, is_there
+from millrace.errors import Conflict
 from millrace.runs.ports import Executions
 
 __all__ = [
     "execution_name",
     "has_result",
-    "is_there",
     "read_layout",
     "read_parts",
     "read_ranges",
-    "read_schema",
     "start_execution",
     "told",
     "utc_now",
@@ -55,15 +53,6 @@ def has_result(descriptor: Descriptor, artifacts: ObjectStore) -> bool:
     return is_there(keys.part(descriptor.run_id, descriptor.pass_name, descriptor.chunk), artifacts)
 
 
-def is_there(key: str, store: ObjectStore) -> bool:
-    """Tell whether there is an object of that key."""
-    try:
-        store.head(key)
-    except NotFound:
-        return False
-    return True
-
-
 def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
     """Return where the run's records lie; ``NotFound`` before ``fan_out`` has written it."""
     return decode(Layout, json.loads(artifacts.get(keys.layout(run_id))))
@@ -72,11 +61,6 @@ def read_layout(run_id: str, artifacts: ObjectStore) -> Layout:
 def read_ranges(run_id: str, artifacts: ObjectStore) -> Layout:
     """Return the byte ranges of a large file; ``NotFound`` unless it was looked through in parallel."""
     return decode(Layout, json.loads(artifacts.get(keys.ranges(run_id))))
-
-
-def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:
-    """Return what ``decide`` decided; ``NotFound`` before it has."""
-    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
 
 
 def told(schema: Schema) -> tuple[str, ...]:

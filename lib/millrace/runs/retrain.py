@@ -37,10 +37,11 @@ from millrace.contracts import (
     RunStore,
     Spec,
     decode,
+    is_there,
 )
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound
 from millrace.runs.ingest import read_spec, run_id_of
-from millrace.runs.progress import is_there, read_layout, read_parts, utc_now, write_json
+from millrace.runs.progress import read_layout, read_parts, utc_now, write_json
 from millrace.streams.ports import Batch, PendingRows
 
 __all__ = ["Due", "Generation", "retrain", "retrain_all"]

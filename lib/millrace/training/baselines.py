@@ -49,11 +49,16 @@ def naive_prediction(schema: Schema, training: NDArray[Any], rows: int) -> Float
         the quantile.
     """
     if schema.task == "regression":
-        share = {"absolute": 0.5, "quantile": schema.quantile}.get(schema.loss)
+        share = _share_below(schema)
         best = np.mean(training) if share is None else np.quantile(training, share)
         return np.full(rows, float(best))
     shares = np.bincount(training.astype(np.int64), minlength=len(schema.classes)) / len(training)
     return np.tile(shares, (rows, 1))
+
+
+def _share_below(schema: Schema) -> float | None:
+    """Return which share of the values is to lie below the prediction; None where the mean is asked for."""
+    return {"absolute": 0.5, "quantile": schema.quantile}.get(schema.loss)
 
 
 def single_column(
@@ -131,7 +136,7 @@ def _predict(
         mean = float(np.mean(goal))
         sums = np.bincount(there, goal, minlength=cells + 1)
         said: Floats = (sums + WEIGHT * mean) / (rows + WEIGHT)
-        share = {"absolute": 0.5, "quantile": schema.quantile}.get(schema.loss)
+        share = _share_below(schema)
         if share is not None:  # the mean is not asked for: the quantile lies as far from it as in all rows
             said = said + np.quantile(goal - said[there], share)
         return said[wanted]

@@ -28,7 +28,7 @@ from sklearn.preprocessing import LabelEncoder
 from millrace.contracts import Schema
 from millrace.features.candidates import Family, candidate
 from millrace.features.limits import Limits
-from millrace.training.metrics import REGISTRY, score
+from millrace.training.metrics import REGISTRY, log_losses, score
 from millrace.training.newton import set_weights
 from millrace.training.pipeline import Encoded, Learner, Rows, joined
 from millrace.training.splits import Split
@@ -152,7 +152,7 @@ def calibration(truth: NDArray[Any], probabilities: Floats, folds: Sequence[Spli
     methods: list[Method] = ["sigmoid", "temperature"]
     if smallest >= ISOTONIC_ROWS:
         methods.append("isotonic")
-    of_row = {"none": _row_losses(truth[rows], probabilities[rows])}
+    of_row = {"none": log_losses(truth[rows], probabilities[rows])}
     for method in methods:
         losses = []
         for i, part in enumerate(parts):
@@ -160,7 +160,7 @@ def calibration(truth: NDArray[Any], probabilities: Floats, folds: Sequence[Spli
             if np.unique(truth[others]).size < probabilities.shape[1]:
                 return Calibration()
             learned = _calibrated(probabilities[others], truth[others], method)
-            losses.append(_row_losses(truth[part], learned.predict_proba(probabilities[part])))
+            losses.append(log_losses(truth[part], learned.predict_proba(probabilities[part])))
         of_row[method] = np.concatenate(losses)
     mean = {method: float(losses.mean()) for method, losses in of_row.items()}
     best = min(methods, key=lambda method: mean[method])
@@ -169,11 +169,6 @@ def calibration(truth: NDArray[Any], probabilities: Floats, folds: Sequence[Spli
         return Calibration(log_loss=mean)
     fitted = _calibrated(probabilities[rows], truth[rows], best)
     return Calibration(best, mean, tuple(fitted.calibrated_classifiers_[0].calibrators))
-
-
-def _row_losses(truth: NDArray[Any], probabilities: Floats) -> Floats:
-    chosen = probabilities[np.arange(len(truth)), truth.astype(np.intp)]
-    return np.asarray(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)))
 
 
 class _Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

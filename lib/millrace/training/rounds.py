@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from millrace import keys
 from millrace.compiler import compile
-from millrace.contracts import Layout, ObjectStore, Run, RunStore, Schema, decode, encode
+from millrace.contracts import (
+    Layout,
+    ObjectStore,
+    Run,
+    RunStore,
+    Schema,
+    decode,
+    encode,
+    is_there,
+    read_schema,
+)
 from millrace.errors import NotFound
 from millrace.features.blocks import read_blocks
 from millrace.features.fingerprints import fingerprints
@@ -39,7 +49,7 @@ from millrace.training.newton import (
 )
 from millrace.training.pipeline import Encoded, Learner, joined
 from millrace.training.suspects import suspect
-from millrace.training.tables import read_schema, read_table
+from millrace.training.tables import read_table
 from millrace.training.train import cut
 
 if TYPE_CHECKING:
@@ -131,7 +141,7 @@ def sum_shard(run_id: str, number: int, shard: int, artifacts: ObjectStore, runs
         The artifact bucket and the run records.
     """
     key = keys.exact_sums(run_id, number, shard)
-    if _is_there(key, artifacts):
+    if is_there(key, artifacts):
         return
     run = runs.get(run_id)
     schema = decode(Schema, json.loads(artifacts.get(keys.exact(run_id, "schema.json"))))
@@ -201,15 +211,18 @@ def add_round(run_id: str, number: int, artifacts: ObjectStore, runs: RunStore) 
     _put_progress(artifacts, run_id, number + 1, objectives, progress)
     done = all(one.done for one in progress.values())
     if done:
-        artifacts.put(
-            keys.exact(run_id, "done.json"),
-            json.dumps({"round": number + 1, "rows": rows, "shards": count}).encode(),
-        )
-    return {"round": number + 1, "shards": [] if done else list(range(count)), "done": done}
+        return _done(run_id, artifacts, {"round": number + 1, "rows": rows, "shards": count})
+    return {"round": number + 1, "shards": list(range(count)), "done": False}
+
+
+def _done(run_id: str, artifacts: ObjectStore, end: Mapping[str, int]) -> dict[str, Any]:
+    """Store that there are no further rounds, and say so."""
+    artifacts.put(keys.exact(run_id, "done.json"), json.dumps(end).encode())
+    return {"round": end["round"], "shards": [], "done": True}
 
 
 def exact_weights(run_id: str, artifacts: ObjectStore) -> Exact | None:
-    """Return where the rounds ended; nothing when there were none, or when they failed."""
+    """Return where the rounds ended; nothing when they did not, and no weights when none were needed."""
     try:
         done = json.loads(artifacts.get(keys.exact(run_id, "done.json")))
     except NotFound:
@@ -222,14 +235,6 @@ def exact_weights(run_id: str, artifacts: ObjectStore) -> Exact | None:
 def rows_seen(run_id: str, exact: Exact, artifacts: ObjectStore) -> list[NDArray[np.uint64]]:
     """Return the fingerprints of all rows that the shards summed, a shard after the other."""
     return [stored(artifacts, keys.exact_seen(run_id, shard))["seen"] for shard in range(exact.shards)]
-
-
-def _is_there(key: str, artifacts: ObjectStore) -> bool:
-    try:
-        artifacts.head(key)
-    except NotFound:
-        return False
-    return True
 
 
 # --- what lies between the rounds ----------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import keys
-from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode
+from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode, read_schema
 from millrace.errors import MillraceError, NotFound
 from millrace.features.candidates import candidate
 from millrace.features.search import Unit, first_round, second_round
@@ -22,7 +22,7 @@ from millrace.training.rounds import exact_weights, rows_seen
 from millrace.training.seen import trained_on
 from millrace.training.select import select
 from millrace.training.suspects import suspect
-from millrace.training.tables import read_schema, read_table
+from millrace.training.tables import read_table
 from millrace.training.train import FoldResult, cut, put_together, train_folds
 
 __all__ = ["select_model", "train"]

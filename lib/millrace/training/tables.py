@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace import keys
-from millrace.contracts import ObjectStore, Run, Schema, decode
+from millrace.contracts import ObjectStore, Run, Schema
 from millrace.features.blocks import read_blocks, read_target
 from millrace.features.search import drawn_rows
 from millrace.training.splits import hashed
@@ -17,15 +16,10 @@ from millrace.training.splits import hashed
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["RARE_ROWS", "read_schema", "read_table"]
+__all__ = ["RARE_ROWS", "read_table"]
 
 RARE_ROWS = 1000
 """Of a class with no more rows than this, all are drawn, however large the table is."""
-
-
-def read_schema(run_id: str, artifacts: ObjectStore) -> Schema:
-    """Return what ``decide`` decided."""
-    return decode(Schema, json.loads(artifacts.get(keys.schema(run_id))))
 
 
 def read_table(run: Run, schema: Schema, artifacts: ObjectStore) -> Table:
