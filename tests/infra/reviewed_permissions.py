@@ -91,6 +91,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ): "Takes back a new alias on a version that somebody deleted at the same moment.",
     },
     "ReconcileFunction": dict(_LOST),
+    "SelectFunction": {("s3:GetObject", "/exact/*"): _ROUNDS},
     "TrainFunction": {
         ("s3:GetObject", "/exact/*"): _ROUNDS,
         ("s3:GetObject", "/layout.json"): _ROUNDS,

@@ -17,6 +17,7 @@ from millrace.plan import read
 from millrace.scoring.blocks import BlockScorer
 from millrace.training import rounds
 from millrace.training.newton import Exact
+from millrace.training.stages import select_model, train
 from tests.world import World
 
 ROWS = 3_000
@@ -130,3 +131,22 @@ def test_too_many_weights_make_no_rounds(monkeypatch: pytest.MonkeyPatch) -> Non
     world, run_id = prepared("binary", 1 << 20)
     state = rounds.begin_rounds(run_id, ("linear",), world.artifacts, world.runs)
     assert state == {"round": 0, "shards": [], "done": True}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.slow
+def test_rounds_that_do_not_end_are_told() -> None:
+    world, run_id = prepared("binary", 1 << 20)
+    work = world.collect(run_id)
+    assert work.exact == ("linear",)
+    for unit in work.units:
+        train(run_id, unit, world.artifacts, world.runs)
+
+    def told() -> bool:
+        select_model(run_id, world.artifacts, world.runs)
+        notes = json.loads(world.artifacts.get(keys.evaluation(run_id)))["notes"]
+        return any("could not be fitted to all rows" in note for note in notes)
+
+    assert told()
+    through(world, run_id)
+    assert not told()

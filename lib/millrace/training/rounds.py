@@ -99,7 +99,7 @@ def begin_rounds(
         objective = Objective(encoded.matrix.shape[1], classes, _penalty(estimator))
         weighed = getattr(estimator, "class_weight", None) is not None
         if weighed or objective.parameters > MAX_PARAMETERS:
-            return {"round": 0, "shards": [], "done": True}
+            return _done(run_id, artifacts, {"round": 0, "rows": 0, "shards": 0})
         objectives[name], progress[name] = objective, begin(objective, weights_of(estimator))
     data = compile(joined(encoded.features, estimator), schema=schema, model=run.dataset)
     known = getattr(estimator, "classes_", np.zeros(0, dtype=np.int32))
@@ -227,6 +227,8 @@ def exact_weights(run_id: str, artifacts: ObjectStore) -> Exact | None:
         done = json.loads(artifacts.get(keys.exact(run_id, "done.json")))
     except NotFound:
         return None
+    if not done["round"]:
+        return Exact({}, rows=0, rounds=0, shards=0)
     progress = stored_progress(artifacts, run_id, done["round"])[1]
     weights = {name: one.weights for name, one in progress.items()}
     return Exact(weights, done["rows"], done["round"], done["shards"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from millrace import keys
 from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode, read_schema
 from millrace.errors import MillraceError, NotFound
 from millrace.features.candidates import candidate
-from millrace.features.search import Unit, first_round, second_round
+from millrace.features.search import Unit, exact_candidates, first_round, second_round
 from millrace.profile import Profile
 from millrace.training.describe import describe
 from millrace.training.rounds import exact_weights, rows_seen
@@ -124,7 +124,9 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     _put_json(artifacts, keys.columns(run_id), encode(description))
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
-    exact = exact_weights(run_id, artifacts)
+    going = [name for name in names if name not in stopped]
+    linear = exact_candidates(schema, spec.budget, run.rows_kept or 0, going)
+    exact = exact_weights(run_id, artifacts) if linear else None
     selection = select(
         *(table, schema, rows_cut, results, out_of_fold),
         model=run.dataset,
@@ -138,6 +140,7 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         "model": run.dataset,
         **selection.evaluation,
         "rows": {**rows, **selection.evaluation["rows"]},
+        "notes": [*selection.evaluation["notes"], *(_not_exact(linear) if exact is None else ())],
         "schema_change": _schema_change(run_id, artifacts),
     }
     plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
@@ -155,6 +158,15 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         warnings=tuple(dict.fromkeys([*run.warnings, *description.notes, *evaluation["notes"]])),
     )
     return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
+
+
+def _not_exact(linear: Sequence[str]) -> Iterator[str]:
+    """Say whose weights were to be fitted to all rows, when the rounds over the shards did not end."""
+    if linear:
+        yield (
+            f"The weights of {' and '.join(linear)} could not be fitted to all rows: they are those of the "
+            "rows that were drawn. The log of the function train says why."
+        )
 
 
 def _schema_change(run_id: str, artifacts: ObjectStore) -> Any:
