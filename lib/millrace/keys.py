@@ -328,8 +328,8 @@ def versions(model_name: str) -> str:
 
 
 def version(model_name: str, number: int, name: str) -> str:
-    """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``, ``schema.json``,
-    ``evaluation.json``, ``trained_on.npy``, ``gate.json``) in a version."""
+    """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``, ``report.json``,
+    ``schema.json``, ``evaluation.json``, ``trained_on.npy``, ``gate.json``) in a version."""
     return f"{MODELS}{model_name}/versions/{number}/{name}"
 
 

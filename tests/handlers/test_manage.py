@@ -178,7 +178,8 @@ def with_versions(registry: Registry) -> Registry:
         made = draft(
             f"demo-{number}", metrics={"roc_auc": auc}, baseline={"roc_auc": 0.5}, classes=("no", "yes")
         )
-        version = registry.register(made, PLAN, b"<html>\xc3\xa4</html>")
+        beside = {"report.json": b'{"evaluation":{"metric":"log_loss"}}'}
+        version = registry.register(made, PLAN, b"<html>\xc3\xa4</html>", beside=beside)
         registry.decide(version, by=f"run demo-{number}")
     return registry
 
@@ -284,6 +285,7 @@ def test_a_version(browser: Browser, registry: Registry) -> None:
     page = browser.send("GET", version["report"])
     assert (page["statusCode"], page["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page["body"] == "<html>ä</html>"
+    assert browser.get(version["report"] + ".json") == {"evaluation": {"metric": "log_loss"}}
 
 
 @pytest.mark.parametrize(
@@ -376,7 +378,8 @@ def test_a_version_is_deleted_unless_an_alias_names_it(
     assert ([version["version"] for version in model["versions"]], model["versions_total"]) == ([2, 1], 2)
     shown = browser.get("/models/demo/versions/3")
     assert (shown["deleted"], shown["report"]) == (note, None)
-    browser.problem("GET", "/models/demo/versions/3/report", 404, "report-absent")
+    for form in ("report", "report.json"):
+        browser.problem("GET", f"/models/demo/versions/3/{form}", 404, "report-absent")
     browser.problem("POST", "/models/demo/promote", 400, "version-deleted", {"version": 3})
     assert list(artifacts.list(keys.version("demo", 3, ""))) == [keys.version("demo", 3, "version.json")]
 
@@ -613,6 +616,7 @@ def test_openapi_describes_every_route_and_both_shapes(browser: Browser) -> None
         ("delete", "/models/{name}/versions/{version}"),
         ("get", "/models/{name}/compare"),
         ("get", "/models/{name}/versions/{version}/report"),
+        ("get", "/models/{name}/versions/{version}/report.json"),
         ("post", "/models/{name}/promote"),
         ("post", "/models/{name}/rollback"),
         ("post", "/datasets/{dataset}/retrain"),

@@ -41,6 +41,7 @@ def test_register_twice() -> None:
     assert (run.state, run.model, run.version, run.promoted) == ("REGISTERING", "demo", 1, True)
     assert [usage.invocations for usage in run.usage if usage.function == "register"] == [2]
     assert artifacts.get(keys.version("demo", 1, "report.html")) == b"<html>"
+    assert artifacts.get(keys.version("demo", 1, "report.json")) == b"{}"
     assert Registry(artifacts).numbers("demo") == [1]
 
 

@@ -529,6 +529,7 @@ def finished_run(
     store.put(keys.schema(run_id), SCHEMA)
     store.put(keys.run_plan(run_id), PLAN)
     store.put(keys.run_report(run_id), b"<html>")
+    store.put(keys.run_report_json(run_id), b"{}")
     runs.open(
         make_run(
             run_id,

@@ -223,13 +223,23 @@ class Manage:
 
     def get_report(self, name: Name, version: Number) -> Response[str]:
         """Show a version's report as a page."""
+        return Response(200, "text/html; charset=utf-8", self._report(name, version, "html"), compress=True)
+
+    def get_report_json(self, name: Name, version: Number) -> Response[str]:
+        """Show what a version's report says, and more, as JSON: run, schema, columns, evaluation, cost."""
+        return Response(200, "application/json", self._report(name, version, "json"), compress=True)
+
+    def _report(self, name: str, version: int, form: str) -> str:
         self._numbers(name)
+        absent = NotFound(
+            f"Version {version} has no report", code="report-absent", remedy="Look at its run instead."
+        )
         if not self._registry.version(name, version).report or self._registry.deletion(name, version):
-            raise NotFound(
-                f"Version {version} has no report", code="report-absent", remedy="Look at its run instead."
-            )
-        page = self._artifacts.get(keys.version(name, version, "report.html"))
-        return Response(200, "text/html; charset=utf-8", page.decode(), compress=True)
+            raise absent
+        try:
+            return self._artifacts.get(keys.version(name, version, f"report.{form}")).decode()
+        except NotFound:  # a version from before reports were kept as JSON
+            raise absent from None
 
     def compare_versions(
         self,
@@ -395,6 +405,19 @@ def _app(manage: Manage) -> APIGatewayHttpResolver:
             manage.get_report,
             "models",
             {200: {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}}
+            | dict(problems(404, 422, 503)),
+        ),
+        (
+            "GET",
+            "/models/<name>/versions/<version>/report.json",
+            manage.get_report_json,
+            "models",
+            {
+                200: {
+                    "description": "The same",
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                }
+            }
             | dict(problems(404, 422, 503)),
         ),
         ("POST", "/models/<name>/promote", manage.promote, "models", problems(400, 404, 409, 422, 503)),

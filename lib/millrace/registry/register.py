@@ -64,7 +64,10 @@ def register_run(
     data = artifacts.get(keys.run_plan(run_id))
     signature = plan.read(data).signature.fields
     report = _get(keys.run_report(run_id), artifacts)  # the page is for people; a model answers without it
-    trained = _get(keys.trained_on(run_id), artifacts)
+    perhaps = {
+        "report.json": _get(keys.run_report_json(run_id), artifacts),
+        keys.TRAINED_ON: _get(keys.trained_on(run_id), artifacts),
+    }
     registry = Registry(artifacts)
     version = registry.register(
         Version(
@@ -92,7 +95,7 @@ def register_run(
         data,
         report,
         beside={"schema.json": schema, "evaluation.json": found}
-        | ({} if trained is None else {keys.TRAINED_ON: trained}),
+        | {name: content for name, content in perhaps.items() if content is not None},
         since=run.created_at,
     )
     gate = Gate(version, run, data, artifacts, registry, predict_memory_mb)

@@ -4,7 +4,7 @@
 
     models/<model>/versions/<n>/version.json   claims the number: written only if absent
     models/<model>/versions/<n>/model.plan     written only if absent
-    models/<model>/versions/<n>/report.html    written only if absent, as are schema.json and evaluation.json
+    models/<model>/versions/<n>/report.html    written only if absent, as is report.json, and all others
     models/<model>/aliases/<alias>.json        written only if it is still what was read
     models/<model>/deleted/<n>.json            written only if absent: the version is deleted, or about to be
 
@@ -297,7 +297,14 @@ class Registry:
                 remedy="Promote another version first, or roll back.",
             )
         # The plan is first: without it the version can neither answer nor be promoted.
-        for name in ("model.plan", "report.html", "schema.json", "evaluation.json", keys.TRAINED_ON):
+        for name in (
+            "model.plan",
+            "report.html",
+            "report.json",
+            "schema.json",
+            "evaluation.json",
+            keys.TRAINED_ON,
+        ):
             self._store.delete(keys.version(model, number, name))
         return note
 
