@@ -4,7 +4,7 @@
 
     models/<model>/versions/<n>/version.json   claims the number: written only if absent
     models/<model>/versions/<n>/model.plan     written only if absent
-    models/<model>/versions/<n>/report.html    written only if absent, as is report.json, and all others
+    models/<model>/versions/<n>/report.html    written only if absent, as is all that lies beside
     models/<model>/aliases/<alias>.json        written only if it is still what was read
     models/<model>/deleted/<n>.json            written only if absent: the version is deleted, or about to be
 
