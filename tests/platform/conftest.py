@@ -26,6 +26,7 @@ PARAMETERS = {
     "MaxFileBytes": "12000000",
     "PredictFreshnessSeconds": "1",
     "RowsShardCount": "1",
+    "RetrainSchedule": "rate(7 days)",
 }
 
 HERE = Path(__file__).parent

@@ -192,7 +192,9 @@ class Platform:
         command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
         command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
         if parameters:
-            command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+            # Within quotes, or a value would end at its first blank.
+            quoted = (f"{name}={json.dumps(value)}" for name, value in parameters.items())
+            command += ["--parameter-overrides", *quoted]
         done = subprocess.run(
             command,
             cwd=self.state,
