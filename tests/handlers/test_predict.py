@@ -154,11 +154,13 @@ def test_explanations_add_up_to_the_output_on_their_scale(s3: S3Stub) -> None:
         "rows": [
             {
                 "class": "yes",
+                "method": "exact",
                 "base": pytest.approx(5.0),
                 "contributions": {"age": pytest.approx(-3.0), "city": pytest.approx(0.5)},
             },
             {
                 "class": "yes",
+                "method": "exact",
                 "base": pytest.approx(5.0),
                 "contributions": {"age": pytest.approx(-4.0), "city": pytest.approx(-1.5)},
             },

@@ -18,7 +18,7 @@ from millrace import compiler, plan
 from millrace.contracts import Column, Schema
 from millrace.edge.predict.explained import SCALES
 from millrace.errors import Unprocessable
-from millrace.scoring.explain import _ORIGINS, Explainer, gauss
+from millrace.scoring.explain import _ORIGINS, Explainer, _Trees, gauss
 from millrace.scoring.kernel.library import library
 from tests import explained
 from tests.infra.template import ROOT
@@ -164,7 +164,7 @@ def test_the_kernel_and_the_walk_in_python_agree(seed: int, row: list[float]) ->
     explainer = Explainer(Forest(seed, trees=8, depth=9).plan())
     base, by_kernel = explainer.encoded(row, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(explainer._estimator), "_by_kernel", lambda *_: None)
+        patch.setattr(_Trees, "_by_kernel", lambda *_: None)
         assert explainer.encoded(row, 0) == (base, pytest.approx(by_kernel, rel=1e-12, abs=1e-13))
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import __version__, plan
+from millrace.compiler.background import add_background, converted
 from millrace.compiler.common import Arrays, not_covered
 from millrace.compiler.estimators import compile_estimator
 from millrace.contracts import Schema
 from millrace.errors import BadInput
-from millrace.scoring.blocks import BlockScorer, steps
+from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.kernel import KernelScorer, NotCovered, Unavailable
 from millrace.scoring.rows import RowScorer
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity"]
 
-_MEANS_ROWS = 1_000
 LIMIT = 1e-9
 """Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
 
@@ -82,7 +82,7 @@ def compile(
     interval : mapping, optional
         ``level``, ``below`` and ``above`` of a regression's prediction interval.
     background : DataFrame, optional
-        Training rows; explanations of a weighted sum count from their means.
+        Training rows, whose means and whose typical row explanations count from.
     extra_header : mapping, optional
         JSON values that the plan carries under ``about``.
 
@@ -139,7 +139,7 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.fl
         By path, as :class:`Parity` names them: predictions, shape (n,), or probabilities, shape (n, classes).
     """
     columns = {
-        field["name"]: _column(frame[field["name"]].to_numpy(), field["type"])
+        field["name"]: converted(frame[field["name"]].to_numpy(), field["type"])
         for field in compiled.signature.fields
     }
     by_block = BlockScorer(compiled).score(columns)
@@ -245,45 +245,15 @@ def _document(
         },
         "about": dict(extra_header or {}),
     }
-    if background is not None and node["kind"] == "linear":
-        encoders = [*header["features"], *node.get("steps", ())]
-        node["background"] = arrays.floats(_means(encoders, arrays.items, header["signature"], background))
+    if background is not None:
+        add_background(header, arrays, background)
     return header, arrays.items
-
-
-def _means(
-    encoders: list[dict[str, Any]],
-    arrays: Sequence[NDArray[Any]],
-    signature: Sequence[Mapping[str, Any]],
-    frame: pd.DataFrame,
-) -> NDArray[np.float64]:
-    """Return the mean of each encoded value, a part of the rows at a time: they may be wide."""
-    encode = steps([*encoders], [memoryview(array) for array in arrays])
-    total = np.zeros(0)
-    for start in range(0, len(frame), _MEANS_ROWS):
-        part = frame.iloc[start : start + _MEANS_ROWS]
-        block = [_column(part[field["name"]].to_numpy(), field["type"]) for field in signature]
-        for step in encode:
-            block = step(block, len(part))
-        sums = np.asarray([column.sum() for column in block])
-        total = sums if start == 0 else total + sums
-    return total / len(frame)
 
 
 def _labels(estimator: Any, classes: Sequence[str]) -> list[str]:
     if not hasattr(estimator, "classes_"):
         return []
     return [c if isinstance(c, str) else classes[int(c)] for c in estimator.classes_.tolist()]
-
-
-def _column(values: NDArray[Any], kind: str) -> NDArray[Any]:
-    if kind not in ("category", "text"):
-        return values.astype(np.float64)
-    # Data frames may hold a missing text as NaN; a converted row holds None.
-    texts = [value if isinstance(value, str) else None for value in values.tolist()]
-    result = np.empty(len(texts), dtype=object)
-    result[:] = texts
-    return result
 
 
 def _difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -478,20 +478,33 @@ class PredictIntervals(BaseModel):
 
 
 class PredictExplanation(BaseModel):
-    """What each field contributed; base and contributions add up to the model's output on the scale."""
+    """What each field contributed; base and contributions add up to what is explained, on the scale."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     class_: str | None = Field(alias="class", description="Whose output it is; null for a regression.")
-    base: float = Field(description="The output that training saw on average.")
-    contributions: dict[str, float] = Field(description="By field: exact Shapley values.")
+    method: Literal["exact", "sampled"] = Field(
+        description="`sampled`, from fixed orders, when more than 10 fields differ from the typical row."
+    )
+    base: float = Field(
+        description="The output that training saw on average; with `typical`, the answer to that row."
+    )
+    contributions: dict[str, float] = Field(description="By field: Shapley values.")
+    standard_errors: dict[str, float] | None = Field(
+        default=None, description="By field, when the values are sampled."
+    )
 
 
 class PredictExplanations(BaseModel):
     """Asked for with `explain`."""
 
     scale: str = Field(description="`log-odds`, `probability`, `prediction`, ...")
-    rows: list[PredictExplanation | None]
+    typical: dict[str, Any] | None = Field(
+        default=None,
+        description="By field, the typical row of the training rows, where rows are compared with it: all "
+        "models but linear ones, ensembles of trees, and means of these for a regression.",
+    )
+    rows: list[PredictExplanation | None] = Field(description="Null where there is no finite number.")
 
 
 class PredictAnswer(BaseModel):

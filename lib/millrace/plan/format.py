@@ -41,6 +41,9 @@ list of keys and positions that lead from the header to a place of the list. The
 ``interval``
     Null, or for regression ``level``, ``below`` and ``above``: a prediction plus ``below`` and plus ``above``
     are the bounds that hold a share ``level`` of the values.
+``typical``
+    Null or absent, or what explanations compare a row with: a value for each field, a number (0 or 1 for a
+    boolean, seconds since 1970 for a time) or a text, null when it is missing.
 ``certificate``, ``libraries``, ``about``
     Parity with the pipeline it was compiled from; versions of what trained it; whatever else the run says.
 
@@ -66,7 +69,7 @@ import zlib
 
 from millrace.errors import BadInput, TooLarge
 from millrace.plan import kinds
-from millrace.plan.signature import Signature
+from millrace.plan.signature import LARGEST, Signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -356,7 +359,13 @@ def _check_members(header: dict[str, Any]) -> None:
     }
     for member, holds in expected.items():
         if not holds:
-            raise _damaged("A member of the scoring plan's header is malformed", "plan-header", member)
+            raise _malformed(member)
+    if header.get("typical") is not None and not _is_row(header["typical"], fields):
+        raise _malformed("typical")
+
+
+def _malformed(member: str) -> BadInput:
+    return _damaged("A member of the scoring plan's header is malformed", "plan-header", member)
 
 
 def _is_signature(fields: Any) -> bool:
@@ -370,6 +379,22 @@ def _is_signature(fields: Any) -> bool:
 def _is_interval(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(value.get(name), (int, float)) for name in ("level", "below", "above")
+    )
+
+
+def _is_row(values: Any, fields: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == len(fields)
+        and all(
+            value is None
+            or (
+                isinstance(value, str)
+                if field["type"] in ("category", "text")
+                else type(value) in (int, float) and abs(value) <= LARGEST
+            )
+            for value, field in zip(values, fields, strict=True)
+        )
     )
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     FieldWarning = tuple[str, str, str]
     Converter = Callable[[Any], tuple[float | str | None, Notice | None]]
 
-__all__ = ["Signature", "convert"]
+__all__ = ["LARGEST", "Signature", "convert", "instant"]
 
 _NAN = values.NAN
 _INFINITY = float("inf")
-_LARGEST = 1.7976931348623157e308
+LARGEST = 1.7976931348623157e308
 """The greatest finite float64."""
 
 
@@ -149,13 +149,18 @@ def _outside(field: Mapping[str, Any], value: Any) -> Notice:
     low, high = _bounds(field)
     seen = f"{low!r} to {high!r}"
     if field["type"] == "time":
-        import time
-
-        try:
-            seen = " to ".join(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (low, high))
-        except (OverflowError, ValueError, OSError):  # no year of the calendar
-            seen += " seconds since 1970"
+        seen = " to ".join([instant(at) for at in (low, high)])
     return ("outside", f"{_spelling(value)} lies outside what training saw in {field['name']!r:.100}: {seen}")
+
+
+def instant(seconds: float) -> str:
+    """Return seconds since 1970 in ISO 8601, without fractions."""
+    import time
+
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no year of the calendar
+        return f"{seconds!r} seconds since 1970"
 
 
 def _refusal(field: Mapping[str, Any], value: Any, wanted: str) -> Unprocessable:
@@ -184,7 +189,7 @@ def _number(field: Mapping[str, Any]) -> Converter:
     missing, style = (_NAN, _missing(field["name"])), field.get("format", "")
     style = style if values.is_number_style(style) else ""
     low, high = _bounds(field)
-    low, high = max(low, -_LARGEST), min(high, _LARGEST)
+    low, high = max(low, -LARGEST), min(high, LARGEST)
 
     def converter(value: Any) -> tuple[float, Notice | None]:
         kind = value.__class__

@@ -2,7 +2,8 @@
 
 What is explained is the raw output, before the link: log-odds of a logistic model and of boosted trees,
 the probability itself of a forest, the prediction of a regression. The contributions and the base, which is
-the raw output that training saw on average, add up to it.
+the raw output that training saw on average, add up to it. What is explained neither here nor as a mean of
+such models has :mod:`millrace.scoring.typical`.
 
 *Weighted sums* [1]_: a value contributes its weight times its distance from the mean that training saw.
 
@@ -14,6 +15,9 @@ Shapley value of ``i`` is ``v * (o_i - a_i)`` times the integral from 0 to 1 of 
 ``a_j * (1 - t) + o_j * t`` over all other ``j``: a polynomial, for which Gauss' quadrature is exact. The
 products are carried down a tree and their sums up again, so a tree costs its nodes times the points, as
 in [3]_.
+
+*Means of models* whose outputs are taken as they are: Shapley values of a sum of games are the sums of
+theirs, so each member's count with its weight.
 
 References
 ----------
@@ -52,8 +56,19 @@ if TYPE_CHECKING:
             """Return base and contributions of one raw output of an encoded row."""
             ...
 
+    class Node(Protocol):
+        """One with the encoders before it."""
 
-__all__ = ["Explainer"]
+        outputs: int
+        origins: list[Origin]
+        """The fields that each contribution comes from."""
+
+        def explain(self, values: Sequence[Any], output: int) -> tuple[float, list[float]]:
+            """Return base and contributions of one raw output of a row that no encoder has seen."""
+            ...
+
+
+__all__ = ["Explainer", "weighted_sums"]
 
 MAX_DEPTH = 128
 """Splits on the way to a leaf; forests without a bound rarely have 40."""
@@ -70,26 +85,21 @@ class Explainer:
     Raises
     ------
     Unprocessable
-        ``explanation-unavailable``: the model is neither a weighted sum nor an ensemble of trees, or its
-        plan lacks what training would have to tell.
+        ``explanation-unavailable``: the model is neither a weighted sum nor an ensemble of trees nor a mean
+        of these, or its plan lacks what training would have to tell.
     """
 
-    __slots__ = ("_estimator", "_names", "_parts", "_steps", "outputs")
+    __slots__ = ("_names", "_node", "_parts", "outputs")
 
     def __init__(self, plan: Plan) -> None:
         spec, arrays = plan.header["estimator"], plan.arrays
-        kind = _EXPLAINED.get(spec["kind"])
-        if kind is None:
-            raise _unavailable(f"A model of the kind {spec['kind']!r} has no exact explanation")
-        encoders = [*plan.header["features"], *spec.get("steps", ())]
         self._names = [field["name"] for field in plan.signature.fields]
         origins: list[Origin] = [(number,) for number in range(len(self._names))]
-        for step in encoders:
-            origins = _origins(step, origins)
-        self._parts = [" & ".join([self._names[number] for number in origin]) for origin in origins]
-        self._steps = steps(encoders, arrays)
-        self._estimator: Explained = kind(spec, arrays)
-        self.outputs = self._estimator.outputs
+        self._node = _node(spec, arrays, plan.header["features"], origins)
+        self._parts = [
+            " & ".join([self._names[number] for number in origin]) for origin in self._node.origins
+        ]
+        self.outputs = self._node.outputs
 
     def explain(self, values: Sequence[Any], output: int) -> tuple[float, dict[str, float]]:
         """Explain one raw output of one row.
@@ -118,10 +128,108 @@ class Explainer:
 
     def encoded(self, values: Sequence[Any], output: int) -> tuple[float, list[float]]:
         """Explain like :meth:`explain`, but by encoded feature, in the estimator's order."""
+        return self._node.explain(values, output)
+
+
+def weighted_sums(
+    spec: dict[str, Any], encoders: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]] | None:
+    """Return the weighted sums in an estimator, whose ``background`` an explanation counts from.
+
+    Parameters
+    ----------
+    spec : dict
+        A node, as ``plan.kinds`` describes it.
+    encoders : sequence of dict
+        Those before it.
+
+    Returns
+    -------
+    list of (spec, encoders) or None
+        Each with all encoders before it; None when the estimator has no exact explanation.
+    """
+    encoders = [*encoders, *spec.get("steps", ())]
+    members = _members(spec, encoders)
+    if members is None:
+        return [(spec, encoders)] if spec["kind"] == "linear" else [] if spec["kind"] in _EXPLAINED else None
+    found = []
+    for member in members:
+        below = weighted_sums(member, encoders[:-1])
+        if below is None:
+            return None
+        found += below
+    return found
+
+
+def _node(
+    spec: dict[str, Any],
+    arrays: Sequence[memoryview],
+    before: Sequence[dict[str, Any]],
+    origins: list[Origin],
+) -> Node:
+    encoders = [*before, *spec.get("steps", ())]
+    members = _members(spec, encoders)
+    if members is None:
+        return _Encoded(spec, arrays, encoders, origins)
+    weights = spec["weights"] or [1.0] * len(members)
+    return _Mean([_node(member, arrays, encoders[:-1], origins) for member in members], weights)
+
+
+def _members(spec: dict[str, Any], encoders: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]] | None:
+    """Return the members of a mean that takes their raw outputs as they are; else None."""
+    last = encoders[-1] if spec["kind"] == "mean" and spec["outputs"] == 1 and encoders else {}
+    if last.get("kind") != "predictions" or last["inputs"] or any(take is not None for take in last["take"]):
+        return None
+    members: Sequence[dict[str, Any]] = last["members"]
+    return members if all(member["link"] == "identity" for member in members) else None
+
+
+class _Encoded:
+    """One model with the encoders before it."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        arrays: Sequence[memoryview],
+        encoders: Sequence[dict[str, Any]],
+        origins: list[Origin],
+    ) -> None:
+        kind = _EXPLAINED.get(spec["kind"])
+        if kind is None:
+            raise _unavailable(f"A model of the kind {spec['kind']!r} has no exact explanation")
+        for step in encoders:
+            origins = _origins(step, origins)
+        self.origins = origins
+        self._steps = steps(encoders, arrays)
+        self._model: Explained = kind(spec, arrays)
+        self.outputs = self._model.outputs
+
+    def explain(self, values: Sequence[Any], output: int) -> tuple[float, list[float]]:
         row = list(values)
         for step in self._steps:
             row = step(row)
-        return self._estimator.explain(row, output)
+        return self._model.explain(row, output)
+
+
+class _Mean:
+    """A weighted mean of models with one output each."""
+
+    outputs = 1
+
+    def __init__(self, members: list[Node], weights: Sequence[float]) -> None:
+        if any(member.outputs != 1 for member in members):
+            raise _unavailable("A mean of several outputs has no exact explanation")
+        total = sum(weights)
+        self._members = [(member, weight / total) for member, weight in zip(members, weights, strict=True)]
+        self.origins = [origin for member in members for origin in member.origins]
+
+    def explain(self, values: Sequence[Any], output: int) -> tuple[float, list[float]]:
+        base, parts = 0.0, []
+        for member, share in self._members:
+            of_member, contributions = member.explain(values, output)
+            base += share * of_member
+            parts += [share * contribution for contribution in contributions]
+        return base, parts
 
 
 class _Linear:
@@ -343,7 +451,7 @@ def _unavailable(what: str) -> Unprocessable:
         what,
         code="explanation-unavailable",
         where="field 'explain'",
-        remedy="Leave out 'explain', or train a linear model or an ensemble of trees with this release.",
+        remedy="Leave out 'explain', or train the model again with this release.",
     )
 
 

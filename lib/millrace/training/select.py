@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "select"]
 
-BACKGROUND_ROWS = 10_000
-"""Training rows, evenly spread, from whose means explanations count."""
 HELD_OUT_ROWS = 2_000
 """Held-out rows that stay with the run's files, for whoever compares an export of the model with its plan."""
 MOST_CLASS_NOTES = 5
@@ -275,8 +273,8 @@ def _first_certified(
     refused: list[str] = []
     for choice in choices:
         chosen = Calibration()
-        # Classes that were weighed have probabilities that are shifted on purpose; and what explains a
-        # single model does not see through a calibration.
+        # Classes that were weighed have probabilities that are shifted on purpose; and a single model is
+        # explained in its own terms, as long as no calibration stands around it.
         shifted = schema.class_weight == "balanced" or (
             schema.class_weight is None and schema.metric in CLASS_POWER
         )
@@ -308,7 +306,7 @@ def _first_certified(
                 model=model,
                 frame=frame.iloc[cut.sides.held_out],
                 interval=None if around is None else asdict(around),
-                background=cut.rows.frame.iloc[:: -(-len(cut.chosen) // BACKGROUND_ROWS)],
+                background=cut.rows.frame,
                 extra_header=about,
             )
         except (BadInput, ValueError) as error:  # it cannot be fitted or served faithfully; the next one may

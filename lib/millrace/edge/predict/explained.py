@@ -1,17 +1,31 @@
-"""Explanations of the rows of a request, with ``"explain": true``: exact Shapley values by field."""
+"""Explanations of the rows of a request, with ``"explain": true``: Shapley values by field.
+
+A model that :mod:`millrace.scoring.explain` covers has its raw output explained, from what training saw on
+average; every other one the answer itself, from the typical row (:mod:`millrace.scoring.typical`).
+"""
 
 from __future__ import annotations
 
+from millrace.errors import Unprocessable
+from millrace.plan.signature import instant
 from millrace.scoring.explain import Explainer
+from millrace.scoring.typical import shapley
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from millrace.edge.predict.score import Scorer
     from millrace.plan import Plan
 
+    Answers = Callable[[Sequence[list[Any]]], Sequence[float]]
+
 __all__ = ["SCALES", "explanations"]
+
+_ROWS_A_LOOK = 16
+"""Rows that are answered one by one between two looks at the clock."""
+_NAN = float("nan")
 
 SCALES = {
     "identity": "prediction",
@@ -33,41 +47,137 @@ SCALES = {
 
 
 def explanations(
-    plan: Plan, rows: Sequence[Sequence[Any]], predictions: Sequence[Any], look: Callable[[int], object]
+    plan: Plan,
+    scorer: Scorer,
+    rows: Sequence[Sequence[Any]],
+    predictions: Sequence[Any],
+    look: Callable[[int], object],
 ) -> dict[str, Any]:
     """Explain rows.
 
     Parameters
     ----------
-    plan : Plan
+    plan, scorer : Plan, Scorer
         What scored them.
     rows : sequence
         Converted values, as ``plan.signature.convert_row`` returns them.
     predictions : sequence
         What was predicted; a row without a finite result is not explained.
     look : callable
-        Called with the number of each row; raises when the time is up.
+        Called with the number of each row, and again while it takes long; raises when the time is up.
 
     Returns
     -------
     dict
-        ``scale``, and ``rows``: for each ``class`` (the second of two classes, of more the predicted one;
-        null for regression), ``base`` and ``contributions`` by field; or null.
+        ``scale``; ``typical``, the typical row by field, where rows are compared with it; and ``rows``: for
+        each ``class`` (the second of two classes, of more the predicted one; null for regression),
+        ``method`` (``exact`` or ``sampled``), ``base``, ``contributions`` by field, and for sampled ones
+        their ``standard_errors``; or null where there is no finite number.
 
     Raises
     ------
     Unprocessable
-        ``explanation-unavailable``: no weighted sum and no trees, or the plan lacks what is needed.
+        ``explanation-unavailable``: the plan lacks what is needed.
     """
-    explainer, classes = Explainer(plan), plan.classes
+    explain: Callable[[int, Sequence[Any], str | None], dict[str, Any]]
+    try:
+        explain = _of_output(plan)
+        told: dict[str, Any] = {"scale": SCALES[plan.header["estimator"]["link"]]}
+    except Unprocessable:
+        if plan.header.get("typical") is None:
+            raise
+        explain = _of_answer(plan, scorer, look)
+        told = {"scale": "probability" if plan.classes else "prediction", "typical": _spelled(plan)}
     explained: list[dict[str, Any] | None] = []
     for number, (values, prediction) in enumerate(zip(rows, predictions, strict=True)):
         look(number)
         if prediction is None:
             explained.append(None)
             continue
-        about = None if not classes else classes[-1] if explainer.outputs == 1 else prediction
-        output = 0 if explainer.outputs == 1 else classes.index(about)
+        about = None if not plan.classes else plan.classes[-1] if len(plan.classes) == 2 else prediction
+        found = explain(number, values, about)
+        explained.append({"class": about, **found} if _is_finite(found) else None)
+    return {**told, "rows": explained}
+
+
+def _of_output(plan: Plan) -> Callable[[int, Sequence[Any], str | None], dict[str, Any]]:
+    """Return what explains raw outputs."""
+    explainer = Explainer(plan)
+
+    def explain(number: int, values: Sequence[Any], about: str | None) -> dict[str, Any]:
+        output = 0 if about is None or explainer.outputs == 1 else plan.classes.index(about)
         base, contributions = explainer.explain(values, output)
-        explained.append({"class": about, "base": base, "contributions": contributions})
-    return {"scale": SCALES[plan.header["estimator"]["link"]], "rows": explained}
+        return {"method": "exact", "base": base, "contributions": contributions}
+
+    return explain
+
+
+def _of_answer(
+    plan: Plan, scorer: Scorer, look: Callable[[int], object]
+) -> Callable[[int, Sequence[Any], str | None], dict[str, Any]]:
+    """Return what explains answers, against the typical row."""
+    typical = _typical(plan)
+    names = [field["name"] for field in plan.signature.fields]
+    kernel = scorer.kernel()
+
+    def answers_of(number: int, output: int) -> Answers:
+        def in_block(rows: Sequence[list[Any]]) -> Sequence[float]:
+            look(number)
+            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            return kernel.score(columns, len(rows))[output :: kernel.width]  # type: ignore[union-attr]
+
+        def one_by_one(rows: Sequence[list[Any]]) -> Sequence[float]:
+            found = []
+            for done, row in enumerate(rows):
+                if done % _ROWS_A_LOOK == 0:
+                    look(number)
+                prediction, shares = scorer.score(row)
+                found.append(prediction if shares is None else shares[output])
+            return found
+
+        return one_by_one if kernel is None else in_block
+
+    def explain(number: int, values: Sequence[Any], about: str | None) -> dict[str, Any]:
+        output = 0 if about is None else plan.classes.index(about)
+        found = shapley(values, typical, answers_of(number, output))
+        told = {
+            "method": "exact" if found.errors is None else "sampled",
+            "base": found.base,
+            "contributions": dict(zip(names, found.contributions, strict=True)),
+        }
+        if found.errors is not None:
+            told["standard_errors"] = dict(zip(names, found.errors, strict=True))
+        return told
+
+    return explain
+
+
+def _is_finite(found: Mapping[str, Any]) -> bool:
+    """Return whether JSON can say all numbers of an explanation."""
+    errors = found.get("standard_errors", {})
+    total = found["base"] + sum(found["contributions"].values()) + sum(errors.values())
+    return bool(total - total == 0.0)
+
+
+def _typical(plan: Plan) -> list[Any]:
+    """Return the typical row as converted values."""
+    return [
+        (None if field["type"] in ("category", "text") else _NAN)
+        if value is None
+        else value
+        if isinstance(value, str)
+        else float(value)
+        for value, field in zip(plan.header["typical"], plan.signature.fields, strict=True)
+    ]
+
+
+def _spelled(plan: Plan) -> dict[str, Any]:
+    """Return the typical row as a request may have it."""
+    spelled: dict[str, Any] = {}
+    for field, value in zip(plan.signature.fields, plan.header["typical"], strict=True):
+        if value is not None and field["type"] == "time":
+            value = instant(value)
+        elif value is not None and field["type"] == "boolean":
+            value = bool(value)
+        spelled[field["name"]] = value
+    return spelled

@@ -225,9 +225,9 @@ def score(content: tuple[Plan, Scorer], request: Request, remaining_ms: Callable
         from millrace.edge.predict.explained import explanations
 
         def look(number: int) -> None:
-            _in_time(remaining_ms, number, len(rows))
+            _in_time(remaining_ms, number, len(rows), "Explaining", ", or leave out 'explain'")
 
-        explained = explanations(plan, converted, predictions, look)
+        explained = explanations(plan, scorer, converted, predictions, look)
     return Scores(predictions, probabilities, _cut(warnings, more), explained)
 
 
@@ -331,11 +331,13 @@ def _refusal(values: list[dict[str, Any]]) -> Unprocessable:
     return error
 
 
-def _in_time(remaining_ms: Callable[[], int], done: int, rows: int) -> None:
+def _in_time(
+    remaining_ms: Callable[[], int], done: int, rows: int, what: str = "Scoring", or_else: str = ""
+) -> None:
     if remaining_ms() < SPARE_MS:
         raise TooLarge(
-            f"Scoring {rows} rows takes longer than a request may; {done} were done in time",
+            f"{what} {rows} rows takes longer than a request may; {done} were done in time",
             code="rows-too-many",
             where="field 'rows'",
-            remedy="Send fewer rows in a request.",
+            remedy=f"Send fewer rows in a request{or_else}.",
         )
