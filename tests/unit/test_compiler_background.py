@@ -157,6 +157,7 @@ def test_a_mean_is_explained_by_the_sum_of_its_members_with_their_weights() -> N
         assert base + sum(contributions.values()) == pytest.approx(scorer.score(row)[0], rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_mean_with_another_member_has_a_typical_row_and_no_means() -> None:
     pipes, table, target = members(Ridge(), MLPRegressor(hidden_layer_sizes=(3,), max_iter=5, random_state=0))
     whole = compiled(voting(pipes, [1.0, 1.0], table, target), table)
