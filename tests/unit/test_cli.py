@@ -474,7 +474,8 @@ def test_predict_names_the_line_and_leaves_no_half_file(
     ("arguments", "expected"),
     [
         (["runs"], "birds-1"),
-        (["runs", "birds-1"], "birds-1"),
+        (["runs", "birds-1"], "train 4/4 parts)"),
+        (["runs", "birds-1", "--wait"], "birds-1: succeeded"),
         (["models"], "birds"),
         (["models", "birds"], "promoted"),
         (["retrain", "birds"], "birds-2"),

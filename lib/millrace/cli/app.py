@@ -136,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = _remote(commands, "runs", "list runs, or show one", _runs)
     add.add_argument("id", nargs="?", metavar="ID", help="a run")
+    add.add_argument("--wait", action="store_true", help="with a run: follow it until it has ended")
     add = _remote(commands, "rejects", "show the records that a run rejected, and why", _rejects)
     add.add_argument("id", metavar="RUN", help="a run")
     add.add_argument(
@@ -297,11 +298,13 @@ def _cost(arguments: argparse.Namespace, console: Console) -> int:
 
 def _runs(arguments: argparse.Namespace, console: Console) -> int:
     from millrace.cli.http import quote
-    from millrace.cli.train import describe
+    from millrace.cli.train import answer, describe
 
     api = _connect(arguments)
     if arguments.id is not None:
         found = api.get(f"/runs/{quote(arguments.id)}")
+        if arguments.wait:
+            return answer(api, console, found, wait=True)
         console.answer(found, describe(found))
         return EXIT_OK
     page = api.get("/runs")

@@ -81,14 +81,19 @@ class PlainDisplay:
             if self._seen.get(run["run"]) == run["state"]:
                 continue
             self._seen[run["run"]] = run["state"]
-            counts = ", ".join(
-                f"{name} {progress['done']}/{progress['total']} {unit}"
-                for name, unit in (SCORE_PARTS if _is_score(run) else PARTS)
-                if (progress := run.get("progress", {}).get(name))
-            )
+            counts = progress(run)
             self._console.say(
                 f"{run['dataset']}: {run['state'].lower()}" + (f" ({counts})" if counts else "")
             )
+
+
+def progress(run: dict[str, Any]) -> str:
+    """Say how much of each counted set of a run is done."""
+    return ", ".join(
+        f"{name} {counted['done']}/{counted['total']} {unit}"
+        for name, unit in (SCORE_PARTS if _is_score(run) else PARTS)
+        if (counted := run.get("progress", {}).get(name))
+    )
 
 
 class LiveDisplay:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from millrace.cli.console import Console, number, table, usd
-from millrace.cli.follow import display_for, follow
+from millrace.cli.follow import display_for, follow, progress
 from millrace.cli.http import Api, post_file, quote
-from millrace.contracts import Spec, encode
+from millrace.contracts import TERMINAL_STATES, Spec, encode
 from millrace.errors import BadInput, MillraceError, Misconfigured, NotFound, TransientError
 from millrace.keys import SPEC
 from millrace.runs.ingest import parse_spec, run_id_of
@@ -153,17 +153,18 @@ def train(
     name = dataset if dataset is not None else dataset_name(file)
     run = submit(api, file, name, read_spec(spec, target), force=force)
     console.say(f"{file.name} is up: run {run['run']}")
-    return _answer(api, console, run, wait)
+    return answer(api, console, run, wait)
 
 
 def retrain(api: Api, console: Console, dataset: str, *, wait: bool = False) -> int:
     """Train a dataset again, follow its run when asked to, answer with the run; return the exit code."""
     run = api.post(f"/datasets/{quote(dataset)}/retrain", {})
     console.say(f"{dataset} is trained again: run {run['run']}")
-    return _answer(api, console, run, wait)
+    return answer(api, console, run, wait)
 
 
-def _answer(api: Api, console: Console, run: dict[str, Any], wait: bool) -> int:
+def answer(api: Api, console: Console, run: dict[str, Any], wait: bool) -> int:
+    """Follow a run when asked to, and answer with it; return the exit code."""
     if wait:
         try:
             (run,) = follow(api, [run["run"]], display_for(console))
@@ -176,7 +177,9 @@ def _answer(api: Api, console: Console, run: dict[str, Any], wait: bool) -> int:
 
 def describe(run: dict[str, Any]) -> str:
     """Describe a run for people."""
-    lines = [f"{run['run']}: {run['state'].lower()}"]
+    under_way = run["state"] not in TERMINAL_STATES
+    done = progress(run) if under_way else ""
+    lines = [f"{run['run']}: {run['state'].lower()}" + (f" ({done})" if done else "")]
     if run.get("error"):
         lines.append(f"  {run['error']['message']}")
     if run.get("version") is not None:
@@ -204,7 +207,7 @@ def describe(run: dict[str, Any]) -> str:
         lines.append(f"  result    {run['result']}")
     if run.get("report"):
         lines.append(f"  report    {run['report']}")
-    if run.get("cost"):
+    if run.get("cost", {}).get("usd"):
         lines.append(f"  cost      {usd(run['cost']['usd'])} at AWS's prices")
     if run.get("metrics"):
         rows = [
@@ -214,4 +217,6 @@ def describe(run: dict[str, Any]) -> str:
         lines += ["", *(f"  {line}" for line in grid.splitlines())]
     for warning in run.get("warnings") or ():
         lines += ["", f"  note: {warning}"] if warning == run["warnings"][0] else [f"  note: {warning}"]
+    if under_way:
+        lines += ["", f"  `millrace runs {run['run']} --wait` follows it."]
     return "\n".join(lines)
