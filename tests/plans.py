@@ -20,12 +20,15 @@ def binary(
     intercept: float = 0.0,
     classes: tuple[str, str] = ("no", "yes"),
     background: list[float] | None = None,
+    typical: list[Any] | None = None,
 ) -> bytes:
     """P(second class) = logistic(intercept + age / 10 + 1 for Köln - 1 for Bern); a missing age is 0.
 
-    ``background``: means of age, Bern and Köln.
+    ``background``: means of age, Bern and Köln; ``typical``: age and city of the typical row.
     """
-    return _linear(model, "binary", list(classes), "logistic", intercept, background=background)
+    return _linear(
+        *(model, "binary", list(classes), "logistic", intercept), background=background, typical=typical
+    )
 
 
 def regression(
@@ -76,6 +79,7 @@ def _linear(
     intercept: float,
     interval: dict[str, float] | None = None,
     background: list[float] | None = None,
+    typical: list[Any] | None = None,
 ) -> bytes:
     header: dict[str, Any] = {
         "model": model,
@@ -108,6 +112,7 @@ def _linear(
         ],
         "estimator": {"kind": "linear", "coef": 0, "intercept": 1, "link": link},
         "interval": interval,
+        "typical": typical,
     }
     arrays = [array("d", [0.1, -1.0, 1.0]), array("d", [intercept])]
     if background is not None:

@@ -589,8 +589,8 @@ def test_log_and_metrics_have_the_shape_of_powertools(
 
 
 def test_the_rooms_of_the_zip_are_enough_and_nothing_heavy_is_imported(s3: S3Stub, tmp_path: Path) -> None:
-    """Copy what ``rooms.txt`` names, and answer a request from those files alone, twice."""
-    publish(s3, "demo", 3, plans.binary())
+    """Copy what ``rooms.txt`` names, answer a request from those files alone, twice, and explain one."""
+    publish(s3, "demo", 3, plans.binary(typical=[10.0, "Bern"]))
     shutil.copyfile(ROOT / "functions/predict/app.py", tmp_path / "app.py")
     for line in (ROOT / "functions/predict/rooms.txt").read_text().splitlines():
         name = line.partition("#")[0].strip()
@@ -608,9 +608,13 @@ class Context:
 answer = app.handler(json.loads(sys.argv[2]), Context())
 answer = app.handler(json.loads(sys.argv[2]), Context())
 assert answer["statusCode"] == 200, answer
+modules = sorted(sys.modules)
+explained = app.handler(json.loads(sys.argv[3]), Context())
+assert explained["statusCode"] == 200, explained
 own = [m for m in sys.modules.values() if getattr(m, "__name__", "").startswith("millrace")]
 assert all(m.__file__.startswith(sys.argv[1]) for m in own)
-print(json.dumps({"modules": sorted(sys.modules), "body": json.loads(answer["body"])}))
+bodies = {"body": json.loads(answer["body"]), "explained": json.loads(explained["body"])}
+print(json.dumps({"modules": modules, **bodies}))
 """
     # Even an installed package is not seen: -I leaves out the environment and the user's, -S all of site.
     finished = subprocess.run(
@@ -622,6 +626,7 @@ print(json.dumps({"modules": sorted(sys.modules), "body": json.loads(answer["bod
             script,
             str(tmp_path),
             json.dumps(http_event(json.dumps({"rows": [ROW]}))),
+            json.dumps(http_event(json.dumps({"rows": [ROW], "explain": True}))),
         ],
         env={
             **s3.environ,
@@ -638,6 +643,7 @@ print(json.dumps({"modules": sorted(sys.modules), "body": json.loads(answer["bod
     assert finished.returncode == 0, finished.stderr
     result = json.loads(finished.stdout.splitlines()[-1])
     assert result["body"]["predictions"] == ["yes"]
+    assert result["explained"]["explanations"]["rows"][0]["contributions"]["age"] == 0.0
     heavy = {
         *("boto3", "botocore", "numpy", "pandas", "pydantic", "aws_lambda_powertools", "sklearn", "pickle"),
         *("dataclasses", "typing", "inspect", "http.client", "email", "urllib.request", "urllib.parse"),

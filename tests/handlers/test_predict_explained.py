@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from millrace.contracts import Budget, Schema
 from millrace.edge.predict import score
 from millrace.features.blocks import Table
 from millrace.plan import writing
-from millrace.scoring.rows import RowScorer
 from millrace.training.select import select
 from tests import plans
 from tests.handlers.test_predict import ROW, Caller, publish, s3
@@ -113,13 +112,8 @@ def test_a_mean_of_models_that_are_explained_is_explained_by_them(s3: S3Stub) ->
         assert adds_up(explained, prediction)
 
 
-# P(yes) = logistic(age / 10 + 1 for Köln - 1 for Bern), of which no exact explanation is known to the plan.
-def demo(**members: Any) -> bytes:
-    return with_header(plans.binary(), **({"typical": [10.0, "Bern"]} | members))
-
-
 def test_a_plan_with_a_typical_row_alone_is_explained_by_it(s3: S3Stub) -> None:
-    publish(s3, "demo", 1, demo())
+    publish(s3, "demo", 1, plans.binary(typical=[10.0, "Bern"]))
     found = Caller(s3).post({"rows": [{"age": 20, "city": "Köln"}], "explain": True})["explanations"]
     base, age, city, both = (plans.logistic(x) for x in (0.0, 1.0, 2.0, 3.0))
     assert found == {
@@ -140,13 +134,13 @@ def test_a_plan_with_a_typical_row_alone_is_explained_by_it(s3: S3Stub) -> None:
 
 
 def test_without_a_typical_row_there_is_no_explanation(s3: S3Stub) -> None:
-    publish(s3, "demo", 1, demo(typical=None))
+    publish(s3, "demo", 1, plans.binary())
     details = Caller(s3).problem({"rows": [ROW], "explain": True}, 422, "explanation-unavailable")
     assert "train the model again" in json.dumps(details)
 
 
 def test_a_typical_row_may_lack_values(s3: S3Stub) -> None:
-    publish(s3, "demo", 1, demo(typical=[None, None]))
+    publish(s3, "demo", 1, plans.binary(typical=[None, None]))
     found = Caller(s3).post({"rows": [{"age": None, "city": "Köln"}], "explain": True})["explanations"]
     assert found["typical"] == {"age": None, "city": None}
     assert found["rows"][0]["contributions"] == {
@@ -217,13 +211,3 @@ def test_explanations_that_take_too_long_are_refused_between_their_blocks(
     row = {f"x{number}": 1.0 for number in range(12)}
     details = caller.problem({"rows": [row], "explain": True}, 413, "rows-too-many")
     assert "leave out 'explain'" in json.dumps(details)
-
-
-def differing(read: plan.Plan, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    scorer = RowScorer(read)
-    return [scorer.score(read.signature.convert_row(row)[0]) for row in rows]
-
-
-def test_older_plans_answer_the_same_with_and_without_a_typical_row() -> None:
-    before, after = plan.read(plans.binary()), plan.read(demo())
-    assert differing(before, [ROW]) == differing(after, [ROW])

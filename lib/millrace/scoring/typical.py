@@ -23,6 +23,7 @@ References
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import batched
 from math import factorial, fsum, sqrt
 
@@ -159,12 +160,9 @@ def _exact(count: int, worth: dict[int, float]) -> list[float]:
 
 
 def _orders(count: int) -> Iterator[list[int]]:
-    """Yield orders of the players, each followed by its reverse."""
-    from random import Random
-
-    draw = Random(count).random  # the one method of which Python promises the same numbers for ever
-    for _ in range(max(FEWEST_PAIRS, EVALUATIONS // (2 * count))):
-        keys = [draw() for _ in range(count)]
+    """Yield orders of the players, each followed by its reverse: as if drawn, and the same everywhere."""
+    for pair in range(max(FEWEST_PAIRS, EVALUATIONS // (2 * count))):
+        keys = [sha256(b"%d %d" % (pair, player)).digest() for player in range(count)]
         order = sorted(range(count), key=keys.__getitem__)
         yield order
         yield order[::-1]
