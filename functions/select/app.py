@@ -14,6 +14,7 @@ from millrace.training.threads import pin_threads
 def handler(event: dict[str, Any], job: Job[SelectSettings]) -> dict[str, Any]:
     """Choose, evaluate and compile; store the plan and the evaluation."""
     pin_threads(os.environ, int(job.context.memory_limit_in_mb))
+    from millrace.edge.turns import turn_of
     from millrace.training.stages import select_model
 
-    return select_model(job.run_id, job.ports.artifacts, job.ports.runs)
+    return select_model(job.run_id, job.ports.artifacts, job.ports.runs, turn_of(event, job))

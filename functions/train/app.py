@@ -28,12 +28,10 @@ def handler(event: dict[str, Any], job: Job[TrainSettings]) -> dict[str, Any]:
         )
     unit = decode(Unit, event["unit"])
     pin_threads(os.environ, int(job.context.memory_limit_in_mb))
+    from millrace.edge.turns import turn_of
     from millrace.training.stages import train
 
-    def remaining_s() -> float:
-        return float(job.context.get_remaining_time_in_millis()) / 1000.0
-
-    return train(job.run_id, unit, job.ports.artifacts, job.ports.runs, remaining_s)
+    return train(job.run_id, unit, job.ports.artifacts, job.ports.runs, turn_of(event, job))
 
 
 def _round(exact: dict[str, Any], job: Job[TrainSettings]) -> dict[str, Any]:

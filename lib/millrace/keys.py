@@ -259,6 +259,11 @@ def going_on(run_id: str) -> str:
     return run(run_id, "candidates/going-on.json")
 
 
+def turn(run_id: str, unit: str) -> str:
+    """Return the key of how far the fits of a unit are, where one invocation is not enough for them."""
+    return run(run_id, f"turns/{unit}.npz")
+
+
 def exact(run_id: str, name: str) -> str:
     """Return the key of ``name`` among what lies between the rounds of an exact fit over shards."""
     return run(run_id, f"exact/{name}")

@@ -80,6 +80,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "MILLRACE_STAGE": "test",
         "MILLRACE_MAX_FILE_BYTES": str(MAX_FILE_BYTES),
         "MILLRACE_PREDICT_MEMORY_MB": "512",
+        "MILLRACE_TRAIN_SECONDS": "880",
         "MILLRACE_STATE_MACHINE_ARN": MACHINE,
     }
     for name, value in environ.items():

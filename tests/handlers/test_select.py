@@ -11,9 +11,12 @@ from millrace.errors import BadInput
 from tests.fakes import Context
 from tests.handlers.test_manage import aws, load
 from tests.handlers.test_train import EVENTS, LINEAR, prepared
+from tests.infra.template import ROOT
 
 __all__ = ["aws"]
 
+PENGUINS = ROOT / "examples" / "penguins" / "penguins.csv"
+BOOSTED = {"part": 0, "candidates": ["boosted_trees"], "folds": [0, 1, 2]}
 EVENT = json.loads((EVENTS / "select.run.json").read_text("utf-8"))
 
 
@@ -29,6 +32,30 @@ def test_select_leaves_a_plan_and_an_evaluation() -> None:
     assert (run.state, run.rows_trained) == ("SELECTING", 96)
     assert run.metrics == pytest.approx(evaluation["metrics"])
     assert run.error is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("aws")
+def test_with_a_limit_of_a_fraction_of_a_second_invocations_go_on_from_each_other_to_the_same_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, run_id = prepared(PENGUINS.read_bytes(), "penguins", "Species")
+    plans, invocations = [], []
+    for seconds in ("0.2", "880"):
+        monkeypatch.setenv("MILLRACE_TRAIN_SECONDS", seconds)
+        for verb, event in (("train", {"unit": BOOSTED}), ("select", {})):
+            handler, answer = load(verb).handler, {"done": False, "next": 0}
+            while not answer["done"]:
+                answer = handler({"run_id": run_id, "turn": answer["next"], **event}, Context())
+            invocations.append(answer["next"])
+        plans.append(world.artifacts.get(answer["plan"]))
+        for key in list(world.artifacts.list(keys.run(run_id, "turns/"))):
+            world.artifacts.delete(key)
+    assert invocations[0] > 1
+    assert invocations[2:] == [1, 1]
+    assert plans[0] == plans[1]
+    # Struck are those that this test does not train.
+    assert "boosted_trees" not in plan.read(plans[0]).header["about"]["struck"]
 
 
 @pytest.mark.usefixtures("aws")

@@ -25,11 +25,12 @@ EVENTS = Path(__file__).resolve().parents[2] / "events"
 LINEAR = {"part": 0, "candidates": ["linear"], "folds": [0, 1, 2]}
 
 
-def prepared() -> tuple[World, str]:
+def prepared(data: bytes = CARS, dataset: str = "cars", target: str = "price") -> tuple[World, str]:
     boto3.client("s3").put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
     world = World(data=S3Store("data"), artifacts=S3Store("artifacts"), runs=DynamoRunStore("runs"))
-    world.data.put("datasets/cars/spec.json", b'{"target": "price", "budget": "quick"}')
-    return world, world.prepare(CARS)
+    spec = {"target": target, "budget": "quick"}
+    world.data.put(keys.spec(dataset), json.dumps(spec).encode())
+    return world, world.prepare(data, keys.upload(dataset, "table.csv"))
 
 
 @pytest.mark.usefixtures("aws")

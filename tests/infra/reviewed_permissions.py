@@ -30,6 +30,7 @@ _MAPPING = {
 }
 
 _ROUNDS = "Only a table of which training draws a part is fitted in rounds over all of its rows."
+_TURNS = "Only where one invocation is not enough does it store how far it is, for the next one to go on."
 _SECOND_ROUND = (
     "Only of a table of over 200,000 cells do the better candidates go on after their first folds."
 )
@@ -91,8 +92,12 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
         ): "Takes back a new alias on a version that somebody deleted at the same moment.",
     },
     "ReconcileFunction": dict(_LOST),
-    "SelectFunction": {("s3:GetObject", "/exact/*"): _ROUNDS},
+    "SelectFunction": {
+        ("s3:GetObject", "/exact/*"): _ROUNDS,
+        ("s3:PutObject", "/turns/select.npz"): _TURNS,
+    },
     "TrainFunction": {
+        ("s3:PutObject", "/turns/train-*"): _TURNS,
         ("s3:GetObject", "/exact/*"): _ROUNDS,
         ("s3:GetObject", "/layout.json"): _ROUNDS,
         ("s3:PutObject", "/exact/*"): _ROUNDS,

@@ -70,7 +70,8 @@ def test_a_run_that_trains_walks_through_its_stages() -> None:
         "MoreFolds",
     ]
     assert follow(STATES["MoreFolds"]["Default"]) == ["AllRows"]
-    assert follow(STATES["AllRows"]["Default"]) == ["Select", "Report", "Register", "Finish"]
+    assert follow(STATES["AllRows"]["Default"]) == ["BeginSelect", "Select", "Selected"]
+    assert follow(STATES["Selected"]["Default"]) == ["Report", "Register", "Finish"]
     assert STATES["Finish"]["End"] is True
 
 
@@ -88,11 +89,26 @@ def test_rounds_over_all_rows_follow_where_training_drew_a_part() -> None:
     assert STATES["AnotherRound"]["Default"] == "SumShards"
     assert follow("SumShards") == ["SumShards", "AddRound", "AnotherRound"]
     (done,) = STATES["AnotherRound"]["Choices"]
-    assert done == {"Variable": "$.exact.done", "BooleanEquals": True, "Next": "Select"}
+    assert done == {"Variable": "$.exact.done", "BooleanEquals": True, "Next": "BeginSelect"}
     # What the rounds do not bring, the rows that were drawn have brought already.
     assert {STATES[name]["Catch"][0]["Next"] for name in ("BeginRounds", "SumShards", "AddRound")} == {
-        "Select"
+        "BeginSelect"
     }
+
+
+def test_a_unit_that_is_not_done_goes_on_in_the_next_invocation() -> None:
+    assert STATES["Train"]["ItemSelector"]["turn"] == STATES["BeginSelect"]["Result"] == {"next": 0}
+    loops = [
+        (TRAIN, "TrainCandidate", "CandidateDone", "CandidateTrained", "turn"),
+        (STATES, "Select", "Selected", "Report", "selected"),
+    ]
+    for states, task, choice, after, where in loops:
+        assert states[task]["Parameters"]["Payload"]["turn.$"] == f"$.{where}.next"
+        assert (states[task]["ResultPath"], states[task]["Next"]) == (f"$.{where}", choice)
+        (again,) = states[choice]["Choices"]
+        assert again == {"Variable": f"$.{where}.done", "BooleanEquals": False, "Next": task}
+        assert states[choice]["Default"] == after
+    assert STATES["BeginSelect"]["ResultPath"] == "$.selected"
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -112,7 +128,7 @@ def test_every_task_catches_everything(name: str) -> None:
     (catch,) = TASKS[name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
     expected = {"TrainCandidate": "CandidateFailed", "RecordFailure": "Failed"}
-    expected |= dict.fromkeys(("BeginRounds", "AddRound"), "Select")
+    expected |= dict.fromkeys(("BeginRounds", "AddRound"), "BeginSelect")
     assert catch["Next"] == expected.get(name, "RecordFailure")
     # The reason goes on to where it is recorded; beside that, the state stays as it is.
     assert catch["ResultPath"] == ("$.error" if catch["Next"] == "RecordFailure" else None)
@@ -158,26 +174,30 @@ def test_a_failed_candidate_does_not_sink_the_run() -> None:
         "Result": {},
         "End": True,
     }
-    assert TRAIN["TrainCandidate"]["End"] is True
+    assert TRAIN["CandidateTrained"] == {"Type": "Pass", "Result": {}, "End": True}
     assert "ToleratedFailurePercentage" not in STATES["Train"]
 
 
 def test_only_names_and_numbers_of_folds_travel() -> None:
     kept = {name for name, state in (STATES | TRAIN).items() if state.get("ResultPath", "") is not None}
-    choices = {name for name, state in STATES.items() if state["Type"] == "Choice"}
-    kept -= choices | {"Failed", "CandidateFailed"}
+    choices = {name for name, state in (STATES | TRAIN).items() if state["Type"] == "Choice"}
+    kept -= choices | {"Failed", "CandidateFailed", "CandidateTrained", "BeginSelect"}
     chosen = {
         **dict.fromkeys(("Collect", "Narrow"), ("units", "more", "exact")),
         **dict.fromkeys(("BeginRounds", "AddRound"), ("round", "shards", "done")),
+        **dict.fromkeys(("TrainCandidate", "Select"), ("done", "next")),
     }
     assert kept == set(chosen)
     for name, fields in chosen.items():
-        assert STATES[name]["ResultSelector"] == {f"{field}.$": f"$.Payload.{field}" for field in fields}
+        assert (STATES | TRAIN)[name]["ResultSelector"] == {
+            f"{field}.$": f"$.Payload.{field}" for field in fields
+        }
     assert STATES["Train"]["ItemsPath"] == "$.collected.units"
     payloads = [set(state["Parameters"]["Payload"]) for state in TASKS.values()]
     assert set().union(*payloads) == {
         "run_id.$",
         "unit.$",
+        "turn.$",
         "exact",
         "after",
         "error.$",

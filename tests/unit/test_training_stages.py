@@ -71,6 +71,8 @@ def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World
     evaluation = artifacts(world).json(keys.evaluation(run_id))
     run = world.runs.get(run_id)
     assert answer == {
+        "done": True,
+        "next": 1,
         "chosen": evaluation["chosen"],
         "plan": keys.run_plan(run_id),
         "evaluation": keys.evaluation(run_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from millrace.features.limits import LIMITS
 from millrace.training.metrics import score
 from millrace.training.pipeline import Learner
 from millrace.training.train import FoldResult, cut, put_together, split, train_folds
+from millrace.training.turns import MOST_TURNS, Fits, NotDone, Turn
 from tests.learning import cross_validated, make_table, mixed_table, real_table, searched, table_of
 
 
@@ -176,15 +178,23 @@ def test_a_candidate_that_fails_does_not_touch_the_others(monkeypatch: pytest.Mo
     assert (forest.state, forest.error, forest.struck) == ("failed", "MemoryError: " + "x" * 487, True)
 
 
-def test_a_fit_without_time_left_is_not_begun_and_the_result_says_so() -> None:
+def test_a_fit_without_time_left_is_for_the_next_invocation_and_without_one_the_result_says_so() -> None:
     table, schema = mixed_table(80)
     rows = cut(table, schema, budget="quick", seed=0)
-    left = iter([900.0, 15.0, 15.0])
-    trained = train_folds(
-        rows, schema, ["linear"], [0, 1, 2], budget="quick", seed=0, remaining_s=lambda: next(left)
-    )
-    found = {(result.name, result.fold): (result, of_fold) for result, of_fold in trained}
-    (result,), predictions = put_together(rows, schema, ["linear"], found)
+    folds = functools.partial(train_folds, rows, schema, ["linear"], [0, 1, 2], budget="quick", seed=0)
+    left = [900.0]
+
+    def trained(number: int) -> dict[tuple[str, int], tuple[FoldResult, Any]]:
+        fits = Fits(Turn(number, remaining_s=lambda: left[0]))
+        left[:], found = [900.0], {}
+        for result, of_fold in folds(fits=fits):
+            found[result.name, result.fold] = result, of_fold
+            left[:] = [15.0]
+        return found
+
+    with pytest.raises(NotDone):
+        trained(0)
+    (result,), predictions = put_together(rows, schema, ["linear"], trained(MOST_TURNS - 1))
     assert (result.state, result.struck, predictions) == ("failed", True, {})
     assert result.error == "There was no time left for this fold."
 

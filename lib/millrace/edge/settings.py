@@ -149,12 +149,16 @@ class ScoreSettings(Settings):
 
 @dataclass(frozen=True)
 class TrainSettings(Settings):
-    """``train``."""
+    """``train``: seconds after which an invocation stores how far it is, and the next one goes on."""
+
+    train_seconds: float
 
 
 @dataclass(frozen=True)
 class SelectSettings(Settings):
-    """``select``."""
+    """``select``; ``train_seconds`` as for ``train``."""
+
+    train_seconds: float
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from millrace.training.metrics import REGISTRY, log_losses, score
 from millrace.training.newton import set_weights
 from millrace.training.pipeline import Encoded, Learner, Rows, joined
 from millrace.training.splits import Split
+from millrace.training.turns import Fits
 
 __all__ = ["Calibration", "Method", "calibration", "choose", "fit_ensemble"]
 
@@ -204,6 +205,7 @@ def fit_ensemble(
     seed: int,
     calibration: Calibration | None = None,
     exact: Mapping[str, Floats] | None = None,
+    fits: Fits | None = None,
 ) -> Any:
     """Fit the members to all rows and put them together.
 
@@ -228,11 +230,18 @@ def fit_ensemble(
         Put around the whole.
     exact : mapping of str to ndarray of shape (outputs, columns + 1), optional
         Weights, the intercept last, of members that were fitted to more rows than these.
+    fits : Fits, optional
+        What earlier invocations fitted of this, by name, and the time of this one.
 
     Returns
     -------
     estimator
         Fitted, over frames; the compiler covers it.
+
+    Raises
+    ------
+    NotDone
+        There is no time left, and the next invocation goes on with ``fits``.
     """
     families: dict[Family, list[str]] = {}
     for name in weights:
@@ -241,13 +250,11 @@ def fit_ensemble(
     shares: list[float] = []
     for family, names in families.items():
         encoded = Encoded.of(rows, schema, family, seed=seed, watched=False)
-        members = [
-            (
-                name,
-                Learner(name, schema, limits, seed).fit(encoded, rows.target, rounds=rounds[name]).estimator,
-            )
-            for name in names
-        ]
+        members = []
+        for name in names:
+            learner = Learner(name, schema, limits, seed)
+            fitted = learner.fit(encoded, rows.target, rounds=rounds[name], fits=fits, place=name)
+            members.append((name, fitted.estimator))
         for name, estimator in members:
             if exact and name in exact:
                 set_weights(estimator, exact[name])

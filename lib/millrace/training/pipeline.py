@@ -28,6 +28,7 @@ from millrace.features.plan import feature_plan
 from millrace.training.encoders import build_features, learnable
 from millrace.training.estimators import Builder, fitted_network
 from millrace.training.splits import Split, hold_out
+from millrace.training.turns import Fits
 
 __all__ = ["Encoded", "Fitted", "Learner", "Rows", "joined", "predict"]
 
@@ -172,7 +173,15 @@ class Learner:
         """What the name stands for."""
         return candidate(self.name)
 
-    def fit(self, encoded: Encoded, target: NDArray[Any], *, rounds: int | None = None) -> Fitted:
+    def fit(
+        self,
+        encoded: Encoded,
+        target: NDArray[Any],
+        *,
+        rounds: int | None = None,
+        fits: Fits | None = None,
+        place: str = "",
+    ) -> Fitted:
         """Fit to encoded rows.
 
         Parameters
@@ -183,6 +192,15 @@ class Learner:
             Class codes or values.
         rounds : int, optional
             Boosting rounds. Without it a boosted model stops early, where there are rows that watch.
+        fits : Fits, optional
+            Of which this is one: boosting stops when there is no time left, and the next invocation goes on.
+        place : str
+            Which of them it is.
+
+        Raises
+        ------
+        NotDone
+            The next invocation goes on.
 
         Notes
         -----
@@ -193,14 +211,20 @@ class Learner:
             return Fitted(DummyClassifier(strategy="prior").fit(matrix, target, weight))
         builder = Builder(self.candidate, self.schema, self.limits, self.seed)
         estimator = builder.build(matrix.shape, target, native=encoded.native, rounds=rounds)
-        if self.candidate.kind != "boosted" or watch is None or rounds is not None:
+        if self.candidate.kind != "boosted":
             with warnings.catch_warnings():
                 # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 if isinstance(estimator, MLPRegressor):
                     return Fitted(fitted_network(estimator, matrix, target, weight))
                 return Fitted(estimator.fit(matrix, target, sample_weight=weight))
-        estimator.set_params(early_stopping=True, n_iter_no_change=PATIENCE).fit(
+        fits = fits or Fits()
+        if watch is None or rounds is not None:
+            fits.fit(place, estimator, matrix, target, sample_weight=weight)
+            return Fitted(estimator)
+        fits.fit(
+            place,
+            estimator.set_params(early_stopping=True, n_iter_no_change=PATIENCE),
             matrix[watch.training],
             target[watch.training],
             sample_weight=None if weight is None else weight[watch.training],

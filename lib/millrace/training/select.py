@@ -32,6 +32,7 @@ from millrace.training.newton import Exact
 from millrace.training.pipeline import predict
 from millrace.training.splits import sample
 from millrace.training.train import CandidateResult, Cut, Sides, cv_score, rows_of
+from millrace.training.turns import Fits
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
@@ -101,6 +102,7 @@ def select(
     budget: Budget,
     seed: int,
     exact: Exact | None = None,
+    fits: Fits | None = None,
 ) -> Selection:
     """Choose, fit, compile and evaluate.
 
@@ -130,6 +132,8 @@ def select(
         The run's seed.
     exact : Exact, optional
         Weights of linear candidates that were fitted to more rows than the table's.
+    fits : Fits, optional
+        What earlier invocations fitted of this, and the time of this one.
 
     Returns
     -------
@@ -140,12 +144,15 @@ def select(
     ------
     BadInput
         No candidate succeeded, or none can be compiled faithfully.
+    NotDone
+        There is no time left, and the next invocation goes on with ``fits``.
     """
+    fits = fits or Fits()
     sides = cut.sides
     frame = to_frame(table, schema)
     choices = _choices(schema, cut, results, out_of_fold, budget)
     best = _first_certified(
-        table, schema, frame, cut, choices, results, exact, model=model, budget=budget, seed=seed
+        table, schema, frame, cut, choices, results, exact, fits, model=model, budget=budget, seed=seed
     )
     judged = judge(
         functools.partial(predict, best.model, schema=schema),
@@ -261,6 +268,7 @@ def _first_certified(
     choices: Sequence[_Choice],
     results: Sequence[CandidateResult],
     exact: Exact | None,
+    fits: Fits,
     *,
     model: str,
     budget: Budget,
@@ -299,7 +307,9 @@ def _first_certified(
                 rows=cut.rows,
                 calibration=chosen,
                 exact=exact.weights if exact else None,
+                fits=fits,
             )
+            fits.pause()
             plan, parity = certified(
                 fitted,
                 schema=schema,

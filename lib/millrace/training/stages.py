@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,13 @@ from millrace.training.select import select
 from millrace.training.suspects import suspect
 from millrace.training.tables import read_table
 from millrace.training.train import FoldResult, cut, put_together, train_folds
+from millrace.training.turns import ALONE, Fits, NotDone, Turn
 
 __all__ = ["select_model", "train"]
 
 
 def train(
-    run_id: str,
-    unit: Unit,
-    artifacts: ObjectStore,
-    runs: RunStore,
-    remaining_s: Callable[[], float] = lambda: math.inf,
+    run_id: str, unit: Unit, artifacts: ObjectStore, runs: RunStore, turn: Turn = ALONE
 ) -> dict[str, Any]:
     """Cross-validate candidates on folds, and store what was found and the out-of-fold predictions.
 
@@ -47,13 +43,14 @@ def train(
         Candidates and folds, as ``collect`` named them.
     artifacts, runs
         The artifact bucket and the run records.
-    remaining_s : callable
-        Seconds until the invocation ends.
+    turn : Turn
+        Which invocation for this unit it is, and its time.
 
     Returns
     -------
     dict
-        ``part``, and by candidate its ``scores`` on the folds.
+        ``part``, ``done``, and by candidate its ``scores`` on the folds. Of a unit that is not done ``next``
+        says whose turn it is to go on.
 
     Raises
     ------
@@ -67,6 +64,7 @@ def train(
         candidate(name)
     found: list[FoldResult] = []
     arrays: dict[str, NDArray[np.float64]] = {}
+    fits = Fits(turn, keys.turn(run_id, f"train-{unit.part:03d}"), artifacts, {"run": run_id, **encode(unit)})
     try:
         table = read_table(run, schema, artifacts)
         schema = suspect(table, schema, keep=spec.keep, seed=spec.seed).schema
@@ -75,10 +73,13 @@ def train(
             *(rows, schema, unit.candidates, unit.folds),
             budget=spec.budget,
             seed=spec.seed,
-            remaining_s=remaining_s,
+            fits=fits,
         ):
             found.append(result)
             arrays[f"{result.name}.{result.fold}"] = predictions
+    except NotDone:
+        fits.store()
+        return {"part": unit.part, "scores": _scores(unit, found), **turn.answer(done=False)}
     except Exception as error:
         if not (isinstance(error, MillraceError) and error.retry):
             failure = f"{type(error).__name__}: {error}"[:500]
@@ -91,13 +92,14 @@ def train(
     artifacts.put(keys.trained_predictions(run_id, unit.part), buffer.getvalue())
     _put_json(artifacts, keys.trained(run_id, unit.part), encode(found))
     runs.complete_part(run_id, "train", unit.part)
-    scores: dict[str, list[float | None]] = {name: [] for name in unit.candidates}
-    for result in found:
-        scores[result.name].append(result.score)
-    return {"part": unit.part, "scores": scores}
+    return {"part": unit.part, "scores": _scores(unit, found), **turn.answer(done=True)}
 
 
-def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[str, Any]:
+def _scores(unit: Unit, found: Sequence[FoldResult]) -> dict[str, list[float | None]]:
+    return {name: [result.score for result in found if result.name == name] for name in unit.candidates}
+
+
+def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn = ALONE) -> dict[str, Any]:
     """Describe the columns; choose, fit, compile and evaluate; store ``columns.json``, plan and evaluation.
 
     Parameters
@@ -106,11 +108,14 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         The run.
     artifacts, runs
         The artifact bucket and the run records.
+    turn : Turn
+        Which invocation for this run it is, and its time.
 
     Returns
     -------
     dict
-        ``chosen``, and the keys of ``plan`` and ``evaluation``.
+        ``done``, ``chosen``, and the keys of ``plan`` and ``evaluation``; where the models are not yet fitted
+        ``next`` says whose turn it is to go on.
     """
     run = runs.get(run_id)
     schema = read_schema(run_id, artifacts)
@@ -127,13 +132,19 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
     going = [name for name in names if name not in stopped]
     linear = exact_candidates(schema, spec.budget, run.rows_kept or 0, going)
     exact = exact_weights(run_id, artifacts) if linear else None
-    selection = select(
-        *(table, schema, rows_cut, results, out_of_fold),
-        model=run.dataset,
-        budget=spec.budget,
-        seed=spec.seed,
-        exact=exact,
-    )
+    fits = Fits(turn, keys.turn(run_id, "select"), artifacts, {"run": run_id})
+    try:
+        selection = select(
+            *(table, schema, rows_cut, results, out_of_fold),
+            model=run.dataset,
+            budget=spec.budget,
+            seed=spec.seed,
+            exact=exact,
+            fits=fits,
+        )
+    except NotDone:
+        fits.store()
+        return turn.answer(done=False)
     rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
     evaluation = {
         "run_id": run_id,
@@ -157,7 +168,8 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore) -> dict[st
         profile=f"s3://{artifacts.bucket}/{keys.columns(run_id)}",
         warnings=tuple(dict.fromkeys([*run.warnings, *description.notes, *evaluation["notes"]])),
     )
-    return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
+    made = {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
+    return made | turn.answer(done=True)
 
 
 def _not_exact(linear: Sequence[str]) -> Iterator[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from millrace.contracts import Budget, Schema
+from millrace.contracts import Budget, Schema, decode, encode
 from millrace.errors import BadInput, MillraceError
 from millrace.features.candidates import Family, candidate
 from millrace.features.limits import LIMITS, fold_count
@@ -21,6 +20,7 @@ from millrace.training.metrics import metric_for, score
 from millrace.training.pipeline import Encoded, Learner, Rows, predict
 from millrace.training.rows import group_of, time_of, weight_of
 from millrace.training.splits import Split, folds, hold_out, sample
+from millrace.training.turns import TOO_LONG, Fits, NotDone
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
@@ -38,9 +38,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-SPARE_S = 20.0
-"""Seconds that an invocation keeps to store its results; a fit that would need them is not begun."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,7 @@ def train_folds(
     *,
     budget: Budget,
     seed: int,
-    remaining_s: Callable[[], float] = lambda: math.inf,
+    fits: Fits | None = None,
 ) -> Iterator[tuple[FoldResult, Floats]]:
     """Cross-validate candidates on some of the folds.
 
@@ -257,9 +254,10 @@ def train_folds(
         Bounds of rounds and trees.
     seed : int
         The run's seed.
-    remaining_s : callable
-        Seconds until the invocation ends. A fit that would likely not be done by then is not begun, and its
-        result says so: the one thing here that depends on the machine.
+    fits : Fits, optional
+        What earlier invocations did of this, and the time of this one. A fit that would likely not be done in
+        an invocation of its own is not begun, and its result says so: the one thing here that depends on the
+        machine.
 
     Yields
     ------
@@ -267,49 +265,89 @@ def train_folds(
         Score and settings.
     predictions : ndarray of shape (validated rows, classes) or (validated rows,)
         Aligned with the fold's ``validation``; empty for one that failed.
+
+    Raises
+    ------
+    NotDone
+        There is no time left, and the next invocation goes on with ``fits``.
     """
-    nothing = np.empty(0)
+    fits = fits or Fits()
     metric = metric_for(schema.task, schema.metric, cut.rows.target[cut.validated])
     longest: dict[str, float] = {}
     for number in numbers:
         if number >= len(cut.folds):
             continue
-        part = cut.folds[number]
-        training = cut.rows.take(part.training)
-        frame = cut.rows.frame.iloc[part.validation]
-        encoded: dict[Family, tuple[Encoded, Any]] = {}
+        fold: _Fold | None = None
         for name in names:
-            if longest.get(name, 0.0) + SPARE_S > remaining_s():
-                late = "There was no time left for this fold."
-                yield FoldResult(name, number, error=late, struck=True), nothing
+            place = f"{name}.{number}"
+            if place in fits.finished:
+                known, predictions = fits.finished[place]
+                result = decode(FoldResult, known)
+                longest[name] = max(longest.get(name, 0.0), result.seconds)
+                yield result, predictions
                 continue
-            began = time.perf_counter()
-            family = candidate(name).family
-            try:
-                if family not in encoded:
-                    made = Encoded.of(training, schema, family, seed=seed, watched=True)
-                    encoded[family] = made, made.features.transform(frame)
-                made, matrix = encoded[family]
-                fitted = Learner(name, schema, LIMITS[budget], seed).fit(made, training.target)
-                seconds = time.perf_counter() - began
-                predictions = predict(fitted.estimator, matrix, schema)
-            except Exception as error:
-                if isinstance(error, MillraceError) and error.retry:
-                    raise
-                failure = f"{type(error).__name__}: {error}"[:500]
-                yield (
-                    FoldResult(name, number, error=failure, struck=isinstance(error, MemoryError)),
-                    nothing,
-                )
-                continue
-            longest[name] = max(longest.get(name, 0.0), seconds)
-            found = score(metric, cut.rows.target[part.validation], predictions)
-            if not np.isfinite(predictions).all():
-                wild = f"The predictions of {name} are no finite numbers: look for values of extreme size."
-                yield FoldResult(name, number, error=wild), nothing
-                continue
-            defined = found if np.isfinite(found) else None
-            yield FoldResult(name, number, metric, defined, round(seconds, 3), fitted.rounds), predictions
+            if fits.may_begin(longest.get(name, 0.0)):
+                fold = fold or _Fold(cut, number, schema, metric, budget, seed, {})
+                result, predictions = fold.result(name, fits, place)
+            else:
+                result = FoldResult(name, number, error="There was no time left for this fold.", struck=True)
+                predictions = _NOTHING
+            longest[name] = max(longest.get(name, 0.0), result.seconds)
+            fits.note(place, encode(result), predictions)
+            yield result, predictions
+
+
+_NOTHING = np.empty(0)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold's rows, and what the features of each family made of them."""
+
+    cut: Cut
+    number: int
+    schema: Schema
+    metric: str
+    budget: Budget
+    seed: int
+    encoded: dict[Family, tuple[Encoded, Any]]
+
+    def result(self, name: str, fits: Fits, place: str) -> tuple[FoldResult, Floats]:
+        """Fit a candidate, and score it."""
+        began = time.perf_counter()
+        seconds = fits.seconds(place)
+        part = self.cut.folds[self.number]
+        try:
+            made, matrix, target = self._encoded(candidate(name).family)
+            learner = Learner(name, self.schema, LIMITS[self.budget], self.seed)
+            fitted = learner.fit(made, target, fits=fits, place=place)
+            seconds += time.perf_counter() - began
+            predictions = predict(fitted.estimator, matrix, self.schema)
+        except NotDone:
+            raise
+        except Exception as error:
+            if isinstance(error, MillraceError) and error.retry:
+                raise
+            failure = f"{type(error).__name__}: {error}"[:500]
+            late = isinstance(error, MillraceError) and error.code == TOO_LONG
+            struck = late or isinstance(error, MemoryError)
+            return FoldResult(name, self.number, error=failure, struck=struck), _NOTHING
+        if not np.isfinite(predictions).all():
+            wild = f"The predictions of {name} are no finite numbers: look for values of extreme size."
+            return FoldResult(name, self.number, error=wild), _NOTHING
+        found = score(self.metric, self.cut.rows.target[part.validation], predictions)
+        defined = found if np.isfinite(found) else None
+        result = FoldResult(name, self.number, self.metric, defined, round(seconds, 3), fitted.rounds)
+        return result, predictions
+
+    def _encoded(self, family: Family) -> tuple[Encoded, Any, NDArray[Any]]:
+        """Return the training rows and the validation rows under the family's features, and the target."""
+        part = self.cut.folds[self.number]
+        if family not in self.encoded:
+            training = self.cut.rows.take(part.training)
+            made = Encoded.of(training, self.schema, family, seed=self.seed, watched=True)
+            self.encoded[family] = made, made.features.transform(self.cut.rows.frame.iloc[part.validation])
+        return *self.encoded[family], self.cut.rows.target[part.training]
 
 
 def put_together(

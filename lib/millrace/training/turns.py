@@ -1,0 +1,368 @@
+"""Turns: what does not fit into one invocation goes on in the next, and gives the same model to the bit.
+
+An invocation that runs out of time stops between two fits, or between two rounds of a boosted one, stores how
+far it is, and says so; the state machine invokes the function again, which reads that and goes on. What is
+stored follows from the run's files alone: whoever writes it, however often, and whether it is lost or not,
+the model is the same, and a loss costs time only. A boosted model goes on from the same trees, with the
+generator that draws its columns where it was, on the same bins; its trees are added up in the same order.
+
+What is stored are arrays and JSON under a checksum. It is no pickle, so reading it runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+
+from millrace.contracts import ObjectStore
+from millrace.errors import BadInput, NotFound
+
+__all__ = ["ALONE", "MOST_TURNS", "TOO_LONG", "Fits", "NotDone", "Turn"]
+
+Floats = NDArray[np.float64]
+
+MOST_TURNS = 20
+"""Invocations, one after the other, for what one unit trains; then what is left is given up."""
+SPARE_S = 20.0
+"""Seconds that an invocation keeps to store its results; a fit that would need them is not begun."""
+FIRST_ROUNDS = 10
+"""Rounds that tell how long one takes, where all of them may not fit; and the fewest worth a leg of their
+own, for each leg bins the rows anew."""
+MARGIN = 1.5
+"""How much longer a round may take than those before."""
+SLOWEST_CELLS = 1_000_000
+"""Rows x columns x trees that boosting goes through in a second on the slowest processor: what is shorter by
+this is not cut into legs."""
+TOO_LONG = "fit-too-long"
+_HEAD = b"millrace turn 1\n"
+
+
+class NotDone(Exception):
+    """There is no time left, and another invocation is to go on. No error: it says what comes next."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of the invocations that work at the same unit, one after the other.
+
+    Attributes
+    ----------
+    number : int
+        From 0.
+    limit_s : float
+        Seconds after which it stops where it can.
+    remaining_s : callable
+        Seconds until the invocation is ended.
+    code : callable
+        Version of the code: what another one stored is not gone on with.
+    """
+
+    number: int = 0
+    limit_s: float = math.inf
+    remaining_s: Callable[[], float] = lambda: math.inf
+    code: Callable[[], str] = str
+
+    @property
+    def last(self) -> bool:
+        """Whether no other follows it."""
+        return self.number + 1 >= MOST_TURNS
+
+    def answer(self, *, done: bool) -> dict[str, Any]:
+        """Return what the state machine is to know: whether the work is done, and whose turn is next."""
+        return {"done": done, "next": self.number + 1}
+
+
+ALONE = Turn()
+"""The first one, with all the time that there is."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Arrays and JSON of a boosted model so far."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    about: Mapping[str, Any]
+
+
+@dataclass
+class Fits:
+    """The fits of one unit: those that are done, and the one under way.
+
+    Attributes
+    ----------
+    turn : Turn
+        Which invocation this is, and its time.
+    key : str
+        Where the state is stored.
+    artifacts : ObjectStore, optional
+        The artifact bucket; without it nothing is stored, and nothing stops.
+    of : Mapping
+        What the state belongs to, as JSON types.
+    finished : dict of str to (Mapping, ndarray)
+        By place, what came of it, as JSON types, and predictions.
+    """
+
+    turn: Turn = ALONE
+    key: str = ""
+    artifacts: ObjectStore | None = None
+    of: Mapping[str, Any] = field(default_factory=dict)
+    finished: dict[str, tuple[Mapping[str, Any], Floats]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._began_s = self._able_s
+        self._kept: dict[str, _Kept] = {}
+        self._fitted: dict[str, tuple[Any, float, bool]] = {}
+        self._progressed = False
+        if self.artifacts is not None:
+            self._read(self.artifacts)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    @property
+    def _able_s(self) -> float:
+        """Seconds that the invocation can work on."""
+        return self.turn.remaining_s() - SPARE_S
+
+    @property
+    def _left_s(self) -> float:
+        """Seconds until it is to stop."""
+        able_s = self._able_s
+        if math.isinf(able_s) or math.isinf(self.turn.limit_s):
+            return min(able_s, self.turn.limit_s)
+        return min(able_s, self.turn.limit_s - (self._began_s - able_s))
+
+    def may_begin(self, expected_s: float) -> bool:
+        """Tell whether there is time for what likely takes so long.
+
+        What comes first in an invocation is begun whenever it can be done at all.
+
+        Raises
+        ------
+        NotDone
+            There is none now, and the next invocation has more.
+        """
+        if not self._progressed:
+            return self._able_s >= expected_s
+        if self._left_s >= expected_s:
+            return True
+        if self.turn.last:
+            return False
+        raise NotDone
+
+    def pause(self) -> None:
+        """Let the next invocation do what follows if this one has used more than half of its time.
+
+        Raises
+        ------
+        NotDone
+            It has.
+        """
+        half_s = min(self.turn.limit_s, self._began_s) / 2
+        if self._progressed and not self.turn.last and self._left_s < half_s:
+            raise NotDone
+
+    # --- fitting ---------------------------------------------------------------------------------
+
+    def note(self, place: str, result: Mapping[str, Any], predictions: Floats) -> None:
+        """Keep what came of a fit; the model itself is needed no more."""
+        self.finished[place] = result, predictions
+        self._fitted.pop(place, None)
+        self._kept.pop(place, None)
+        self._progressed = True
+
+    def seconds(self, place: str) -> float:
+        """Return how long earlier invocations have fitted what is under way there."""
+        return float(self._kept[place].about["seconds"]) if place in self._kept else 0.0
+
+    def fit(self, place: str, estimator: Any, X: Any, y: NDArray[Any], **data: Any) -> None:
+        """Fit a boosted model, from where it was stored if it was, and as far as there is time.
+
+        Parameters
+        ----------
+        place : str
+            Which fit of the unit it is.
+        estimator : HistGradientBoostingClassifier or HistGradientBoostingRegressor
+            Unfitted; its ``max_iter`` is the most rounds.
+        X, y, **data
+            What ``fit`` takes: the same in every invocation.
+
+        Raises
+        ------
+        NotDone
+            The next invocation goes on.
+        BadInput
+            There is no next one.
+        """
+        most, rounds, seconds, ended = estimator.max_iter, 0, 0.0, False
+        if place in self._kept:
+            kept = self._kept[place]
+            _restore(estimator, kept, X.shape[1])
+            rounds, seconds, ended = estimator.n_iter_, kept.about["seconds"], kept.about["ended"]
+        elif not self.may_begin(0.0):
+            raise _too_long(place)
+        pace = seconds / rounds if rounds else None
+        outputs = len(np.unique(y)) if hasattr(estimator, "predict_proba") else 1
+        cells = X.shape[0] * X.shape[1] * (outputs if outputs > 2 else 1)
+        estimator.set_params(warm_start=True)
+        while True:
+            # Of one that has ended only the bins are found again, from the same rows.
+            aim = rounds if ended else rounds + self._leg(place, most - rounds, pace, cells)
+            began = time.perf_counter()
+            estimator.set_params(max_iter=aim).fit(X, y, **data)
+            took = time.perf_counter() - began
+            if not ended:
+                pace = took / max(1, estimator.n_iter_ - rounds)
+                seconds += took
+                rounds = estimator.n_iter_
+                ended = rounds == most or rounds < aim or _has_stopped(estimator)
+                self._progressed = True
+            self._fitted[place] = estimator, seconds, ended
+            if ended:
+                break
+            self.store()
+        estimator.set_params(max_iter=most, warm_start=False)
+
+    def _leg(self, place: str, rest: int, pace: float | None, cells: int) -> int:
+        """Return how many of the remaining rounds come next."""
+        left_s = self._left_s
+        if pace is None:
+            return rest if rest * cells <= SLOWEST_CELLS * left_s else min(rest, FIRST_ROUNDS)
+        if math.isinf(left_s):
+            return rest
+        able = int(max(0.0, left_s) / (MARGIN * pace))
+        if not self._progressed:
+            able = max(able, min(FIRST_ROUNDS, int(self._able_s / (MARGIN * pace))), 1)
+        elif able < min(rest, FIRST_ROUNDS):
+            if self.turn.last:
+                raise _too_long(place)
+            raise NotDone
+        return min(rest, able)
+
+    # --- storing ---------------------------------------------------------------------------------
+
+    def store(self) -> None:
+        """Store how far it is. Any such state is right, so a later one need not be the further one."""
+        if self.artifacts is None:
+            return
+        kept = self._kept | {place: _keep(*one) for place, one in self._fitted.items()}
+        arrays = {f"{place}/{name}": a for place, one in kept.items() for name, a in one.arrays.items()}
+        arrays |= {f"{place}/predictions": found for place, (_, found) in self.finished.items()}
+        about = self._about() | {
+            "fits": {place: dict(one.about) for place, one in kept.items()},
+            "finished": {place: dict(result) for place, (result, _) in self.finished.items()},
+        }
+        out = io.BytesIO()
+        np.savez(out, allow_pickle=False, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+        data = out.getvalue()
+        self.artifacts.put(self.key, _HEAD + hashlib.sha256(data).digest() + data)
+
+    def _about(self) -> dict[str, Any]:
+        libraries = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
+        return {"of": dict(self.of), "code": self.turn.code(), "libraries": libraries}
+
+    def _read(self, artifacts: ObjectStore) -> None:
+        """Read the state; one that is damaged, or of other code, is left alone: the work begins anew."""
+        try:
+            data = artifacts.get(self.key)
+        except NotFound:
+            return
+        head, digest, data = data[: len(_HEAD)], data[len(_HEAD) : len(_HEAD) + 32], data[len(_HEAD) + 32 :]
+        if head != _HEAD or hashlib.sha256(data).digest() != digest:
+            return
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays: dict[str, NDArray[Any]] = dict(file)
+            about = json.loads(arrays.pop("about").tobytes())
+        except (ValueError, KeyError, zipfile.BadZipFile):
+            return
+        if {name: about.get(name) for name in self._about()} != self._about():
+            return
+        of_place: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            place, _, what = name.rpartition("/")
+            of_place.setdefault(place, {})[what] = array
+        self._kept = {place: _Kept(of_place[place], one) for place, one in about["fits"].items()}
+        self.finished = {
+            place: (result, of_place[place]["predictions"]) for place, result in about["finished"].items()
+        }
+
+
+def _too_long(place: str) -> BadInput:
+    return BadInput(
+        f"The fit {place!r} did not end in {MOST_TURNS} invocations",
+        code=TOO_LONG,
+        remedy="Give the functions more memory, and with it processors, or the spec the budget 'quick'.",
+    )
+
+
+# --- a boosted model in arrays -------------------------------------------------------------------
+
+
+def _has_stopped(estimator: Any) -> bool:
+    """Tell whether early stopping would end it now: its last round may be the last of a leg as well."""
+    return bool(estimator.do_early_stopping_ and estimator._should_stop(list(estimator.validation_score_)))
+
+
+def _keep(estimator: Any, seconds: float, ended: bool) -> _Kept:
+    trees = [tree for iteration in estimator._predictors for tree in iteration]
+    arrays = {
+        "nodes": np.concatenate([tree.nodes for tree in trees]),
+        "counts": np.array([[len(t.nodes), len(t.raw_left_cat_bitsets)] for t in trees], dtype=np.int64),
+        "binned": np.concatenate([tree.binned_left_cat_bitsets for tree in trees]),
+        "raw": np.concatenate([tree.raw_left_cat_bitsets for tree in trees]),
+        "baseline": estimator._baseline_prediction,
+        "train_score": np.asarray(estimator.train_score_, dtype=np.float64),
+        "validation_score": np.asarray(estimator.validation_score_, dtype=np.float64),
+    }
+    about = {
+        "rounds": len(estimator._predictors),
+        "seconds": seconds,
+        "ended": ended,
+        "seed": int(estimator._random_seed),
+        "generator": estimator._feature_subsample_rng.bit_generator.state,
+    }
+    return _Kept(arrays, about)
+
+
+def _restore(estimator: Any, kept: _Kept, columns: int) -> None:
+    """Make an unfitted estimator what :func:`_keep` kept; ``fit`` with a warm start goes on from there."""
+    arrays, about = kept.arrays, kept.about
+    nodes, counts = arrays["nodes"], arrays["counts"]
+    ends = counts.cumsum(axis=0)
+    if nodes.dtype != PREDICTOR_RECORD_DTYPE or [len(nodes), len(arrays["raw"])] != ends[-1].tolist():
+        raise ValueError(f"no trees of scikit-learn {sklearn.__version__}")
+    trees = []
+    for (start, first), (end, last) in zip(ends - counts, ends, strict=True):
+        mine, binned, raw = nodes[start:end].copy(), arrays["binned"][first:last], arrays["raw"][first:last]
+        inner = np.flatnonzero(mine["is_leaf"] == 0)
+        below = np.stack([mine["left"][inner], mine["right"][inner]])
+        split = mine["feature_idx"][inner]
+        sets = mine["bitset_idx"][inner][mine["is_categorical"][inner] == 1]
+        # Compiled code follows these numbers without a look at where they lead.
+        inside = (below > inner) & (below < len(mine)) & (split >= 0) & (split < columns)
+        if not inside.all() or (sets >= len(raw)).any() or len(binned) != len(raw):
+            raise ValueError("a tree leads out of its nodes")
+        trees.append(TreePredictor(mine, binned.copy(), raw.copy()))
+    width = len(trees) // about["rounds"]
+    generator = np.random.Generator(np.random.PCG64())
+    generator.bit_generator.state = about["generator"]
+    estimator._predictors = [trees[i : i + width] for i in range(0, len(trees), width)]
+    estimator._baseline_prediction = arrays["baseline"]
+    estimator._scorer = None
+    estimator._random_seed = np.uint64(about["seed"])
+    estimator._feature_subsample_rng = generator
+    estimator.train_score_ = arrays["train_score"]
+    estimator.validation_score_ = arrays["validation_score"]
