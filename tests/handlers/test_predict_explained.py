@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
 
-from millrace import plan
+from millrace import compiler, plan
 from millrace.contracts import Budget, Schema
 from millrace.edge.predict import score
 from millrace.features.blocks import Table
 from millrace.plan import writing
 from millrace.training.select import select
-from tests import plans
+from tests import pipelines, plans
 from tests.handlers.test_predict import ROW, Caller, publish, s3
 from tests.learning import mixed_table, searched
 from tests.s3_stub import S3Stub
@@ -110,6 +113,22 @@ def test_a_mean_of_models_that_are_explained_is_explained_by_them(s3: S3Stub) ->
     for explained, prediction in zip(answer["explanations"]["rows"], answer["predictions"], strict=True):
         assert explained["method"] == "exact"
         assert adds_up(explained, prediction)
+
+
+def test_of_two_classes_a_forest_has_the_second_one_explained(s3: S3Stub) -> None:
+    table = pipelines.table(120, 0)
+    features = clone(pipelines.ENCODERS["ColumnTransformer"]["mixed"])
+    forest = Pipeline([("features", features), ("model", RandomForestClassifier(5, random_state=0))])
+    forest.fit(table, pipelines.target(table, "binary"))
+    data = compiler.compile(forest, schema=pipelines.schema("binary"), model="m", background=table)
+    publish(s3, "m", 1, data)
+    _, rows = pipelines.as_json(pipelines.held_out()[:10], plan.read(data).signature.fields)
+    answer = Caller(s3).post({"rows": rows, "explain": True})
+    first, second = answer["probabilities"][0]
+    assert {first, second} == set(answer["predictions"])
+    for explained, shares in zip(answer["explanations"]["rows"], answer["probabilities"], strict=True):
+        assert explained["class"] == second
+        assert adds_up(explained, shares[second])
 
 
 def test_a_plan_with_a_typical_row_alone_is_explained_by_it(s3: S3Stub) -> None:
