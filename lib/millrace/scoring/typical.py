@@ -24,7 +24,7 @@ References
 from __future__ import annotations
 
 from hashlib import sha256
-from itertools import batched
+from itertools import islice
 from math import factorial, fsum, sqrt
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ def shapley(
     orders = [] if exact else list(_orders(count))
     coalitions = _all(row, typical, differing) if exact else _along(orders, row, typical, differing)
     worth: dict[int, float] = {}
-    for block in batched(coalitions, BLOCK_ROWS):
+    while block := tuple(islice(coalitions, BLOCK_ROWS)):
         members, rows = zip(*block, strict=True)
         worth.update(zip(members, answers(rows), strict=True))
     size = sum(map(abs, worth.values()))
