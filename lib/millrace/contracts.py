@@ -116,6 +116,8 @@ class Spec:
     on_new_data: NewData = "append"
     """What becomes of rows that a stream brought: a run trains on the uploaded file and all of them, or on
     those alone that came since the run before."""
+    on_new_file: NewData = "replace"
+    """What becomes of the files before: a run trains on its file alone, or on the rows of all of them."""
     retrain_rows: int | None = None
     """New rows that start a run; 0 for none. The stack's parameter when absent."""
     retrain_after_minutes: int | None = None

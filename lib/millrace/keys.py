@@ -127,6 +127,12 @@ def collected_base(dataset: str, run_id: str) -> str:
     return f"{COLLECTED}{dataset}/base/{run_id}.csv"
 
 
+def appended(dataset: str, run_id: str, kind: str) -> str:
+    """Return the key of the file that a run brought for its dataset, written plainly (``csv``), or of what
+    is known of it (``json``); without a run the prefix of them all."""
+    return f"{COLLECTED}{dataset}/files/{run_id}" + (f".{kind}" if kind else "")
+
+
 def generations(dataset: str) -> str:
     """Return the prefix of the dataset's generations; listed, they come in their order."""
     return f"{COLLECTED}{dataset}/generations/"
@@ -165,8 +171,19 @@ def run(run_id: str, name: str = "") -> str:
 
 
 def source(run_id: str) -> str:
-    """Return the key of the source as plain UTF-8, for files that came compressed or in another encoding."""
+    """Return the key of the source as plain UTF-8, where that is not the upload: one that came compressed or
+    in another encoding, or several files."""
     return run(run_id, "source.csv")
+
+
+def unpacked(run_id: str) -> str:
+    """Return the key of an upload as plain UTF-8 where the source is made of several files."""
+    return run(run_id, "upload.csv")
+
+
+def run_parts(run_id: str) -> str:
+    """Return the key of the files that a run's source is made of, where it is of several."""
+    return run(run_id, "parts.json")
 
 
 def layout(run_id: str) -> str:

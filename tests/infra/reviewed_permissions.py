@@ -58,6 +58,8 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
             "s3:GetObject",
             "/source.csv",
         ): "Looks at a range of an unpacked file again where a quote stays open.",
+        ("s3:AbortMultipartUpload", "/upload.csv"): "Ends an upload of which the packed file was damaged.",
+        ("s3:AbortMultipartUpload", "/files/*"): "Ends an upload that a service's fault cut off half-way.",
     },
     "PreprocessFunction": {
         ("s3:ListBucket", "-artifacts-"): _MISSING_KEY + " The on-failure destination in S3 needs it, too.",

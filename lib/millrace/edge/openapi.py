@@ -193,6 +193,9 @@ class LineageView(BaseModel):
     spec: dict[str, Any] = Field(description="What `spec.json` asked for, with the defaults.")
     schema_sha256: str = Field(description="Of `schema.json` beside the plan: type and role of every column.")
     code: str = Field(description="The package's version, and a digest of what decides what a model is.")
+    parts: list[dict[str, Any]] = Field(
+        description="The files whose rows it was trained on, where the file was appended to others."
+    )
 
 
 class DeletionView(BaseModel):

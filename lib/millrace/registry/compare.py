@@ -79,6 +79,7 @@ def _facts(version: Version) -> dict[str, Any]:
     if made is not None:
         facts |= {"file": made.file, "file_version": made.file_version, "file_bytes": made.file_bytes}
         facts |= {"file_etag": made.file_etag, "schema_sha256": made.schema_sha256, "code": made.code}
+        facts |= {"parts": [part["file"] for part in made.parts]} if made.parts else {}
         facts |= {f"spec.{name}": value for name, value in made.spec.items()}
     facts |= {f"rows.{name}": count for name, count in version.rows.items()}
     facts |= {"metric": version.metric, "chosen": version.chosen, "seed": version.seed}

@@ -90,7 +90,7 @@ def register_run(
             parity=parity,
             libraries=evaluation["libraries"],
             seed=evaluation["seed"],
-            lineage=_lineage(run, schema),
+            lineage=_lineage(run, schema, _get(keys.run_parts(run_id), artifacts)),
         ),
         data,
         report,
@@ -124,7 +124,7 @@ def _get(key: str, artifacts: ObjectStore) -> bytes | None:
         return None
 
 
-def _lineage(run: Run, schema: bytes) -> Lineage:
+def _lineage(run: Run, schema: bytes, parts: bytes | None) -> Lineage:
     return Lineage(
         file=f"s3://{run.bucket}/{run.key}",
         file_version=run.version_id,
@@ -133,6 +133,7 @@ def _lineage(run: Run, schema: bytes) -> Lineage:
         spec=encode(run.spec),
         schema_sha256=hashlib.sha256(schema).hexdigest(),
         code=code_version(),
+        parts=tuple(json.loads(parts)["parts"]) if parts else (),
     )
 
 

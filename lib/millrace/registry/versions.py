@@ -30,6 +30,8 @@ class Lineage:
     """Of the ``schema.json`` beside the version: the type and role of every column."""
     code: str
     """Version of this package, and a digest of the modules that decide what a model is."""
+    parts: tuple[Mapping[str, Any], ...] = ()
+    """The files whose rows it was trained on, in their order, where the file was appended to others."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from millrace.errors import BadInput, NotFound, TooLarge
 from millrace.fanout import begin_pass, heartbeats
 from millrace.fanout.ports import DescriptorStream, TaskTokens
 from millrace.registry.registry import Registry
+from millrace.runs.append import appends, join
 from millrace.runs.progress import read_layout, read_parts, read_ranges, write_json
 from millrace.runs.score import columns_kept, match_names
 
@@ -100,7 +101,7 @@ def fan_out(
     runs.update(run_id, state=_state(run, pass_name), shards=shards)
     size = functools.partial(chunk_bytes, width=width, minimum=min_chunk_bytes, maximum=max_chunk_bytes)
     with heartbeats(token, every_s=HEARTBEAT_S, tasks=tasks):
-        cutting = _Cutting(run, data, artifacts, size, min_chunk_bytes, max_file_bytes)
+        cutting = _Cutting(run, data, artifacts, runs, size, min_chunk_bytes, max_file_bytes)
         layout = cutting.ranges() if pass_name == "scan" else None
         if layout is None:
             layout = cutting.layout()
@@ -171,6 +172,7 @@ class _Cutting:
     run: Run
     data: ObjectStore
     artifacts: ObjectStore
+    runs: RunStore
     target_bytes: Callable[[int], int]
     min_chunk_bytes: int
     max_file_bytes: int
@@ -188,7 +190,7 @@ class _Cutting:
         if len(ranges) < 2:
             return None
         parts = tuple(Chunk(number, start, end, 0, 0) for number, (start, end) in enumerate(ranges))
-        layout = _layout(source, sniffed, sniffed.dialect, parts, sniffed.notes)
+        layout = _layout(source, sniffed.names, sniffed.dialect, parts, sniffed.notes)
         return self._keep(keys.ranges(self.run.run_id), layout)
 
     def layout(self) -> Layout:
@@ -204,6 +206,28 @@ class _Cutting:
         return decode(Layout, json.loads(self.artifacts.get(key)))
 
     def _cut(self) -> Layout:
+        run, own = self.run, self._own()
+        if not appends(run):
+            return own
+        joined = join(
+            *(run, own),
+            data=self.data,
+            artifacts=self.artifacts,
+            runs=self.runs,
+            max_bytes=self.max_file_bytes,
+        )
+        if joined is None:
+            return own
+        key = keys.source(run.run_id)
+        head = self.artifacts.get(key, end=csvfile.HEAD_BYTES)
+        source = _Source(self.artifacts, key, "", joined.size_bytes, head)
+        cut = csvfile.find_chunks(source.read, source.size_bytes, Dialect(), self._target(source))
+        names = joined.parts[0].names
+        notes = tuple(dict.fromkeys((*own.notes, joined.note, *cut.notes)))
+        return _layout(source, names, cut.dialect, cut.chunks, notes)
+
+    def _own(self) -> Layout:
+        """Return where the records of the upload itself lie."""
         source, sniffed = self._upload
         if sniffed is None:
             source, sniffed, scans = self._unpack()
@@ -218,7 +242,7 @@ class _Cutting:
         else:
             cut = csvfile.find_chunks(source.read, source.size_bytes, dialect, target)
         notes = tuple(dict.fromkeys((*sniffed.notes, *cut.notes)))
-        return _layout(source, sniffed, cut.dialect, cut.chunks, notes)
+        return _layout(source, sniffed.names, cut.dialect, cut.chunks, notes)
 
     def _scanned(self) -> list[csvfile.RangeScan]:
         """Return what workers have found in the file's ranges; nothing if none was looked through."""
@@ -275,7 +299,7 @@ class _Cutting:
                 scan.feed(block)
                 yield block
 
-        key = keys.source(run.run_id)
+        key = keys.unpacked(run.run_id) if appends(run) else keys.source(run.run_id)
         # Our own file has no version: written again, it would hold the same bytes.
         source = _Source(self.artifacts, key, "", self.artifacts.put_stream(key, read()), head)
         scan.finish()
@@ -302,7 +326,7 @@ class _Cutting:
 
 def _layout(
     source: _Source,
-    sniffed: csvfile.Sniffed,
+    names: tuple[str, ...],
     dialect: Dialect,
     chunks: tuple[Chunk, ...],
     notes: tuple[str, ...],
@@ -313,7 +337,7 @@ def _layout(
         version_id=source.version_id,
         size_bytes=source.size_bytes,
         dialect=dialect,
-        names=sniffed.names,
+        names=names,
         chunks=chunks,
         notes=notes,
     )

@@ -16,11 +16,9 @@ A generation begins when the run of the one before has ended; rows that arrive m
 from __future__ import annotations
 
 import contextlib
-import csv
 import heapq
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -41,6 +39,7 @@ from millrace.contracts import (
 )
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound
 from millrace.runs.ingest import read_spec, run_id_of
+from millrace.runs.plain import in_blocks, records_of, to_csv
 from millrace.runs.progress import read_layout, read_parts, utc_now, write_json
 from millrace.streams.ports import Batch, PendingRows
 
@@ -54,7 +53,6 @@ UNOPENED = timedelta(minutes=15)
 """After this a generation's run that is not there is waited for no longer: its event was lost."""
 _AT_ONCE = 16
 _ROWS_A_PART = 1000
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -291,9 +289,9 @@ def _finish(
     if not is_there(key, data):
         new = _new_records(generation, data)
         merged = (record.line + b"\n" for record, _ in _merged(generation, new, data))
-        data.put_stream(keys.generation(dataset, number, _ROWS), _blocks(merged))
+        data.put_stream(keys.generation(dataset, number, _ROWS), in_blocks(merged))
         with contextlib.suppress(Conflict):  # another one was as far at the same time, with the same bytes
-            data.put_stream(key, _blocks(_file(generation, new, data, artifacts)), only_if_absent=True)
+            data.put_stream(key, in_blocks(_file(generation, new, data, artifacts)), only_if_absent=True)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(ledger.take, generation.batches))
     version_id = data.head(key).version_id
@@ -371,43 +369,21 @@ def _file(
     generation: Generation, new: Sequence[_Record], data: ObjectStore, artifacts: ObjectStore
 ) -> Iterator[bytes]:
     """Yield the training file: a header, with ``append`` the uploaded file's rows, and the collected ones."""
-    yield _csv([generation.columns])
+    yield to_csv([generation.columns])
     if generation.on_new_data == "append":
         key = keys.collected_base(generation.dataset, generation.base_run)
         if not is_there(key, data):
-            data.put_stream(key, _blocks(_plain(generation, data, artifacts)))
+            data.put_stream(key, in_blocks(_plain(generation, data, artifacts)))
         yield from data.stream(key)
     for record, is_new in _merged(generation, new, data):
         if is_new or generation.on_new_data == "append":
             rows = json.loads(record.line)["rows"]
-            yield _csv([[row.get(name, "") for name in generation.columns] for row in rows])
+            yield to_csv([[row.get(name, "") for name in generation.columns] for row in rows])
 
 
 def _plain(generation: Generation, data: ObjectStore, artifacts: ObjectStore) -> Iterator[bytes]:
     """Yield the records of the uploaded file in one dialect; those that were rejected, its run has listed."""
-    layout = read_layout(generation.base_run, artifacts)
-    source = artifacts if layout.bucket == artifacts.bucket else data
-    for chunk in layout.chunks:
-        text = source.get(layout.key, version_id=layout.version_id or None, start=chunk.start, end=chunk.end)
-        records = csvfile.read_records(text, layout.dialect, chunk, len(layout.names))
-        whole = (record.cells for record in records if isinstance(record, csvfile.Record))
-        for cells in batched(whole, _ROWS_A_PART):
-            yield _csv(cells)
-
-
-def _csv(records: Iterable[Sequence[str]]) -> bytes:
-    """Return records as RFC 4180 has them, so that no cell can be read as anything else."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(records)
-    return out.getvalue().encode()
-
-
-def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in larger parts."""
-    waiting = bytearray()
-    for part in parts:
-        waiting += part
-        if len(waiting) >= _BLOCK_BYTES:
-            yield bytes(waiting)
-            waiting.clear()
-    yield bytes(waiting)
+    records = records_of(read_layout(generation.base_run, artifacts), data, artifacts)
+    whole = (record.cells for record in records if isinstance(record, csvfile.Record))
+    for cells in batched(whole, _ROWS_A_PART):
+        yield to_csv(cells)
