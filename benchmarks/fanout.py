@@ -5,9 +5,9 @@ embedded AWS of its own each: the time from the first call of ``fan_out`` to the
 The ideal is the bytes divided by the workers and by one worker's rate, as Lambda's report lines tell it; the
 Map's workers share this machine's two cores. Then a small file is uploaded while a large one is under way.
 
-The simulator takes the measured rates to 8, 64 and 512 shards, under the limits of Kinesis and of Lambda,
-and to the 40 iterations of a Map; a pass over a stream is one state of Step Functions however many chunks it
-has. ``table`` is the same under the limit of the table's item that counts the pass.
+The simulator takes the measured rates to 8, 64 and 512 shards, under the limits of Kinesis, of Lambda and of
+the table, and to the 40 iterations of a Map; a pass over a stream is one state of Step Functions however many
+chunks it has.
 
 ``ARGS=--large`` sends a file of 2 GB through, to a model, instead, and tells each function's most memory.
 
@@ -56,10 +56,18 @@ CONCURRENCY = 1000
 """Environments at once of an account, unless it asked for more (Lambda quotas); as many are added in 10 s."""
 POLL_S = 1.0
 """How often Lambda asks an idle shard for records (Lambda developer guide, "Kinesis")."""
-ITEM_UNITS_S = 1000
-"""Writes of 1 KB a second that one item takes (DynamoDB developer guide, "Partition throughput")."""
-CLAIM_BYTES, MARK_BYTES = 10, 4
-"""By how much a claim and a mark make the item longer that counts a pass."""
+PARTITION_UNITS_S, TABLE_UNITS_S = 1000, 4000
+"""Writes of 1 KB a second that one partition takes, and a new table that is paid for by request (DynamoDB
+developer guide, "Designing partition keys" and "On-demand capacity mode"). Each ``pk`` is taken to have a
+partition to itself, which in a table with few partitions is not so."""
+GROUP_TICKETS = 90
+"""As in ``template.yaml``."""
+ITEM_BYTES, TOKEN_BYTES = 250, 2048
+"""What an item that counts has besides; a pass's own has the task token, of so many characters at most (Step
+Functions API reference, ``SendTaskSuccess``)."""
+PART_BYTES, CLAIM_BYTES, MARK_BYTES = 3, 8, 3
+"""How much longer an item is by a part of a group, a claim, and a mark (DynamoDB developer guide, "Item sizes
+and formats")."""
 SPARE_S = 0.02
 """What a ticket takes for which no chunk is left."""
 MEASURED: tuple[tuple[str, int, dict[str, int | str]], ...] = (
@@ -261,13 +269,14 @@ def simulate(shards: int, factor: int, size_bytes: int, rates: Rates) -> dict[st
     """Play both passes of one file over a stream of ``shards`` with ``factor`` lanes each.
 
     A ticket reaches its shard at the shard's next poll, and a lane of it by chance; a lane takes one at a
-    time; no more than ``CONCURRENCY`` run at once; a lane's first invocation is a cold start. ``table`` says
-    what it takes if the one item that counts a pass takes no more than ``ITEM_UNITS_S``.
+    time; no more than ``CONCURRENCY`` run at once; one for which no environment is free is a cold start. A
+    claim, a mark, a group that is complete and what each invocation used are writes to the table.
     """
     settings = FanOutSettings(
         *("bucket", "table", "stage", "data", "stream", "no machine"),
         shard_count=shards,
         parallelization_factor=factor,
+        group_tickets=GROUP_TICKETS,
         max_file_bytes=size_bytes,
         min_chunk_bytes=1 << 20,
         max_chunk_bytes=64 << 20,
@@ -276,16 +285,14 @@ def simulate(shards: int, factor: int, size_bytes: int, rates: Rates) -> dict[st
     chunks = -(-size_bytes // each)
     workers = min(settings.lanes, CONCURRENCY)
     ideal_s = 2 * size_bytes / (workers * rates.bytes_s) + 2 * rates.chunk_s * chunks / workers
-    found = []
-    for units_s in (math.inf, ITEM_UNITS_S):
-        wall_s = 0.0
-        for cold in (True, False):
-            chance = random.Random(shards * 100 + factor)
-            play = _Pass(shards, factor, min(settings.tickets, 2 * chunks), rates, chance, units_s, cold=cold)
-            wall_s += play.run(chunks, rates.chunk_s + each / rates.bytes_s)
-        found.append(judged(wall_s, ideal_s))
-    shape = {"workers": workers, "chunks": chunks, "chunk_mb": round(each / MB, 1)}
-    return found[0] | shape | {"table": {name: found[1][name] for name in ("wall_s", "within")}}
+    wall_s, groups = 0.0, 0
+    for cold in (True, False):
+        chance = random.Random(shards * 100 + factor)
+        play = _Pass(shards, factor, min(settings.tickets, 2 * chunks), rates, chance, chunks, cold=cold)
+        wall_s += play.run(rates.chunk_s + each / rates.bytes_s)
+        groups = play.groups
+    shape = {"workers": workers, "chunks": chunks, "groups": groups, "chunk_mb": round(each / MB, 1)}
+    return judged(wall_s, ideal_s) | shape
 
 
 def simulate_map(size_bytes: int, rates: Rates) -> dict[str, Any]:
@@ -304,7 +311,7 @@ def simulate_map(size_bytes: int, rates: Rates) -> dict[str, Any]:
 
 
 class _Pass:
-    """One pass in the simulator: its clock, its lanes, and the item in the table that all of them write."""
+    """One pass in the simulator: its clock, its lanes, and the table that all of them write."""
 
     def __init__(
         self,
@@ -313,59 +320,76 @@ class _Pass:
         tickets: int,
         rates: Rates,
         chance: random.Random,
-        units_s: float,
+        chunks: int,
         *,
         cold: bool,
     ) -> None:
         self._tickets = tickets
         self._rates = rates
         self._chance = chance
-        self._units_s = units_s
+        self._chunks = chunks
         self._cold = cold
         self._phases = [chance.random() * POLL_S for _ in range(shards)]
         shard_of = [place * shards // tickets for place in range(tickets)]
         self._lanes = [(shard, chance.randrange(factor)) for shard in shard_of]
         self._events: list[tuple[float, int, str, int]] = []
         self._order = itertools.count()
-        self._free_s = 0.0
-        self._item_bytes = 100.0
+        self.groups = max(1, tickets // GROUP_TICKETS)
+        # One group is none: the chunks are claimed in the pass's own item.
+        self._keys = [f"group {group}" for group in range(self.groups)] if self.groups > 1 else ["pass"]
+        self._sizes = dict.fromkeys(self._keys, ITEM_BYTES + PART_BYTES * chunks // self.groups)
+        self._sizes["pass"] = ITEM_BYTES + TOKEN_BYTES
+        self._sizes["usage"] = ITEM_BYTES
+        self._free_s = dict.fromkeys((*self._sizes, "table"), 0.0)
 
-    def run(self, chunks: int, work_s: float) -> float:
-        """Return when the last of the chunks is marked, in seconds from the begin."""
+    def run(self, work_s: float) -> float:
+        """Return when the last of the chunks is counted, in seconds from the begin."""
         waiting: dict[tuple[int, int], deque[int]] = {}
         busy: set[tuple[int, int]] = set()
-        warm: set[tuple[int, int]] = set()
+        idle = 0 if self._cold else CONCURRENCY  # environments, which any lane may use again
         ready: deque[tuple[int, int]] = deque()
-        left, end = chunks, 0.0
+        left = [len(range(group, self._chunks, self.groups)) for group in range(self.groups)]
+        undone, end = list(left), 0.0
         for place in range(self._tickets):
             self._put(0.05 * (place // 500), place)  # PutRecords takes 500 at once
         while self._events:
             now, _, what, place = heapq.heappop(self._events)
-            lane = self._lanes[place]
-            if what == "came":
-                waiting.setdefault(lane, deque()).append(place)
+            lane, group = self._lanes[place], place % self.groups
+            key = self._keys[group]
+            if what == "begun" and left[group]:
+                left[group] -= 1
+                took = work_s * max(0.5, self._chance.gauss(1, self._rates.noise))
+                self._at(self._write(now, key, CLAIM_BYTES) + took, "worked", place)
+            elif what == "begun":
+                self._at(now + SPARE_S, "marked", place)
             elif what == "worked":
-                end = self._write(now, MARK_BYTES)
-                if left:
-                    self._put(end, place)
-                self._at(end, "free", place)
-                continue
+                if left[group]:
+                    self._put(now, place)
+                marked = self._write(now, key, MARK_BYTES)
+                undone[group] -= 1
+                # Whoever completes a group goes on to count it.
+                last = not undone[group] and self.groups > 1
+                self._at(marked, "last" if last else "marked", place)
+                end = max(end, marked)
+            elif what == "last":
+                counted = self._write(now, "pass", MARK_BYTES * self._chunks // self.groups)
+                self._at(counted, "marked", place)
+                end = max(end, counted)
+            elif what == "marked":
+                self._at(self._write(now, "usage", 0), "free", place)
+            elif what == "came":
+                waiting.setdefault(lane, deque()).append(place)
             else:
                 busy.discard(lane)
+                idle += 1
             if lane not in busy and waiting.get(lane) and lane not in ready:
                 ready.append(lane)
             while ready and len(busy) < CONCURRENCY:
                 lane = ready.popleft()
                 place = waiting[lane].popleft()
                 busy.add(lane)
-                start = now + (self._rates.cold_s if self._cold and lane not in warm else 0.0)
-                warm.add(lane)
-                if left:
-                    left -= 1
-                    took = work_s * max(0.5, self._chance.gauss(1, self._rates.noise))
-                    self._at(self._write(start, CLAIM_BYTES) + took, "worked", place)
-                else:
-                    self._at(start + SPARE_S, "free", place)
+                self._at(now if idle else now + self._rates.cold_s, "begun", place)
+                idle = max(0, idle - 1)
         return end
 
     def _put(self, now: float, place: int) -> None:
@@ -375,11 +399,13 @@ class _Pass:
     def _at(self, moment: float, what: str, place: int) -> None:
         heapq.heappush(self._events, (moment, next(self._order), what, place))
 
-    def _write(self, now: float, grows: int) -> float:
-        """Return when a write of the pass's item is through; it costs a unit for each KB of the item."""
-        self._item_bytes += grows
-        self._free_s = max(now, self._free_s) + math.ceil(self._item_bytes / 1024) / self._units_s
-        return now if math.isinf(self._units_s) else self._free_s
+    def _write(self, now: float, key: str, grows: int) -> float:
+        """Return when a write of the item is through: it costs a unit for each KB."""
+        self._sizes[key] += grows
+        units = math.ceil(self._sizes[key] / 1024)
+        for place, units_s in ((key, PARTITION_UNITS_S), ("table", TABLE_UNITS_S)):
+            self._free_s[place] = max(now, self._free_s[place]) + units / units_s
+        return max(self._free_s[key], self._free_s["table"])
 
 
 def large(size_bytes: int) -> dict[str, Any]:

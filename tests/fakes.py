@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from millrace.contracts import ObjectInfo, ObjectStore, Parts, PassProgress, Run, Usage
+from millrace.contracts import ObjectInfo, ObjectStore, Parts, PassProgress, Run, Usage, token_digest
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound, TransientError
 from millrace.streams.ports import Batch
 
@@ -137,6 +137,35 @@ class MemoryObjectStore:
         raise NotFound("It is not there", code="not-found", where=f"s3://{self.bucket}/{key}")
 
 
+@dataclass
+class _Group:
+    """Parts that are claimed and counted together."""
+
+    parts: list[int]
+    token: str
+    open: list[int]
+    done: set[int] = field(default_factory=set)
+    claimed: dict[int, int] = field(default_factory=dict)
+
+    def read(self) -> Parts:
+        done = frozenset(self.done).intersection(self.parts)
+        return Parts(len(self.parts), token_digest(self.token), done, dict(self.claimed), len(self.open))
+
+
+@dataclass
+class _Pass(_Group):
+    """All parts of a pass; those of a large one are claimed in its groups."""
+
+    groups: int = 0
+
+    def read(self) -> Parts:
+        return replace(super().read(), groups=self.groups)
+
+    @property
+    def progress(self) -> PassProgress:
+        return PassProgress(len(self.done), len(self.parts), self.token)
+
+
 class MemoryRunStore:
     """Run records in memory; ``clock`` counts milliseconds so that times differ and sort."""
 
@@ -144,10 +173,10 @@ class MemoryRunStore:
         self.runs: dict[str, Run] = {}
         self.failures: list[MillraceError] = []
         """Raised, first to last, by the next calls of ``complete_part``."""
-        self._done: dict[tuple[str, str], set[int]] = {}
-        self._passes: dict[tuple[str, str], tuple[int, str]] = {}
-        self._open: dict[tuple[str, str], list[int]] = {}
-        self._claims: dict[tuple[str, str], dict[int, int]] = {}
+        self.between_writes: Callable[[], object] = lambda: None
+        """Called between two writes of one call: a worker may die there, too."""
+        self._passes: dict[tuple[str, str], _Pass] = {}
+        self._groups: dict[tuple[str, str, int], _Group] = {}
         self._usage: dict[tuple[str, str], Usage] = {}
         self._successes: dict[tuple[str, str], str] = {}
         self._clock = 0
@@ -158,10 +187,14 @@ class MemoryRunStore:
         self.runs[run.run_id] = replace(run, progress={}, usage=())
         return True
 
-    def get(self, run_id: str) -> Run:
+    def get(self, run_id: str, *, full: bool = False) -> Run:
         if run_id not in self.runs:
             raise NotFound(f"There is no run {run_id!r}", code="run-not-found")
-        progress = {name: self._progress(run, name) for run, name in self._passes if run == run_id}
+        progress = {name: self._passes[run, name].progress for run, name in self._passes if run == run_id}
+        if not full:
+            return replace(self.runs[run_id], progress=progress)
+        for name, known in progress.items():
+            progress[name] = replace(known, done=len(self.parts_done(run_id, name)))
         usage = tuple(used for (run, _), used in sorted(self._usage.items()) if run == run_id)
         return replace(self.runs[run_id], progress=progress, usage=usage)
 
@@ -184,33 +217,64 @@ class MemoryRunStore:
         self.runs[run_id] = replace(self.runs[run_id], **({"updated_at": stamp} | changes))
 
     def start_pass(
-        self, run_id: str, name: str, *, total: int, token: str = "", skip: Collection[int] = ()
+        self,
+        run_id: str,
+        name: str,
+        *,
+        total: int,
+        token: str = "",
+        skip: Collection[int] = (),
+        groups: int = 0,
     ) -> None:
-        self._passes[run_id, name] = (total, token)
-        self._done.setdefault((run_id, name), set())
-        self._open[run_id, name] = [part for part in range(total) if part not in skip]
-        self._claims[run_id, name] = {}
+        done = self._passes[run_id, name].done if (run_id, name) in self._passes else set()
+        left = [part for part in range(total) if part not in skip]
+        taken = [] if groups else left
+        self._passes[run_id, name] = _Pass(list(range(total)), token, taken, done | set(skip), groups=groups)
+        for group in range(groups):
+            self.between_writes()
+            dealt = left[group::groups]
+            self._groups[run_id, name, group] = _Group(dealt, token, list(dealt))
 
-    def claim_part(self, run_id: str, name: str, *, ticket: int, token: str) -> int | None:
-        known, left = self._passes.get((run_id, name)), self._open.get((run_id, name))
-        if known is None or known[1] != token or not left or ticket in self._claims[run_id, name]:
+    def claim_part(
+        self, run_id: str, name: str, *, ticket: int, token: str, group: int | None = None
+    ) -> int | None:
+        known = self._find(run_id, name, group)
+        if known is None or known.token != token or not known.open or ticket in known.claimed:
             return None
-        return self._claims[run_id, name].setdefault(ticket, left.pop(0))
+        return known.claimed.setdefault(ticket, known.open.pop(0))
 
-    def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
+    def complete_part(self, run_id: str, name: str, part: int, group: int | None = None) -> PassProgress:
         if self.failures:
             raise self.failures.pop(0)
-        if (run_id, name) not in self._passes:
+        known = self._find(run_id, name, group)
+        if known is None:
             raise NotFound(f"Run {run_id!r} has not begun its pass {name!r}", code="pass-not-found")
-        self._done[run_id, name].add(part)
-        return self._progress(run_id, name)
+        known.done.add(part)
+        if isinstance(known, _Pass):
+            return known.progress
+        parts = known.read()
+        if not parts.complete:
+            return PassProgress(len(parts.done), parts.total)
+        whole = self._passes[run_id, name]
+        self.between_writes()
+        whole.done |= parts.done
+        return whole.progress
 
-    def parts(self, run_id: str, name: str) -> Parts | None:
-        this = run_id, name
-        if this not in self._passes:
-            return None
-        claimed = dict(self._claims[this])
-        return Parts(*self._passes[this], frozenset(self._done[this]), claimed, len(self._open[this]))
+    def parts(self, run_id: str, name: str, group: int | None = None) -> Parts | None:
+        known = self._find(run_id, name, group)
+        return known.read() if known is not None else None
+
+    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
+        whole = self._passes.get((run_id, name))
+        if whole is None:
+            return frozenset()
+        groups = (self.parts(run_id, name, group) for group in range(whole.groups))
+        return frozenset(whole.done).union(*(group.done for group in groups if group is not None))
+
+    def _find(self, run_id: str, name: str, group: int | None) -> _Group | None:
+        if group is None:
+            return self._passes.get((run_id, name))
+        return self._groups.get((run_id, name, group))
 
     def add_usage(self, run_id: str, usage: Usage) -> None:
         before = vars(self._usage.get((run_id, usage.function), Usage(usage.function, 0, 0, 0)))
@@ -234,10 +298,6 @@ class MemoryRunStore:
     def _last(self, dataset: str, which: str) -> Run | None:
         run_id = self._successes.get((dataset, which))
         return self.get(run_id) if run_id else None
-
-    def _progress(self, run_id: str, name: str) -> PassProgress:
-        total, token = self._passes[run_id, name]
-        return PassProgress(len(self._done[run_id, name]), total, token)
 
 
 @dataclass

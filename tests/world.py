@@ -43,6 +43,7 @@ class World:
     max_file_bytes: int = 1 << 20
     width: int = 1
     tickets: int = 0
+    group_tickets: int = 0
     min_chunk_bytes: int = 1
     max_chunk_bytes: int = 1 << 20
     max_file_bytes: int = 1 << 30
@@ -78,6 +79,7 @@ class World:
             shards=1,
             width=self.width,
             tickets=self.tickets,
+            group_tickets=self.group_tickets,
             min_chunk_bytes=self.min_chunk_bytes,
             max_chunk_bytes=self.max_chunk_bytes,
             max_file_bytes=self.max_file_bytes,

@@ -26,6 +26,7 @@ def handler(event: dict[str, Any], job: Job[FanOutSettings]) -> dict[str, Any]:
         shards=settings.shard_count if settings.stream else 0,
         width=settings.width,
         tickets=settings.tickets,
+        group_tickets=settings.group_tickets,
         min_chunk_bytes=settings.min_chunk_bytes,
         max_chunk_bytes=settings.max_chunk_bytes,
         max_file_bytes=settings.max_file_bytes,

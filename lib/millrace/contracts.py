@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import types
 import typing
@@ -214,6 +215,8 @@ class Descriptor:
     tickets: int = 0
     """0: the chunk is named. Otherwise this is a ticket, one of so many that go round: whoever gets it claims
     the next chunk, and then lets the ticket follow whose number is so many further on."""
+    group: int | None = None
+    """Of which group of a large pass the ticket claims its chunks; None if the pass has no groups."""
 
 
 @dataclass(frozen=True)
@@ -347,17 +350,35 @@ class PassProgress:
         return self.done >= self.total
 
 
+def token_digest(token: str) -> str:
+    """Return what stands for a task token, which may have 2,048 characters, where each byte is paid for."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a pass by number, as they were read at one moment."""
+    """The parts of a pass or of one of its groups by number, as they were read at one moment."""
 
     total: int
-    token: str
+    begun: str
+    """:func:`token_digest` of the token under which the pass was begun last."""
     done: frozenset[int]
+    """Of a pass in groups, those of complete groups, and what was done before it was begun last."""
     claimed: Mapping[int, int]
     """Which part each ticket has claimed since the pass was begun last."""
     left: int
     """How many can still be claimed."""
+    groups: int = 0
+    """Of the pass; a group has none, nor has a pass that is small enough."""
+
+    def begun_with(self, token: str) -> bool:
+        """Tell whether the pass was begun last under this token."""
+        return self.begun == token_digest(token)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are done."""
+        return len(self.done) >= self.total
 
 
 @dataclass(frozen=True)
@@ -537,8 +558,12 @@ class RunStore(Protocol):
         """Create the record; ``False`` when it exists already (the event came twice)."""
         ...
 
-    def get(self, run_id: str) -> Run:
-        """Return the run with its progress and usage; ``NotFound`` if there is none."""
+    def get(self, run_id: str, *, full: bool = False) -> Run:
+        """Return the run with its progress; ``NotFound`` if there is none.
+
+        Of a pass in groups the progress is as :attr:`Parts.done` has it. ``full`` asks for what is done in
+        the other groups, too, with a request for each, and with one more for what the run used.
+        """
         ...
 
     def list(self, *, limit: int = 50, cursor: str | None = None) -> tuple[tuple[Run, ...], str | None]:
@@ -550,28 +575,45 @@ class RunStore(Protocol):
         ...
 
     def start_pass(
-        self, run_id: str, name: str, *, total: int, token: str = "", skip: Collection[int] = ()
+        self,
+        run_id: str,
+        name: str,
+        *,
+        total: int,
+        token: str = "",
+        skip: Collection[int] = (),
+        groups: int = 0,
     ) -> None:
         """Begin (or begin again, with a new token) a counted set of ``total`` parts; parts done stay done.
 
-        No part is claimed then, and those of ``skip`` never will be.
+        No part is claimed then, and those of ``skip``, which are done, never will be. The others may be dealt
+        to groups, at most one for each of them: apart from each other, they can be written at once.
         """
         ...
 
-    def claim_part(self, run_id: str, name: str, *, ticket: int, token: str) -> int | None:
-        """Give the ticket the next part that nobody has, for good, and return its number.
+    def claim_part(
+        self, run_id: str, name: str, *, ticket: int, token: str, group: int | None = None
+    ) -> int | None:
+        """Give the ticket the next part (of the group) that nobody has, for good, and return its number.
 
         ``None`` if the ticket has one already, if none is left, or if the pass has another token now;
         :meth:`parts` tells which.
         """
         ...
 
-    def complete_part(self, run_id: str, name: str, part: int) -> PassProgress:
-        """Mark part ``part`` done, once, and return the progress after it."""
+    def complete_part(self, run_id: str, name: str, part: int, group: int | None = None) -> PassProgress:
+        """Mark part ``part`` done, once, and return the progress after it.
+
+        It is the group's while that is not complete, and then the pass's.
+        """
         ...
 
-    def parts(self, run_id: str, name: str) -> Parts | None:
-        """Return who has which parts and which are done; ``None`` if the pass never began."""
+    def parts(self, run_id: str, name: str, group: int | None = None) -> Parts | None:
+        """Return who has which parts (of the group) and which are done; ``None`` if it never began."""
+        ...
+
+    def parts_done(self, run_id: str, name: str) -> frozenset[int]:
+        """Return which parts of a pass are done, in its groups too, with a request for each of them."""
         ...
 
     def add_usage(self, run_id: str, usage: Usage) -> None:

@@ -20,6 +20,10 @@ COLLECTED = "rows for a dataset"
 MAPPED = 0.3
 """Share of the scenarios after those whose chunks go through a Map, if they are not about a stream."""
 
+GROUPED = 0.3
+"""Share of the scenarios after those whose chunks are dealt to groups; of those, three."""
+GROUPED_OF_CI = (3, 15, 19)
+
 NAMES = (
     "killed before a write",
     "killed during a write",
@@ -104,6 +108,8 @@ class Scenario:
         Whether these are the same to the byte.
     apart : bool
         Whether each is uploaded after the one before has ended.
+    grouped : bool
+        Whether the chunks of a pass are dealt to groups, as those of large files are.
     rules : tuple of Rule
         The accidents.
     events_twice, late, restart : bool
@@ -116,6 +122,7 @@ class Scenario:
     kind: Kind
     table: int
     fan_out: FanOut = "stream"
+    grouped: bool = False
     rules: tuple[Rule, ...] = ()
     files: int = 1
     versions: bool = False
@@ -155,11 +162,12 @@ def scenario(seed: int) -> Scenario:
     fan_out: FanOut = "stream"
     if seed >= CI and name not in STREAM_ONLY and random.Random(f"{seed} fan-out").random() < MAPPED:
         fan_out = "map"
+    grouped = random.Random(f"{seed} groups").random() < GROUPED if seed >= CI else seed in GROUPED_OF_CI
     if name == "records of the stream":
         kind = "rows"
     elif name == COLLECTED:
         kind = "collected"
-    base = Scenario(seed, name, kind, table, fan_out)
+    base = Scenario(seed, name, kind, table, fan_out, grouped=fan_out == "stream" and grouped)
     return _break(base, rng)
 
 

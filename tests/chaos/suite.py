@@ -67,8 +67,8 @@ class Result:
     def __str__(self) -> str:
         what = self.scenario
         head = (
-            f"seed {what.seed:4d} {self.seconds:5.0f} s  {what.fan_out:6s} {what.kind:9s} {what.name}: "
-            + " ".join(self.states)
+            f"seed {what.seed:4d} {self.seconds:5.0f} s  {'groups' if what.grouped else what.fan_out:6s} "
+            f"{what.kind:9s} {what.name}: " + " ".join(self.states)
         )
         lines = [head + f" ({len(self.done)} faults)"]
         lines += [f"      {note}" for note in dict.fromkeys(self.notes)]
@@ -105,9 +105,14 @@ class Suite:
         self._prepare(wanted)
         self._say(f"undisturbed runs: {time.monotonic() - began:.0f} s")
         results: list[Result] = []
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            results += pool.map(self._one, [one for one in wanted if not one.alone])
-        results += map(self._one, [one for one in wanted if one.alone])
+        for grouped in (False, True):
+            these = [one for one in wanted if one.grouped == grouped]
+            if not these:
+                continue
+            self._world.deal(grouped=grouped)
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                results += pool.map(self._one, [one for one in these if not one.alone])
+            results += map(self._one, [one for one in these if one.alone])
         self._afterwards(results)
         return results
 
@@ -208,6 +213,10 @@ class Suite:
         if not what.apart:
             ended = [world.wait(upload.run_id, upload.event, result.notes) for upload in uploads]
         world.proxy.unwatch(faults)
+        if what.grouped:
+            last = "score" if what.kind == "score" else "convert"
+            dealt = [world.stack.runs.parts(upload.run_id, last) for upload in uploads]
+            result.notes.append(f"groups: {[parts.groups for parts in dealt if parts is not None]}")
         if what.late:
             self._repeat(uploads, rng)
             self._again(uploads, faults)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.scenarios import CI, COLLECTED, NAMES, scenario
+from tests.chaos.scenarios import CI, COLLECTED, GROUPED_OF_CI, NAMES, scenario
 from tests.chaos.suite import idle, line, run
 from tests.infra.template import ROOT
 
 
 def test_the_first_scenarios_break_everything_once() -> None:
     assert {scenario(seed).name for seed in range(CI)} == set(NAMES) - {COLLECTED}
+    assert tuple(seed for seed in range(CI) if scenario(seed).grouped) == GROUPED_OF_CI
 
 
 def test_a_scenario_is_its_seed() -> None:

@@ -87,6 +87,13 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def deal(self, *, grouped: bool) -> None:
+        """Have the chunks of a pass, of which there are few, dealt to two groups or to none."""
+        name = self.names["fan_out"]
+        variables = self.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables["MILLRACE_GROUP_TICKETS"] = "4" if grouped else "90"
+        self.functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
     def _limit(self) -> dict[str, str]:
         resources = self._platform.resources()
         names = {}

@@ -37,7 +37,7 @@ def test_register_twice() -> None:
     first = handler(EVENT, Context())
     assert first == handler(EVENT, Context())
     assert (first["model"], first["version"], first["promoted"]) == ("demo", 1, True)
-    run = runs.get(RUN_ID)
+    run = runs.get(RUN_ID, full=True)
     assert (run.state, run.model, run.version, run.promoted) == ("REGISTERING", "demo", 1, True)
     assert [usage.invocations for usage in run.usage if usage.function == "register"] == [2]
     assert artifacts.get(keys.version("demo", 1, "report.html")) == b"<html>"

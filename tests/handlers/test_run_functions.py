@@ -117,6 +117,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         "MILLRACE_MAX_FILE_BYTES": "100000",
         "MILLRACE_SHARD_COUNT": "1",
         "MILLRACE_PARALLELIZATION_FACTOR": "3",
+        "MILLRACE_GROUP_TICKETS": "90",
         "MILLRACE_CHUNK_MACHINE_ARN": "",
         "MILLRACE_MIN_CHUNK_BYTES": str(len(CARS) // 3 + 1),
         "MILLRACE_MAX_CHUNK_BYTES": "1000000",
@@ -211,7 +212,7 @@ def test_a_file_to_score_walks_to_its_result(cloud: Cloud) -> None:
         b"3,30,Bern",
     ]
     assert cloud.call("finish", {"run_id": run_id}) == {"state": "SUCCEEDED"}
-    run = cloud.runs.get(run_id)
+    run = cloud.runs.get(run_id, full=True)
     assert (run.kind, run.rows_read, run.rows_scored, run.rows_rejected) == ("score", 3, 2, 1)
     assert run.progress["score"].done == chunks
     assert {usage.function for usage in run.usage} >= {"fan_out", "preprocess", "assemble"}
@@ -221,7 +222,7 @@ def test_what_was_used_stands_on_the_run(cloud: Cloud) -> None:
     (run_id,) = cloud.call("ingest", cloud.upload(CARS))["runs"]
     cloud.run_pass(run_id, "profile")
     cloud.call("decide", {"run_id": run_id})
-    used = {usage.function: usage for usage in cloud.runs.get(run_id).usage}
+    used = {usage.function: usage for usage in cloud.runs.get(run_id, full=True).usage}
     assert {name: usage.invocations for name, usage in used.items()} == {
         "ingest": 1,
         "fan_out": 1,

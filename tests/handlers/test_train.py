@@ -47,7 +47,7 @@ def test_each_event_trains_its_candidates() -> None:
         assert [one["error"] for one in stored] == [None] * (len(unit["candidates"]) * len(unit["folds"]))
         for name in unit["candidates"]:
             assert answer["scores"][name] == [one["score"] for one in stored if one["name"] == name]
-    run = world.runs.get(run_id)
+    run = world.runs.get(run_id, full=True)
     assert run.state == "TRAINING"
     assert run.progress["train"].done == len(events)
     assert next(used for used in run.usage if used.function == "train").billed_ms > 0

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import batch, cold_start, figures, ingest, quality, warm_predict
+from benchmarks import batch, cold_start, fanout, figures, ingest, quality, warm_predict
 from benchmarks.hosts import Handlers, Host, Store, event_of
 from benchmarks.models import Model, check, models
-from tests.infra.template import ROOT
+from tests.infra.template import ROOT, environment
 
 LOCK_LINE = re.compile(r"^([a-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver", "peer-ingest", "peer-quality")
@@ -33,6 +33,27 @@ def test_the_peers_have_the_versions_that_we_have(lock: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "peers").glob("*.py")), ids=lambda p: p.stem)
 def test_a_program_of_the_peers_is_python(path: Path, tmp_path: Path) -> None:
     py_compile.compile(str(path), cfile=str(tmp_path / "it.pyc"), doraise=True)
+
+
+def test_the_simulator_deals_groups_as_the_template_does() -> None:
+    assert environment("FanOutFunction")["MILLRACE_GROUP_TICKETS"] == str(fanout.GROUP_TICKETS)
+
+
+@pytest.mark.parametrize(("shards", "factor"), [(8, 10), (64, 10), (512, 1), (512, 10)])
+def test_a_wide_stream_keeps_its_budget_at_the_rates_of_a_quiet_machine(shards: int, factor: int) -> None:
+    """The simulator has a clock of its own: the figure is the same wherever this runs."""
+    found = fanout.simulate(shards, factor, fanout.SIMULATED_BYTES, fanout.Rates(0.08, 25e6, 0.1, 0.6))
+    assert found["groups"] > 1
+    assert found["within"], found
+
+
+def test_the_simulated_table_is_what_an_undivided_pass_would_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout, "GROUP_TICKETS", 10**6)
+    found = fanout.simulate(512, 10, fanout.SIMULATED_BYTES, fanout.Rates(0.08, 25e6, 0.1, 0.6))
+    assert found["groups"] == 1
+    assert found["wall_s"] > 5 * found["budget_s"], found
 
 
 def test_cases_take_turns_and_dear_ones_fewer() -> None:

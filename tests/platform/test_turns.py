@@ -20,7 +20,7 @@ def test_a_run_that_is_too_long_for_an_invocation_goes_on_in_others_and_succeeds
     spec = {"target": "digit", "task": "multiclass", "budget": "quick"}
     run = stack.wait(stack.upload("digits", table(header, body), spec=spec))
     assert run["state"] == "SUCCEEDED", run["error"]
-    record = stack.runs.get(run["run"])
+    record = stack.runs.get(run["run"], full=True)
     invocations = {used.function: used.invocations for used in record.usage}
     assert invocations["train"] > record.progress["train"].total
     stored = stack.keys(keys.run(run["run"], "turns/"))

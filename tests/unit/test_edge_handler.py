@@ -102,7 +102,7 @@ def test_each_invocation_is_added_to_what_the_run_used(run_id: str, runs: Memory
     handler({"run_id": run_id}, Context(memory_limit_in_mb=256))
     with pytest.raises(ZeroDivisionError):
         handler({"run_id": run_id, "fail": True}, Context(memory_limit_in_mb=256))
-    (usage,) = runs.get(run_id).usage
+    (usage,) = runs.get(run_id, full=True).usage
     assert (usage.function, usage.invocations, usage.memory_mb) == ("decide", 2, 256)
     assert usage.billed_ms >= 2, "each is rounded up"
 
@@ -118,7 +118,7 @@ def test_runs_of_one_batch_share_what_it_used(runs: MemoryRunStore) -> None:
 
     handler({}, Context())
     for run_id in ids:
-        (used,) = runs.get(run_id).usage
+        (used,) = runs.get(run_id, full=True).usage
         assert (used.invocations, used.table_writes) == (1, 1)  # the write that notes it
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.contracts import Descriptor, RunError
+from millrace.contracts import Descriptor, Parts, RunError
 from millrace.errors import BadInput, TransientError
 from millrace.fanout import (
     begin_pass,
@@ -162,10 +165,13 @@ def test_a_heartbeat_that_fails_does_not_stop_the_work(caplog: pytest.LogCapture
     assert "A heartbeat was not taken, 3 so far" in caplog.text
 
 
-def begun(chunks: int, tickets: int) -> tuple[MemoryRunStore, MemoryStream, MemoryTasks]:
+def begun(
+    chunks: int, tickets: int, group_tickets: int = 0
+) -> tuple[MemoryRunStore, MemoryStream, MemoryTasks]:
     runs, stream, tasks = MemoryRunStore(), MemoryStream(), MemoryTasks()
     runs.open(make_run())
-    begin_pass("cars-1", "profile", chunks=chunks, token="t", runs=runs, stream=stream, tickets=tickets)
+    sizes = {"tickets": tickets, "group_tickets": group_tickets}
+    begin_pass("cars-1", "profile", chunks=chunks, token="t", runs=runs, stream=stream, **sizes)
     return runs, stream, tasks
 
 
@@ -174,7 +180,7 @@ def work(record: bytes, runs: MemoryRunStore, stream: MemoryStream, tasks: Memor
     ticket = decode_descriptor(record)
     claimed, parts = claim_chunk(ticket, runs)
     if claimed is None:
-        report_complete(ticket, parts, tasks)
+        report_complete(ticket, parts, runs=runs, tasks=tasks)
         return None
     release_next(ticket, claimed.chunk, parts, stream)
     complete_chunk(claimed, runs=runs, tasks=tasks)
@@ -185,11 +191,11 @@ def numbers(stream: MemoryStream) -> list[int]:
     return [decode_descriptor(record).chunk for record in stream.take()]
 
 
-@given(st.integers(1, 40), st.integers(0, 12), st.randoms(use_true_random=False))
+@given(st.integers(1, 40), st.integers(0, 12), st.integers(0, 6), st.randoms(use_true_random=False))
 def test_every_chunk_comes_once_and_no_more_tickets_go_round_than_were_asked_for(
-    chunks: int, tickets: int, random: Random
+    chunks: int, tickets: int, group_tickets: int, random: Random
 ) -> None:
-    runs, stream, tasks = begun(chunks, tickets)
+    runs, stream, tasks = begun(chunks, tickets, group_tickets)
     waiting, seen = stream.take(), []
     while waiting:
         assert len(waiting) <= (tickets or chunks) or chunks == 1
@@ -212,9 +218,9 @@ def test_whoever_is_free_takes_the_next_chunk() -> None:
     assert tasks.answers["t"][0] == "success"
 
 
-@given(st.integers(2, 30), st.integers(1, 5))
-def test_records_that_come_twice_do_not_multiply(chunks: int, tickets: int) -> None:
-    runs, stream, tasks = begun(chunks, tickets)
+@given(st.integers(2, 30), st.integers(1, 5), st.integers(0, 3))
+def test_records_that_come_twice_do_not_multiply(chunks: int, tickets: int, group_tickets: int) -> None:
+    runs, stream, tasks = begun(chunks, tickets, group_tickets)
     waiting, deliveries = stream.take(), 0
     while waiting:
         record = waiting.pop(0)
@@ -238,13 +244,17 @@ def test_a_ticket_that_comes_again_has_the_chunk_that_it_had() -> None:
     assert numbers(stream) == [2, 1], "one of them twice"
 
 
-def test_a_pass_begun_again_has_new_tickets_for_what_is_not_done() -> None:
-    runs, stream, tasks = begun(9, 3)
+@pytest.mark.parametrize("group_tickets", [0, 1])
+def test_a_pass_begun_again_has_new_tickets_for_what_is_not_done(group_tickets: int) -> None:
+    runs, stream, tasks = begun(9, 3, group_tickets)
+    sizes = {"tickets": 3, "group_tickets": group_tickets}
     old = stream.take()
     assert [work(record, runs, stream, tasks) for record in old] == [0, 1, 2]
     held = stream.take()[0]
-    assert claim_chunk(decode_descriptor(held), runs)[0] == Descriptor("cars-1", "profile", 3, "t")
-    begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, tickets=3)
+    claimed, _ = claim_chunk(decode_descriptor(held), runs)
+    assert claimed is not None
+    assert claimed.chunk == 3
+    begin_pass("cars-1", "profile", chunks=9, token="new", runs=runs, stream=stream, **sizes)
     assert work(held, runs, stream, tasks) is None, "its pass is over; the chunk is anybody's again"
     seen, waiting = [], stream.take()
     assert len(waiting) == 3
@@ -253,9 +263,150 @@ def test_a_pass_begun_again_has_new_tickets_for_what_is_not_done() -> None:
         waiting += stream.take()
     assert sorted(chunk for chunk in seen if chunk is not None) == [3, 4, 5, 6, 7, 8]
     assert list(tasks.answers) == ["new"]
-    begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, tickets=3)
+    begin_pass("cars-1", "profile", chunks=9, token="newer", runs=runs, stream=stream, **sizes)
     assert [work(record, runs, stream, tasks) for record in stream.take()] == [None, None]
     assert tasks.answers["newer"][0] == "success", "somebody must answer the new token"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tickets", "group_tickets", "groups"),
+    [(40, 30, 90, 0), (120, 179, 90, 0), (256, 192, 90, 2), (1000, 1920, 90, 21), (9, 6, 1, 6), (3, 6, 1, 3)],
+)
+def test_a_pass_has_groups_if_there_are_tickets_for_two(
+    chunks: int, tickets: int, group_tickets: int, groups: int
+) -> None:
+    runs, stream, _ = begun(chunks, tickets, group_tickets)
+    parts = runs.parts("cars-1", "profile")
+    assert parts is not None
+    assert parts.groups == groups
+    put = Counter(decode_descriptor(record).group for record in stream.take())
+    assert set(put) == (set(range(groups)) if groups else {None})
+    assert max(put.values()) - min(put.values()) <= 1, "each group has as many tickets as the next"
+
+
+def test_whoever_finds_no_chunk_left_in_a_complete_group_counts_it_and_reports() -> None:
+    runs, stream, tasks = begun(6, 6, 3)
+    spare, *others = stream.take()
+    assert decode_descriptor(spare).group == 0
+
+    def die() -> None:
+        raise ZeroDivisionError
+
+    runs.between_writes = die
+    last: dict[int | None, bytes] = {}
+    waiting = others
+    while waiting:
+        record = waiting.pop(0)
+        try:
+            work(record, runs, stream, tasks)
+        except ZeroDivisionError:  # the group is complete, and the pass does not know
+            last.setdefault(decode_descriptor(record).group, record)
+        waiting += stream.take()
+    assert set(last) == {0, 1}
+    runs.between_writes = lambda: None
+    assert work(spare, runs, stream, tasks) is None
+    assert tasks.answers == {}, "the other group is not counted yet"
+    work(last[1], runs, stream, tasks)
+    assert tasks.answers["t"][0] == "success"
+    del tasks.answers["t"]  # that one died before it could answer
+    work(spare, runs, stream, tasks)
+    assert tasks.answers["t"][0] == "success"
+
+
+def test_a_ticket_without_a_chunk_reads_its_group_alone_until_that_is_complete() -> None:
+    runs, stream, tasks = begun(6, 6, 3)
+    tickets = stream.take()
+    for ticket in tickets[:5:2]:
+        claim_chunk(decode_descriptor(ticket), runs)
+    asked: list[int | None] = []
+
+    class Watched(MemoryRunStore):
+        def parts(self, run_id: str, name: str, group: int | None = None) -> Parts | None:
+            asked.append(group)
+            return super().parts(run_id, name, group)
+
+    watched = Watched()
+    watched.__dict__.update(vars(runs))
+    spare = encode_descriptor(replace(decode_descriptor(tickets[0]), chunk=6))
+    assert work(spare, watched, stream, tasks) is None
+    assert asked == [0]
+
+
+class Died(Exception):
+    """A worker is gone; the stream delivers its record again."""
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 24),
+    st.integers(4, 20),
+    st.sampled_from([0, 4, 5, 7]),
+    st.integers(0, 3),
+    st.integers(0, 2**32),
+)
+def test_whoever_dies_in_between_every_chunk_is_done_and_the_pass_is_reported_then(
+    chunks: int, tickets: int, group_tickets: int, begins: int, seed: int
+) -> None:
+    runs, stream, tasks = begun(chunks, tickets, group_tickets)
+    random, token, results, standing = Random(seed), "t", set[int](), True
+    share = random.choice([0.0, 0.2, 0.6])
+
+    def perhaps_die() -> None:
+        if random.random() < share:
+            raise Died
+
+    runs.between_writes = perhaps_die
+
+    def worker(record: bytes) -> None:
+        ticket = decode_descriptor(record)
+        claimed, parts = claim_chunk(ticket, runs)
+        perhaps_die()
+        if claimed is None:
+            report_complete(ticket, parts, runs=runs, tasks=tasks)
+            return
+        results.add(claimed.chunk)
+        perhaps_die()
+        release_next(ticket, claimed.chunk, parts, stream)
+        perhaps_die()
+        before = dict(tasks.answers)
+        complete_chunk(claimed, runs=runs, tasks=tasks)
+        assert tasks.answers == before or results == set(range(chunks)), "reported too early"
+        if tasks.answers != before and random.random() < share:  # it died before it could report
+            tasks.answers = before
+            raise Died
+
+    waiting, held = stream.take(), list[Descriptor]()
+    for _ in range(5_000):
+        if not standing or (begins and random.random() < 0.1):
+            # One worker has a chunk, and does not hear that its pass is over; the others do.
+            held += [
+                one
+                for one, _ in (claim_chunk(decode_descriptor(record), runs) for record in waiting[:1])
+                if one
+            ]
+            begins, token, standing, waiting = begins - standing, f"{token}+", False, []
+            sizes = {"tickets": random.randint(4, 20), "group_tickets": random.choice([0, 4, 5, 7])}
+            with suppress(Died):  # it is tried again, with another token
+                begin_pass("cars-1", "profile", chunks=chunks, token=token, runs=runs, stream=stream, **sizes)
+                standing = True
+        if held and random.random() < 0.3:
+            late = held.pop()
+            results.add(late.chunk)
+            with suppress(Died):
+                complete_chunk(late, runs=runs, tasks=tasks)
+        elif waiting:
+            record = waiting.pop(random.randrange(len(waiting)))
+            try:
+                worker(record)
+            except Died:
+                waiting.append(record)
+        waiting += stream.take()
+        if standing and not waiting:
+            break
+    assert results == set(range(chunks))
+    assert tasks.answers[token][0] == "success", "nobody is left to report"
+    assert runs.parts_done("cars-1", "profile") == results
+    assert runs.get("cars-1").progress["profile"].complete
 
 
 @given(st.integers(1, 8), st.integers(1, 5))

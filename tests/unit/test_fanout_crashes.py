@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from millrace import keys
 from millrace.contracts import PassName
 from millrace.errors import TransientError
-from tests.fakes import MemoryObjectStore, MemoryStream, MemoryTasks
+from tests.fakes import MemoryObjectStore, MemoryRunStore, MemoryStream, MemoryTasks
 from tests.world import CARS, World
 
 TABLE = CARS + b"red,2,1000,one too many\nblue,4,\n"
@@ -51,6 +51,12 @@ class Fragile:
             return result
 
         return call
+
+
+def meet(accidents: list[str]) -> None:
+    """Meet the next accident between two writes of one call."""
+    if accident := accidents.pop() if accidents else "":
+        raise Died() if accident.startswith("dies") else TransientError("away", code="away")
 
 
 def fragile(world: World, accidents: list[str]) -> World:
@@ -89,6 +95,8 @@ def walk(world: World, accidents: list[str], rng: random.Random) -> str:
     assert isinstance(world.stream, MemoryStream)
     run_id = world.upload(TABLE).run_id
     broken = fragile(world, accidents)
+    assert isinstance(world.runs, MemoryRunStore)
+    world.runs.between_writes = lambda: meet(accidents)
     waiting: list[bytes] = []
     old: list[bytes] = []
 
@@ -143,8 +151,8 @@ def made(world: World, run_id: str) -> dict[str, bytes]:
     }
 
 
-def world_of(tickets: int) -> World:
-    return World(width=8, tickets=tickets, tasks=Tokens())
+def world_of(tickets: int, group_tickets: int = 0) -> World:
+    return World(width=8, tickets=tickets, group_tickets=group_tickets, tasks=Tokens())
 
 
 @functools.cache
@@ -157,12 +165,14 @@ ACCIDENTS = ["dies before", "dies after", "fails before", "fails after"]
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([0, 2, 5]))
-def test_whatever_dies_and_fails_the_outcome_is_the_undisturbed_one(seed: int, tickets: int) -> None:
+@given(st.integers(0, 2**32), st.sampled_from([(0, 0), (2, 0), (5, 0), (6, 2), (8, 3), (5, 1)]))
+def test_whatever_dies_and_fails_the_outcome_is_the_undisturbed_one(
+    seed: int, tickets: tuple[int, int]
+) -> None:
     rng = random.Random(seed)
     often = rng.choice([0.03, 0.1, 0.4])  # a call meets an accident; an undisturbed run makes some 150
     accidents = [rng.choice(ACCIDENTS) if rng.random() < often else "" for _ in range(250)]
-    world = world_of(tickets)
+    world = world_of(*tickets)
     run_id = walk(world, accidents, rng)
     assert made(world, run_id) == undisturbed()
     run = world.runs.get(run_id)

@@ -356,6 +356,42 @@ def test_a_ticket_that_is_given_up_when_no_chunk_is_left_fails_nothing(world: Wo
     assert world.tasks.answers["t1"][0] == "success"
 
 
+def test_a_ticket_that_is_given_up_is_looked_for_in_its_group(world: World) -> None:
+    world.width, world.tickets, world.group_tickets = 6, 4, 2
+    world.fan_out(world.upload(CARS).run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    first, second, third, fourth = world.stream.take()
+    assert world.work(first) == "done"
+    world.work_all()
+    assert given_up(world, third) == (), "no chunk is left in its group, and nothing is lost"
+    assert world.tasks.answers == {}, "the other group is not done"
+    assert world.work(second) == "done"
+    world.work_all()
+    assert world.tasks.answers["t1"][0] == "success"
+    del world.tasks.answers["t1"]  # whoever did the last chunk died before it could report
+    assert given_up(world, fourth) == ()
+    assert world.tasks.answers["t1"][0] == "success"
+
+
+def test_a_ticket_of_a_group_that_is_given_up_fails_the_pass_with_the_error_of_its_chunk(
+    world: World,
+) -> None:
+    world.width, world.tickets, world.group_tickets = 6, 4, 2
+    world.fan_out(world.upload(CARS).run_id, "profile", "t1")
+    assert isinstance(world.stream, MemoryStream)
+    _, _, _, fourth = world.stream.take()
+
+    class Poisoned(MemoryObjectStore):
+        def get(self, *_: object, **__: object) -> bytes:
+            raise RecursionError("too deep")
+
+    world.data = Poisoned("data")
+    with pytest.raises(RecursionError):
+        world.work(fourth)
+    assert [failed.chunk for failed in given_up(world, fourth)] == [1], "the first of the second group"
+    assert "Chunk 1 failed unexpectedly: RecursionError" in world.tasks.answers["t1"][2]
+
+
 def test_poison_goes_from_the_worker_to_the_runs_error(world: World) -> None:
     run_id = world.upload(CARS).run_id
     world.fan_out(run_id, "profile", "t1")

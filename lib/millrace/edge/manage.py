@@ -142,7 +142,7 @@ class Manage:
 
     def get_run(self, run_id: Annotated[str, Path()]) -> RunView:
         """Show a run: its state, progress, rows, metrics, error and cost."""
-        return RunView.of(self._runs.get(run_id))
+        return RunView.of(self._runs.get(run_id, full=True))
 
     def get_result(self, run_id: Annotated[str, Path()]) -> ResultView:
         """Offer links to download what a run scored, its rejected records and its report, for one hour."""

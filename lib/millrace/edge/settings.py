@@ -68,7 +68,7 @@ MAP_LANES = 40
 
 MAX_CUT = 1000
 """Most chunks that a file is cut into for the sake of the lanes: no more run at once in an account that has
-not asked for more (Lambda quotas, "Concurrent executions"), and each is two writes to one item."""
+not asked for more (Lambda quotas, "Concurrent executions")."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class FanOutSettings(Settings):
     chunk_machine_arn: str
     shard_count: int
     parallelization_factor: int
+    group_tickets: int
     max_file_bytes: int
     min_chunk_bytes: int
     max_chunk_bytes: int

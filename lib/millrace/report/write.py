@@ -32,7 +32,7 @@ def write_report(
     NotFound
         The run, its schema, its evaluation or the description of its columns is not there.
     """
-    run = runs.get(run_id)
+    run = runs.get(run_id, full=True)
     schema = read_schema(run_id, artifacts)
     evaluation = json.loads(artifacts.get(keys.evaluation(run_id)))
     description = json.loads(artifacts.get(keys.columns(run_id)))

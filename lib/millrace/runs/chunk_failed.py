@@ -94,14 +94,14 @@ def give_up(
         Why Lambda gave up on the record, in its own word.
     """
     ticket = descriptor
-    parts = runs.parts(ticket.run_id, ticket.pass_name)
-    if parts is not None and parts.token != ticket.token:
+    parts = runs.parts(ticket.run_id, ticket.pass_name, ticket.group)
+    if parts is not None and not parts.begun_with(ticket.token):
         return None
     if ticket.tickets and parts is not None:
         if ticket.chunk in parts.claimed:
             descriptor = replace(ticket, chunk=parts.claimed[ticket.chunk], tickets=0)
         elif not parts.left:
-            report_complete(ticket, parts, tasks)
+            report_complete(ticket, parts, runs=runs, tasks=tasks)
             return None
     if not descriptor.tickets and has_result(descriptor, artifacts):
         release_next(ticket, descriptor.chunk, parts, stream)

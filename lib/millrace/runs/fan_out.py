@@ -62,6 +62,7 @@ def fan_out(
     shards: int,
     width: int,
     tickets: int,
+    group_tickets: int,
     min_chunk_bytes: int,
     max_chunk_bytes: int,
     max_file_bytes: int,
@@ -85,6 +86,8 @@ def fan_out(
         How many chunks a file is cut into that is large enough.
     tickets : int
         How many tickets go round for the chunks of a pass, 0 to name every chunk at once.
+    group_tickets : int
+        How many of them claim their chunks in one group; 0 for no groups.
     min_chunk_bytes, max_chunk_bytes : int
         Bounds of a chunk's size.
     max_file_bytes : int
@@ -116,6 +119,7 @@ def fan_out(
             runs=runs,
             stream=stream,
             tickets=tickets,
+            group_tickets=group_tickets,
         )
     return layout
 

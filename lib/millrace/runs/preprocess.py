@@ -79,7 +79,7 @@ def preprocess(
                 return "unwanted"
             claimed, parts = claim_chunk(ticket, runs)
             if claimed is None:
-                report_complete(ticket, parts, tasks)
+                report_complete(ticket, parts, runs=runs, tasks=tasks)
                 return "spare"
             descriptor = claimed
             replayed = has_result(descriptor, artifacts)
