@@ -27,8 +27,6 @@ PARAMETERS = {
     "PredictFreshnessSeconds": "1",
     "RowsShardCount": "1",
     "RetrainSchedule": "rate(7 days)",
-    # Most units end within it; what does not goes on in another invocation.
-    "TrainSeconds": "2",
 }
 
 HERE = Path(__file__).parent
