@@ -193,12 +193,15 @@ def test_a_run(deployed: Browser) -> None:
     runs.open(RUN)
     runs.start_pass(RUN.run_id, "profile", total=3, token="secret-token")
     runs.complete_part(RUN.run_id, "profile", 0)
+    runs.start_pass(RUN.run_id, "convert", total=5, token="secret-token", groups=2)
+    for part in (0, 1, 3):
+        runs.complete_part(RUN.run_id, "convert", part, part % 2)
     runs.add_usage(RUN.run_id, Usage("decide", 1, 100, 512))
     run = deployed.get(f"/runs/{RUN.run_id}")
     assert set(run) == RUN_FIELDS
     assert run["run"] == RUN.run_id
     assert run["file"] == "s3://data/datasets/cars/ä b.csv"
-    assert run["progress"] == {"profile": {"done": 1, "total": 3}}
+    assert run["progress"] == {"profile": {"done": 1, "total": 3}, "convert": {"done": 3, "total": 5}}
     assert run["error"] == {
         "code": "target-constant",
         "message": "The target has one value.",
