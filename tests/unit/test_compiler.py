@@ -8,6 +8,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
@@ -186,6 +187,31 @@ def test_labels_are_those_that_the_estimator_knows() -> None:
         "x",
         "z",
     )
+
+
+class _Unsteady:
+    """A pipeline that answers some rows otherwise when it has several, where the order of a sum decides."""
+
+    def __init__(self, pipeline: Pipeline, rows: list[int]) -> None:
+        self.pipeline = pipeline
+        self.rows = rows
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        found = self.pipeline.predict(frame)
+        if len(frame) > 1:
+            found[self.rows] += 0.25
+        return found
+
+
+def test_a_row_counts_as_its_pipeline_answers_it_alone() -> None:
+    pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=3, random_state=0))
+    data = compile_it(pipeline, "regression")
+    outcome = compiler.parity(_Unsteady(pipeline, [3, 7]), data, HOLDOUT)
+    assert (outcome.passed, outcome.max_difference, outcome.alone) == (True, 0.0, 2)
+    # So many that it is no accident of rounding.
+    many = HOLDOUT.loc[HOLDOUT.index.repeat(3)]
+    outcome = compiler.parity(_Unsteady(pipeline, list(range(101))), data, many)
+    assert (outcome.passed, outcome.alone) == (False, 0)
 
 
 def test_the_certificate_stands_in_the_plan() -> None:

@@ -223,7 +223,11 @@ def test_every_estimator_after_every_transformer(number: int, estimator: str) ->
 
 def holds(estimator: str, name: str, case: str, model: Any, task: Task) -> None:
     """Compare, or see that the one estimator is refused which divides by how much its inputs vary."""
-    pipeline = joined(name, case, model, task)
+    try:
+        pipeline = joined(name, case, model, task)
+    except ValueError as error:  # scikit-learn has no such pair: one column is too few for the estimator
+        assert f"while a minimum of 2 is required by {estimator}" in str(error)
+        return
     if estimator == "GaussianNB" and not varies(encoded(name, case)[1]):
         with pytest.raises(BadInput, match="an input that does not vary"):
             differs(estimator, pipeline, task)
