@@ -104,7 +104,6 @@ def test_a_cold_start_counts_the_process_and_checks_its_answer(host: Host, ridge
     assert check("ours", ours.answer, ridge, 1) < 1e-9
     result = cold_start.summary(found)
     assert result["cpu_ratio_empty"] == figures.ratio([ours.cpu_s], [empty.cpu_s])
-    assert result["cpu_ratio_empty"] > 1, "ours does something, and the empty handler nothing"
     assert result["figures"]["ours"]["rss_mb"] > 5
 
 

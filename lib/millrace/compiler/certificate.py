@@ -27,18 +27,20 @@ __all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity"]
 
 LIMIT = 1e-9
 """Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
+MOST_BY_ROW = 1_000
+"""Rows, evenly spread, on which the path in plain Python is compared: forests take milliseconds a row."""
 MOST_ALONE = 100
 """Rows that differ, for which the pipeline is asked again, one by one: more are no accident of rounding."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a plan is from its pipeline, on every row and in every scoring path.
+    """How far a plan is from its pipeline in every scoring path.
 
     Attributes
     ----------
     rows : int
-        Rows compared.
+        Rows compared; a certificate's path ``rows`` takes at most ``MOST_BY_ROW`` of them.
     max_difference : float
         The largest ``|plan - pipeline| / max(1, |pipeline|)`` of any probability or prediction;
         infinite when one of the two is no number and the other is.
@@ -104,8 +106,15 @@ def compile(
     return plan.write(header, arrays)
 
 
-def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: float = LIMIT) -> Parity:
-    """Compare a plan with its pipeline on every row of a frame, in every scoring path.
+def parity(
+    pipeline: Any,
+    plan_bytes: bytes,
+    frame: pd.DataFrame,
+    *,
+    limit: float = LIMIT,
+    by_row: int | None = None,
+) -> Parity:
+    """Compare a plan with its pipeline on a frame's rows, in every scoring path.
 
     Parameters
     ----------
@@ -117,28 +126,37 @@ def parity(pipeline: Any, plan_bytes: bytes, frame: pd.DataFrame, *, limit: floa
         Rows as the pipeline takes them, best ones that it was not fitted on.
     limit : float
         What the difference may be.
+    by_row : int, optional
+        Most rows, evenly spread, on which the path in plain Python is compared; by default all.
     """
     compiled = plan.read(plan_bytes)
+    step = 1 if by_row is None else max(1, -(-len(frame) // by_row))
 
     def asked(rows: pd.DataFrame) -> NDArray[np.float64]:
         found = pipeline.predict(rows) if compiled.task == "regression" else pipeline.predict_proba(rows)
         return np.array(found, dtype=np.float64)
 
     expected = asked(frame)
-    found = {path: answer.reshape(expected.shape) for path, answer in answers(compiled, frame).items()}
-    off = [_differences(answer, expected) for answer in found.values()]
-    over = np.flatnonzero((np.array(off).reshape(len(off), len(frame), -1) > limit).any(axis=(0, 2)))
+    found = answers(compiled, frame, step)
+    every = {path: step if path == "rows" else 1 for path in found}
+    over = np.zeros(len(frame), dtype=np.bool_)
+    for path, answer in found.items():
+        off = _differences(answer, expected[:: every[path]]) > limit
+        over[:: every[path]] |= off if off.ndim == 1 else off.any(axis=1)
     alone = 0
-    for row in over.tolist() if len(over) <= MOST_ALONE else ():
+    for row in np.flatnonzero(over).tolist() if over.sum() <= MOST_ALONE else ():
         single = asked(frame.iloc[[row]])
         alone += bool((_differences(single, expected[[row]]) > limit).any())
         expected[row] = single[0]
-    paths = {path: float(_differences(answer, expected).max(initial=0.0)) for path, answer in found.items()}
+    paths = {
+        path: float(_differences(answer, expected[:: every[path]]).max(initial=0.0))
+        for path, answer in found.items()
+    }
     worst = max(paths.values())
     return Parity(len(frame), worst, limit, worst <= limit, paths, alone)
 
 
-def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+def answers(compiled: plan.Plan, frame: pd.DataFrame, step: int = 1) -> dict[str, NDArray[np.float64]]:
     """Return what each scoring path makes of the frame's rows.
 
     Parameters
@@ -147,6 +165,8 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.fl
         As ``plan.read`` returns it.
     frame : DataFrame
         Rows as the pipeline takes them.
+    step : int
+        The path ``rows`` takes every so many of them.
 
     Returns
     -------
@@ -159,9 +179,11 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame) -> dict[str, NDArray[np.fl
     }
     by_block = BlockScorer(compiled).score(columns)
     scorer = RowScorer(compiled)
-    scored = [scorer.score(row) for row in zip(*[c.tolist() for c in columns.values()], strict=True)]
+    some = zip(*[column[::step].tolist() for column in columns.values()], strict=True)
+    scored = [scorer.score(row) for row in some]
     by_row = [prediction if shares is None else shares for prediction, shares in scored]
-    found = {"rows": np.asarray(by_row, dtype=np.float64).reshape(by_block.shape), "blocks": by_block}
+    one_by_one = np.asarray(by_row, dtype=np.float64).reshape(-1, *by_block.shape[1:])
+    found = {"rows": one_by_one, "blocks": by_block}
     try:
         found["kernel"] = np.frombuffer(KernelScorer(compiled).score(columns)).reshape(by_block.shape)
     except (NotCovered, Unavailable):
@@ -205,7 +227,8 @@ def certified(
         ``estimator-not-covered``; ``parity-failed`` when the difference is over the limit.
     """
     header, arrays = _document(pipeline, schema, model, classes, interval, background, extra_header)
-    outcome = parity(pipeline, plan.write(header, arrays), frame, limit=limit)
+    packed = plan.pack(arrays)
+    outcome = parity(pipeline, plan.write(header, packed), frame, limit=limit, by_row=MOST_BY_ROW)
     if not outcome.passed:
         raise BadInput(
             f"The scoring plan differs from the pipeline by {outcome.max_difference:.3g}, "
@@ -214,7 +237,7 @@ def certified(
             where=f"{outcome.rows:,} held-out rows",
             remedy="Train another candidate, and report this pipeline: the two should agree.",
         )
-    return plan.write({**header, "certificate": asdict(outcome)}, arrays), outcome
+    return plan.write({**header, "certificate": asdict(outcome)}, packed), outcome
 
 
 def _document(

@@ -1,8 +1,8 @@
 """The scoring plan: the one artifact that serving reads. Reading it executes nothing.
 
 ``read`` and ``write`` are the file format, ``Signature`` is what a row must look like. The rooms ``scoring``
-evaluate a plan, and the compiler makes one. Everything here but ``write`` runs inside ``predict``: the
-standard library alone, and little of it.
+evaluate a plan, and the compiler makes one. Everything here but ``pack`` and ``write`` runs inside
+``predict``: the standard library alone, and little of it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from millrace.plan.writing import write
+    from millrace.plan.writing import pack, write
 
-__all__ = ["MAX_PLAN_BYTES", "PROTOCOL", "Plan", "Signature", "convert", "read", "write"]
+__all__ = ["MAX_PLAN_BYTES", "PROTOCOL", "Plan", "Signature", "convert", "pack", "read", "write"]
 
 
 def __getattr__(name: str) -> Any:
     # ``predict`` never writes, so it need not carry the module that does.
-    if name == "write":
-        from millrace.plan.writing import write
+    if name in ("pack", "write"):
+        from millrace.plan import writing
 
-        return write
+        return getattr(writing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-__all__ = ["write"]
+__all__ = ["Packed", "pack", "write"]
 
 _LONG = 16
 """Lists of at least so many texts are stored apart."""
@@ -38,15 +38,53 @@ _SAMPLE = 1 << 16
 """A longer array is deflated only when a part of this size gains by it."""
 
 
-def write(header: Mapping[str, Any], arrays: Sequence[Any]) -> bytes:
+class Packed:
+    """Arrays as a plan stores them.
+
+    Attributes
+    ----------
+    stored : list
+        The entry and the content of each.
+    size_bytes : int
+        What they take when they are read.
+    """
+
+    __slots__ = ("size_bytes", "stored")
+
+    def __init__(self, stored: list[tuple[list[Any], bytes]], size_bytes: int) -> None:
+        self.stored = stored
+        self.size_bytes = size_bytes
+
+
+def pack(arrays: Sequence[Any]) -> Packed:
+    """Deflate arrays where that pays, for plans that differ in their headers alone.
+
+    Parameters
+    ----------
+    arrays : sequence of buffers
+        One-dimensional and contiguous: ``array.array``, numpy arrays or memoryviews of the five types.
+
+    Raises
+    ------
+    ValueError
+        An array is of another type: a fault of the caller.
+    """
+    views = [memoryview(array) for array in arrays]
+    for view in views:
+        if view.format not in ITEM_BYTES or view.ndim != 1 or not view.contiguous:
+            raise ValueError(f"A plan holds no array of type {view.format!r} with {view.ndim} dimensions")
+    return Packed([_store(view) for view in views], sum(view.nbytes for view in views))
+
+
+def write(header: Mapping[str, Any], arrays: Sequence[Any] | Packed) -> bytes:
     """Write a plan.
 
     Parameters
     ----------
     header : mapping
         Everything but ``arrays`` and ``texts``, in JSON types without NaN and infinity.
-    arrays : sequence of buffers
-        One-dimensional and contiguous: ``array.array``, numpy arrays or memoryviews of the five types.
+    arrays : sequence of buffers, or Packed
+        As :func:`pack` takes or returns them.
 
     Returns
     -------
@@ -60,11 +98,8 @@ def write(header: Mapping[str, Any], arrays: Sequence[Any]) -> bytes:
     ValueError
         A number of the header is not finite, or an array is of another type: a fault of the caller.
     """
-    views = [memoryview(array) for array in arrays]
-    for view in views:
-        if view.format not in ITEM_BYTES or view.ndim != 1 or not view.contiguous:
-            raise ValueError(f"A plan holds no array of type {view.format!r} with {view.ndim} dimensions")
-    stored = [_store(view) for view in views]
+    packed = arrays if isinstance(arrays, Packed) else pack(arrays)
+    stored = packed.stored
     bare, texts = _take_texts(dict(header))
     document = {**bare, "texts": texts, "arrays": [entry for entry, _ in stored]}
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
@@ -75,7 +110,7 @@ def write(header: Mapping[str, Any], arrays: Sequence[Any]) -> bytes:
         parts += [content, bytes(-len(content) % 8)]
     total = PREAMBLE.size + sum(map(len, parts)) + DIGEST_BYTES
     _check_size("header", len(encoded), MAX_HEADER_BYTES)
-    _check_size("arrays", max(total, sum(view.nbytes for view in views)), MAX_PLAN_BYTES)
+    _check_size("arrays", max(total, packed.size_bytes), MAX_PLAN_BYTES)
     body = b"".join([PREAMBLE.pack(MAGIC, PROTOCOL, len(deflated), total, len(encoded)), *parts])
     return body + hashlib.sha256(body).digest()
 
