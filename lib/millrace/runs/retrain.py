@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import batched
+from itertools import islice
 from typing import NamedTuple
 
 from millrace import csvfile, keys
@@ -385,5 +385,5 @@ def _plain(generation: Generation, data: ObjectStore, artifacts: ObjectStore) ->
     """Yield the records of the uploaded file in one dialect; those that were rejected, its run has listed."""
     records = records_of(read_layout(generation.base_run, artifacts), data, artifacts)
     whole = (record.cells for record in records if isinstance(record, csvfile.Record))
-    for cells in batched(whole, _ROWS_A_PART):
+    while cells := tuple(islice(whole, _ROWS_A_PART)):
         yield to_csv(cells)
