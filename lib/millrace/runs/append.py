@@ -14,17 +14,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
 
 from millrace import csvfile, keys
 from millrace.contracts import Layout, ObjectStore, Run, RunStore, decode
 from millrace.errors import BadInput, NotFound, TooLarge
-from millrace.runs.plain import in_blocks, records_of, to_csv
+from millrace.runs.plain import in_blocks, records_of, some_at_once, to_csv
 from millrace.runs.progress import read_layout, read_parts, write_json
 
 __all__ = ["Joined", "Part", "appends", "join"]
-
-_ROWS_A_PART = 1000
 
 
 @dataclass(frozen=True)
@@ -246,8 +243,7 @@ class _Records:
         self.count = self.rejected = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for some in batched(map(self._cells, self._found), _ROWS_A_PART):
-            yield to_csv(some)
+        return some_at_once(map(self._cells, self._found))
 
     def _cells(self, record: csvfile.Record | csvfile.Reject) -> list[str]:
         self.count += 1

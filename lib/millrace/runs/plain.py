@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from millrace import csvfile
 from millrace.contracts import Layout, ObjectStore
 
-__all__ = ["in_blocks", "records_of", "to_csv"]
+__all__ = ["in_blocks", "records_of", "some_at_once", "to_csv"]
 
+_RECORDS_AT_ONCE = 1000
 _BLOCK_BYTES = 1 << 20
 
 
@@ -29,6 +31,12 @@ def to_csv(records: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(records)
     return out.getvalue().encode(errors="backslashreplace")
+
+
+def some_at_once(records: Iterator[Sequence[str]]) -> Iterator[bytes]:
+    """Yield what :func:`to_csv` returns of them, some records at once."""
+    while some := tuple(islice(records, _RECORDS_AT_ONCE)):
+        yield to_csv(some)
 
 
 def in_blocks(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import NamedTuple
 
 from millrace import csvfile, keys
@@ -39,7 +38,7 @@ from millrace.contracts import (
 )
 from millrace.errors import BadInput, Conflict, MillraceError, NotFound
 from millrace.runs.ingest import read_spec, run_id_of
-from millrace.runs.plain import in_blocks, records_of, to_csv
+from millrace.runs.plain import in_blocks, records_of, some_at_once, to_csv
 from millrace.runs.progress import read_layout, read_parts, utc_now, write_json
 from millrace.streams.ports import Batch, PendingRows
 
@@ -52,7 +51,6 @@ MAX_BATCHES = 50_000
 UNOPENED = timedelta(minutes=15)
 """After this a generation's run that is not there is waited for no longer: its event was lost."""
 _AT_ONCE = 16
-_ROWS_A_PART = 1000
 
 
 @dataclass(frozen=True)
@@ -384,6 +382,4 @@ def _file(
 def _plain(generation: Generation, data: ObjectStore, artifacts: ObjectStore) -> Iterator[bytes]:
     """Yield the records of the uploaded file in one dialect; those that were rejected, its run has listed."""
     records = records_of(read_layout(generation.base_run, artifacts), data, artifacts)
-    whole = (record.cells for record in records if isinstance(record, csvfile.Record))
-    while cells := tuple(islice(whole, _ROWS_A_PART)):
-        yield to_csv(cells)
+    return some_at_once(record.cells for record in records if isinstance(record, csvfile.Record))
