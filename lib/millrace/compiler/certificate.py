@@ -139,19 +139,19 @@ def parity(
     expected = asked(frame)
     found = answers(compiled, frame, step)
     every = {path: step if path == "rows" else 1 for path in found}
+
+    def off() -> dict[str, NDArray[np.float64]]:
+        return {path: _differences(answer, expected[:: every[path]]) for path, answer in found.items()}
+
     over = np.zeros(len(frame), dtype=np.bool_)
-    for path, answer in found.items():
-        off = _differences(answer, expected[:: every[path]]) > limit
-        over[:: every[path]] |= off if off.ndim == 1 else off.any(axis=1)
+    for path, differences in off().items():
+        over[:: every[path]] |= (differences > limit).reshape(len(differences), -1).any(axis=1)
     alone = 0
     for row in np.flatnonzero(over).tolist() if over.sum() <= MOST_ALONE else ():
         single = asked(frame.iloc[[row]])
         alone += bool((_differences(single, expected[[row]]) > limit).any())
         expected[row] = single[0]
-    paths = {
-        path: float(_differences(answer, expected[:: every[path]]).max(initial=0.0))
-        for path, answer in found.items()
-    }
+    paths = {path: float(differences.max(initial=0.0)) for path, differences in off().items()}
     worst = max(paths.values())
     return Parity(len(frame), worst, limit, worst <= limit, paths, alone)
 
