@@ -297,9 +297,9 @@ def test_a_chunk_given_up_is_no_matter_once_its_pass_was_begun_again(world: Worl
     assert world.tasks.answers["t2"][0] == "success"
 
 
-def tickets_of(world: World) -> list[bytes]:
-    """Begin a pass of six chunks with two tickets, and return them."""
-    world.width, world.tickets = 6, 2
+def tickets_of(world: World, tickets: int = 2, group_tickets: int = 0) -> list[bytes]:
+    """Begin a pass of six chunks, and return its tickets."""
+    world.width, world.tickets, world.group_tickets = 6, tickets, group_tickets
     world.fan_out(world.upload(CARS).run_id, "profile", "t1")
     assert isinstance(world.stream, MemoryStream)
     return world.stream.take()
@@ -313,13 +313,15 @@ def given_up(world: World, record: bytes) -> tuple[Descriptor, ...]:
     )
 
 
+class Poisoned(MemoryObjectStore):
+    """Nothing can be read from it."""
+
+    def get(self, *_: object, **__: object) -> bytes:
+        raise RecursionError("too deep")
+
+
 def test_a_ticket_that_is_given_up_fails_the_pass_with_the_error_of_its_chunk(world: World) -> None:
     _, second = tickets_of(world)
-
-    class Poisoned(MemoryObjectStore):
-        def get(self, *_: object, **__: object) -> bytes:
-            raise RecursionError("too deep")
-
     world.data = Poisoned("data")
     with pytest.raises(RecursionError):
         world.work(second)
@@ -357,10 +359,7 @@ def test_a_ticket_that_is_given_up_when_no_chunk_is_left_fails_nothing(world: Wo
 
 
 def test_a_ticket_that_is_given_up_is_looked_for_in_its_group(world: World) -> None:
-    world.width, world.tickets, world.group_tickets = 6, 4, 2
-    world.fan_out(world.upload(CARS).run_id, "profile", "t1")
-    assert isinstance(world.stream, MemoryStream)
-    first, second, third, fourth = world.stream.take()
+    first, second, third, fourth = tickets_of(world, 4, group_tickets=2)
     assert world.work(first) == "done"
     world.work_all()
     assert given_up(world, third) == (), "no chunk is left in its group, and nothing is lost"
@@ -376,15 +375,7 @@ def test_a_ticket_that_is_given_up_is_looked_for_in_its_group(world: World) -> N
 def test_a_ticket_of_a_group_that_is_given_up_fails_the_pass_with_the_error_of_its_chunk(
     world: World,
 ) -> None:
-    world.width, world.tickets, world.group_tickets = 6, 4, 2
-    world.fan_out(world.upload(CARS).run_id, "profile", "t1")
-    assert isinstance(world.stream, MemoryStream)
-    _, _, _, fourth = world.stream.take()
-
-    class Poisoned(MemoryObjectStore):
-        def get(self, *_: object, **__: object) -> bytes:
-            raise RecursionError("too deep")
-
+    _, _, _, fourth = tickets_of(world, 4, group_tickets=2)
     world.data = Poisoned("data")
     with pytest.raises(RecursionError):
         world.work(fourth)
