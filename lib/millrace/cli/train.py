@@ -207,7 +207,7 @@ def describe(run: dict[str, Any]) -> str:
         lines.append(f"  result    {run['result']}")
     if run.get("report"):
         lines.append(f"  report    {run['report']}")
-    if run.get("cost", {}).get("usd"):
+    if run.get("cost") and run["cost"]["usd"]:
         lines.append(f"  cost      {usd(run['cost']['usd'])} at AWS's prices")
     if run.get("metrics"):
         rows = [

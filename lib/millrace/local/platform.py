@@ -193,7 +193,7 @@ class Platform:
         command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
         if parameters:
             # Within quotes, or a value would end at its first blank.
-            quoted = (f"{name}={json.dumps(value)}" for name, value in parameters.items())
+            quoted = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in parameters.items())
             command += ["--parameter-overrides", *quoted]
         done = subprocess.run(
             command,
