@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import batch, cold_start, fanout, figures, ingest, quality, warm_predict
+from benchmarks import batch, cold_start, fanout, figures, ingest, quality, score_file, warm_predict
 from benchmarks.hosts import Handlers, Host, Store, event_of
 from benchmarks.models import Model, check, models
-from tests.infra.template import ROOT, environment
+from tests.infra.template import ROOT, environment, template
 
 LOCK_LINE = re.compile(r"^([a-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 PEERS = ("peers", "peer-tutorial", "peer-onnxruntime", "peer-mlserver", "peer-ingest", "peer-quality")
@@ -37,6 +37,11 @@ def test_a_program_of_the_peers_is_python(path: Path, tmp_path: Path) -> None:
 
 def test_the_simulator_deals_groups_as_the_template_does() -> None:
     assert environment("FanOutFunction")["MILLRACE_GROUP_TICKETS"] == str(fanout.GROUP_TICKETS)
+
+
+def test_a_scored_file_is_simulated_with_the_workers_that_the_template_gives() -> None:
+    shards, factor = (template()["Parameters"][n]["Default"] for n in ("ShardCount", "ParallelizationFactor"))
+    assert shards * factor == score_file.DEFAULT_WORKERS
 
 
 @pytest.mark.parametrize(("shards", "factor"), [(8, 10), (64, 10), (512, 1), (512, 10)])
