@@ -143,6 +143,40 @@ def test_the_profile_is_that_of_the_records(case: tuple[bytes, Dialect, int]) ->
     assert rejects == [item for item in records if isinstance(item, Reject)]
 
 
+PIECES = [
+    "a",
+    "word",
+    " ",
+    "  ",
+    "\t",
+    "\u2003",
+    "\u00a0",
+    "\u3000",
+    "é",
+    "…",
+    "日本",
+    "’",
+    "7",
+    "$",
+    "@",
+    "_",
+    "𝄞",
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=8, max_size=150).map("".join), max_size=6))
+@example(
+    ["x" * 63 + "\u2003" + "y" * 64, "word " * 13, "é" * 40 + " 1", "\u3000" * 30 + "a" * 64 + "\u3000" * 30]
+)
+def test_the_profile_of_long_texts_is_that_of_the_records(texts: list[str]) -> None:
+    data = "".join(f"{text}\n" for text in texts).encode()
+    records = read_records(data, Dialect(), chunk_of(data), 1)
+    assert profile_bytes(data, layout_of(Dialect(), 1), chunk_of(data))[0] == profile_chunk(
+        records, NAMES[:1]
+    )
+
+
 @pytest.mark.parametrize("dotted", [False, True])
 def test_the_profile_of_many_different_values_is_that_of_the_records(dotted: bool) -> None:
     lines = [

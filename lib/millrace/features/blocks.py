@@ -450,10 +450,10 @@ def to_parquet(converted: Converted, schema: Schema) -> bytes:
                 arrays[column.name] = pa.array(table.target)
         elif column.name in table.columns:
             arrays[column.name] = _arrow(table.columns[column.name], column)
-            if column.type in ("category", "text"):
+            if column.type == "category":
                 repeated.append(column.name)
     out = io.BytesIO()
-    # Numbers and times hardly repeat: a dictionary of them costs more time than it saves room.
+    # All else hardly repeats: a dictionary of it costs more time than it saves room.
     pq.write_table(pa.table(arrays), out, compression="zstd", use_dictionary=repeated)
     return out.getvalue()
 

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 int32_t csv_abi(void)
 {
     return CSV_ABI;
@@ -78,9 +82,11 @@ int32_t csv_is_utf8(const uint8_t *text, int64_t size)
     int64_t i = 0;
     while (i < size) {
         uint64_t word;
-        if (i + 8 <= size && (memcpy(&word, text + i, 8), !(word & 0x8080808080808080u))) {
-            i += 8;
-            continue;
+        if (i + 8 <= size) {
+            memcpy(&word, text + i, 8);
+            word &= 0x8080808080808080u;
+            i += word ? __builtin_ctzll(word) / 8 : 8;
+            if (!word) continue;
         }
         int byte = text[i];
         if (byte < 0x80) {
@@ -434,6 +440,100 @@ static void weigh_example(struct profile *p, const uint8_t *text, int64_t size)
     if (order < 0 || (!order && cut < p->example_size)) p->example = text, p->example_size = cut;
 }
 
+/* What the characters of a text are; first and end leave out the white space around it. */
+struct look {
+    int64_t words, marks, runs, digits, foreign, dollars, characters, first, end;
+    int in_word, in_run;
+};
+
+#if defined(__SSE2__)
+static inline __m128i within(__m128i bytes, int low, int high)
+{
+    __m128i above = _mm_sub_epi8(bytes, _mm_set1_epi8((char)low));
+    return _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8((char)(high - low))), above);
+}
+
+static inline __m128i is(__m128i bytes, int byte)
+{
+    return _mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)byte));
+}
+
+/* Look at up to 64 bytes at once, as far as none begins a character that may be white space; return how many. */
+static int64_t look_wide(const uint8_t *text, int64_t at, int64_t size, struct look *t)
+{
+    uint8_t last[64] = {0};
+    const uint8_t *from = text + at;
+    int64_t rest = size - at;
+    if (rest < 64) from = memcpy(last, from, (size_t)rest);
+    uint64_t blanks = 0, letters = 0, digits = 0, dollars = 0, foreign = 0, continued = 0, leads = 0;
+    for (int part = 0; part < 4; part++) {
+        __m128i b = _mm_loadu_si128((const __m128i *)(from + 16 * part));
+#define TAKE(mask, found) mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(found) << (16 * part)
+        TAKE(blanks, _mm_or_si128(is(b, ' '), _mm_or_si128(within(b, 9, 13), within(b, 28, 31))));
+        TAKE(letters, within(_mm_or_si128(b, _mm_set1_epi8(32)), 'a', 'z'));
+        TAKE(digits, within(b, '0', '9'));
+        TAKE(dollars, is(b, '$'));
+        TAKE(foreign, _mm_or_si128(_mm_or_si128(_mm_or_si128(is(b, '@'), is(b, '=')), is(b, '&')),
+                                   _mm_or_si128(is(b, '_'), is(b, '?'))));
+        TAKE(continued, within(b, 0x80, 0xBF));
+        TAKE(leads, _mm_or_si128(is(b, 0xC2), within(b, 0xE1, 0xE3)));
+#undef TAKE
+    }
+    int64_t count = rest < 64 ? rest : 64;
+    if (leads && __builtin_ctzll(leads) < count) count = __builtin_ctzll(leads);
+    if (!count) return 0;
+    const uint64_t seen = ~0ull >> (64 - count), marks = seen & ~blanks;
+    letters &= seen;
+    if (marks) {
+        if (!t->words) t->first = at + __builtin_ctzll(marks);
+        t->end = at + 64 - __builtin_clzll(marks);
+    }
+    t->words += __builtin_popcountll(marks & ~(marks << 1 | (uint64_t)t->in_word));
+    t->runs += __builtin_popcountll(letters & ~(letters << 1 | (uint64_t)t->in_run));
+    t->marks += __builtin_popcountll(marks & ~continued);
+    t->characters += __builtin_popcountll(seen & ~continued);
+    t->digits += __builtin_popcountll(digits & seen);
+    t->dollars += __builtin_popcountll(dollars & seen);
+    t->foreign += __builtin_popcountll(foreign & seen);
+    t->in_word = marks >> (count - 1) & 1;
+    t->in_run = letters >> (count - 1) & 1;
+    return count;
+}
+#endif
+
+static struct look look_at(const uint8_t *text, int64_t size)
+{
+    struct look t = {0};
+#if defined(__SSE2__)
+    enum { WORTH = 16 };
+    int64_t narrow = 0; /* up to here byte by byte: characters that may be white space are many */
+#endif
+    for (int64_t i = 0; i < size;) {
+#if defined(__SSE2__)
+        if (i >= narrow && size - i >= WORTH) {
+            int64_t count = look_wide(text, i, size, &t);
+            if (count < WORTH) narrow = i + 64;
+            i += count;
+            if (count) continue;
+        }
+#endif
+        int64_t space = blank_at(text + i, size - i);
+        if (space) {
+            t.characters++, i += space, t.in_word = t.in_run = 0;
+            continue;
+        }
+        if (!t.words) t.first = i;
+        int byte = text[i++], is_start = (byte & 0xC0) != 0x80, letter = is_letter(byte);
+        t.end = i;
+        t.characters += is_start, t.marks += is_start;
+        t.words += !t.in_word, t.in_word = 1;
+        t.runs += letter && !t.in_run, t.in_run = letter;
+        t.digits += is_digit(byte), t.dollars += byte == '$';
+        t.foreign += byte == '@' || byte == '=' || byte == '&' || byte == '_' || byte == '?';
+    }
+    return t;
+}
+
 /* Take a text that came so many times into account. */
 static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint64_t hash, int64_t times)
 {
@@ -462,35 +562,18 @@ static int32_t weigh(struct profile *p, const uint8_t *text, int64_t size, uint6
         weigh_example(p, text, size);
         return FINISHED;
     }
-    int64_t words = 0, marks = 0, runs = 0, digits = 0, foreign = 0, characters = 0, blank = 1, letter = 0;
-    int64_t dollars = 0;
-    int64_t first = 0, end = 0; /* without the blanks around it */
-    for (int64_t i = 0; i < size;) {
-        int64_t space = blank_at(text + i, size - i);
-        if (space) {
-            characters++, i += space, blank = 1, letter = 0;
-            continue;
-        }
-        if (!words) first = i;
-        int byte = text[i++], is_start = (byte & 0xC0) != 0x80, now = is_letter(byte);
-        end = i;
-        characters += is_start, marks += is_start;
-        words += blank, blank = 0;
-        runs += now && !letter, letter = now;
-        digits += is_digit(byte), dollars += byte == '$';
-        foreign += byte == '@' || byte == '=' || byte == '&' || byte == '_' || byte == '?';
-    }
+    struct look t = look_at(text, size);
     /* Prose for sure: no word for missing, no boolean, no number in any style, no time. With digits and a letter
        first those have a blank, or a dollar. */
-    int prose = marks > p->longest_word;
-    if (digits)
-        prose = runs >= 5 || (runs >= 2 && (foreign || marks > 40)) || (words == 1 && is_letter(text[first]) && !dollars);
+    int prose = t.marks > p->longest_word;
+    if (t.digits)
+        prose = t.runs >= 5 || (t.runs >= 2 && (t.foreign || t.marks > 40)) || (t.words == 1 && is_letter(text[t.first]) && !t.dollars);
     if (prose) {
         p->count += times;
-        p->tokens += words * times;
-        p->multiword += (words > 1) * times;
-        if (characters > p->longest) p->longest = characters;
-        weigh_example(p, text + first, end - first);
+        p->tokens += t.words * times;
+        p->multiword += (t.words > 1) * times;
+        if (t.characters > p->longest) p->longest = t.characters;
+        weigh_example(p, text + t.first, t.end - t.first);
         return FINISHED;
     }
     int32_t other = number_of(&p->others, text, size, hash);

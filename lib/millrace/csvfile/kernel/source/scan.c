@@ -256,28 +256,30 @@ void csv_weigh(const uint8_t *data, int64_t size, int64_t from, int64_t to, cons
         uint64_t word;
         if (at + 8 <= to) {
             memcpy(&word, data + at, 8);
-            if (!(word & 0x8080808080808080u)) {
-                at += 8;
-                continue;
-            }
+            word &= 0x8080808080808080u;
+            at += word ? __builtin_ctzll(word) / 8 : 8;
+            if (!word) continue;
         }
-        uint8_t byte = data[at];
-        if (byte >= 0x80) {
-            tally->high++;
-            tally->in_runs += (at > 0 && data[at - 1] >= 0x80) || (at + 1 < size && data[at + 1] >= 0x80);
-            tally->rare += kinds[byte] & 1;
-            tally->damage += kinds[byte] >> 1;
-            if (at >= known) {
-                int length = character(data + at, size - at);
-                if (length) {
-                    tally->valid++;
-                    known = at + length;
-                } else {
-                    tally->invalid++;
-                    if (tally->first_invalid < 0) tally->first_invalid = at;
-                }
-            }
+        if (data[at] < 0x80) {
+            at++;
+            continue;
         }
-        at++;
+        int64_t bytes = 1;
+        int length = at < known ? 0 : character(data + at, size - at);
+        if (length) {
+            tally->valid++;
+            known = at + length;
+            bytes = known < to ? length : to - at;
+        } else if (at >= known) {
+            tally->invalid++;
+            if (tally->first_invalid < 0) tally->first_invalid = at;
+        }
+        tally->high += bytes;
+        if (length || (at > 0 && data[at - 1] >= 0x80) || (at + 1 < size && data[at + 1] >= 0x80))
+            tally->in_runs += bytes;
+        for (; bytes; bytes--, at++) {
+            tally->rare += kinds[data[at]] & 1;
+            tally->damage += kinds[data[at]] >> 1;
+        }
     }
 }
