@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace.contracts import encode
+from millrace.contracts import decode, encode
 from millrace.edge.handler import Job, stage
 from millrace.edge.settings import CollectSettings
+from millrace.features.search import Unit
 from millrace.runs.collect import collect, narrow
 
 
@@ -15,7 +16,9 @@ def handler(event: dict[str, Any], job: Job[CollectSettings]) -> dict[str, Any]:
     """Return one object an invocation of ``train``, for the state machine's Map, and whether more follow."""
     ports = job.ports
     if event.get("after") == "train":
-        return dict(encode(narrow(job.run_id, artifacts=ports.artifacts, runs=ports.runs)))
+        trained = [decode(Unit, unit) for unit in event.get("units", ())]
+        found = narrow(job.run_id, artifacts=ports.artifacts, runs=ports.runs, trained=trained)
+        return dict(encode(found))
     work = collect(
         job.run_id,
         artifacts=ports.artifacts,

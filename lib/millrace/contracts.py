@@ -34,6 +34,7 @@ Budget = Literal["quick", "standard", "thorough"]
 PassName = Literal["scan", "profile", "convert", "score"]
 ScoreFormat = Literal["csv", "parquet"]
 NewData = Literal["append", "replace"]
+NewFile = Literal["append", "replace", "update"]
 RunState = Literal[
     "QUEUED",
     "PROFILING",
@@ -117,8 +118,9 @@ class Spec:
     on_new_data: NewData = "append"
     """What becomes of rows that a stream brought: a run trains on the uploaded file and all of them, or on
     those alone that came since the run before."""
-    on_new_file: NewData = "replace"
-    """What becomes of the files before: a run trains on its file alone, or on the rows of all of them."""
+    on_new_file: NewFile = "replace"
+    """What becomes of the files before: a run trains on its file alone, or on the rows of all of them; or the
+    live version learns the rows that are new to it, which lie behind those of the files before."""
     retrain_rows: int | None = None
     """New rows that start a run; 0 for none. The stack's parameter when absent."""
     retrain_after_minutes: int | None = None
@@ -389,6 +391,20 @@ class RunError:
     code: str
     message: str
     stage: str = ""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Whether a run updates the live version or searches anew, as ``decide`` decided."""
+
+    version: int | None = None
+    """That learns the new rows; None for a search."""
+    why: str = ""
+    """Why there is a search although the spec asks for an update, as the end of a sentence."""
+    known: int = 0
+    """Records of the source that the version knows: the first ones."""
+    records: int = 0
+    """All of them."""
 
 
 REQUESTS = ("s3_writes", "s3_reads", "table_writes", "table_reads")

@@ -20,6 +20,7 @@ FAILURES = "aws/lambda/"
 SPEC = "spec.json"
 SCORE_SPEC = "score.json"
 TRAINED_ON = "trained_on.npy"
+STATE = "state.npz"
 """In a run, and in the version that it made."""
 
 
@@ -276,6 +277,21 @@ def going_on(run_id: str) -> str:
     return run(run_id, "candidates/going-on.json")
 
 
+def update(run_id: str) -> str:
+    """Return the key of :class:`millrace.contracts.Update`: whether the run updates the live version."""
+    return run(run_id, "update.json")
+
+
+def updated(run_id: str, kind: str) -> str:
+    """Return the key of what came of it (``json``), and of the plan (``plan``) and state (``npz``)."""
+    return run(run_id, f"candidates/updated.{kind}")
+
+
+def state(run_id: str) -> str:
+    """Return the key of what an update of the run's version goes on with."""
+    return run(run_id, STATE)
+
+
 def turn(run_id: str, unit: str) -> str:
     """Return the key of how far the fits of a unit are, where one invocation is not enough for them."""
     return run(run_id, f"turns/{unit}.npz")
@@ -351,7 +367,7 @@ def versions(model_name: str) -> str:
 
 def version(model_name: str, number: int, name: str) -> str:
     """Return the key of ``name`` (``model.plan``, ``version.json``, ``report.html``, ``report.json``,
-    ``schema.json``, ``evaluation.json``, ``trained_on.npy``, ``gate.json``) in a version."""
+    ``schema.json``, ``evaluation.json``, ``trained_on.npy``, ``state.npz``, ``gate.json``) in a version."""
     return f"{MODELS}{model_name}/versions/{number}/{name}"
 
 

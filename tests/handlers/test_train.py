@@ -38,7 +38,7 @@ def test_each_event_trains_its_candidates() -> None:
     world, run_id = prepared()
     handler = load("train").handler
     events = [json.loads(path.read_text("utf-8")) for path in sorted(EVENTS.glob("train.*.json"))]
-    events = [event | {"run_id": run_id} for event in events if "unit" in event]
+    events = [event | {"run_id": run_id} for event in events if event.get("unit", {}).get("candidates")]
     for event in events:
         answer = handler(event, Context())
         unit = event["unit"]

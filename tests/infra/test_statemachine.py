@@ -200,6 +200,7 @@ def test_only_names_and_numbers_of_folds_travel() -> None:
         "turn.$",
         "exact",
         "after",
+        "units.$",
         "error.$",
         "pass_name",
         "token.$",

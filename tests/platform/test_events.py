@@ -77,6 +77,7 @@ RETURNS: dict[str, dict[str, Any]] = {
     "train.exact.json": {"round": 0, "done": False},
     "train.fold.json": {},
     "train.together.json": {},
+    "train.update.json": {"done": True},  # that it cannot is no fault: a search takes its place
 }
 """What the response must contain, by event."""
 

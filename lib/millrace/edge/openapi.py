@@ -183,6 +183,15 @@ class MoveView(BaseModel):
         )
 
 
+class UpdatedView(BaseModel):
+    """That a version learned further rows, in the place of a search."""
+
+    version: int = Field(description="That it was before.")
+    rows: int = Field(description="New rows that were learned.")
+    updates: int = Field(description="Since the last search, this one included.")
+    searched: int = Field(description="The version that the last search made.")
+
+
 class LineageView(BaseModel):
     """What a version was made of, beside rows, seed and libraries."""
 
@@ -196,6 +205,7 @@ class LineageView(BaseModel):
     parts: list[dict[str, Any]] = Field(
         description="The files whose rows it was trained on, where the file was appended to others."
     )
+    updated: UpdatedView | None = Field(description="Null for a version that a search made.")
 
 
 class DeletionView(BaseModel):

@@ -54,11 +54,14 @@ class Unit:
         Names.
     folds : tuple of int
         The folds that it validates, of ``fold_count``; those that a tiny table lacks are left out.
+    update : bool
+        Whether it trains no candidates, but lets the live version learn the new rows.
     """
 
     part: int
     candidates: tuple[str, ...]
     folds: tuple[int, ...]
+    update: bool = False
 
 
 @dataclass(frozen=True)

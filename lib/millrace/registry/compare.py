@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from millrace.contracts import LOWER_IS_BETTER
+from millrace.contracts import LOWER_IS_BETTER, encode
 from millrace.registry.changes import Change, changes, of_version
 from millrace.registry.versions import Version
 
@@ -80,6 +80,7 @@ def _facts(version: Version) -> dict[str, Any]:
         facts |= {"file": made.file, "file_version": made.file_version, "file_bytes": made.file_bytes}
         facts |= {"file_etag": made.file_etag, "schema_sha256": made.schema_sha256, "code": made.code}
         facts |= {"parts": [part["file"] for part in made.parts]} if made.parts else {}
+        facts |= {f"updated.{name}": found for name, found in encode(made.updated or {}).items()}
         facts |= {f"spec.{name}": value for name, value in made.spec.items()}
     facts |= {f"rows.{name}": count for name, count in version.rows.items()}
     facts |= {"metric": version.metric, "chosen": version.chosen, "seed": version.seed}

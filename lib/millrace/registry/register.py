@@ -15,7 +15,7 @@ from millrace.contracts import ObjectStore, Run, RunStore, encode
 from millrace.errors import BadInput, NotFound
 from millrace.registry.examine import Gate
 from millrace.registry.registry import Registry
-from millrace.registry.versions import Lineage, Version
+from millrace.registry.versions import Lineage, Updated, Version
 
 __all__ = ["code_version", "register_run"]
 
@@ -68,6 +68,8 @@ def register_run(
         "report.json": _get(keys.run_report_json(run_id), artifacts),
         keys.TRAINED_ON: _get(keys.trained_on(run_id), artifacts),
     }
+    if run.spec.on_new_file == "update":
+        perhaps[keys.STATE] = _get(keys.state(run_id), artifacts)
     registry = Registry(artifacts)
     version = registry.register(
         Version(
@@ -90,7 +92,7 @@ def register_run(
             parity=parity,
             libraries=evaluation["libraries"],
             seed=evaluation["seed"],
-            lineage=_lineage(run, schema, _get(keys.run_parts(run_id), artifacts)),
+            lineage=_lineage(run, schema, _get(keys.run_parts(run_id), artifacts), evaluation.get("updated")),
         ),
         data,
         report,
@@ -124,7 +126,9 @@ def _get(key: str, artifacts: ObjectStore) -> bytes | None:
         return None
 
 
-def _lineage(run: Run, schema: bytes, parts: bytes | None) -> Lineage:
+def _lineage(
+    run: Run, schema: bytes, parts: bytes | None, updated: Mapping[str, int] | None = None
+) -> Lineage:
     return Lineage(
         file=f"s3://{run.bucket}/{run.key}",
         file_version=run.version_id,
@@ -134,6 +138,7 @@ def _lineage(run: Run, schema: bytes, parts: bytes | None) -> Lineage:
         schema_sha256=hashlib.sha256(schema).hexdigest(),
         code=code_version(),
         parts=tuple(json.loads(parts)["parts"]) if parts else (),
+        updated=None if updated is None else Updated(**updated),
     )
 
 

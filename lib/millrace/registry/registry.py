@@ -304,6 +304,7 @@ class Registry:
             "schema.json",
             "evaluation.json",
             keys.TRAINED_ON,
+            keys.STATE,
         ):
             self._store.delete(keys.version(model, number, name))
         return note

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import plan
-from millrace.contracts import DEVIANCES, LOWER_IS_BETTER, PINBALL, Schema
+from millrace.contracts import LOWER_IS_BETTER, Schema
 from millrace.features.blocks import Table
 from millrace.features.fingerprints import fingerprints, is_word
 from millrace.plan import Plan
 from millrace.plan.format import ITEM_BYTES
 from millrace.registry.reader import BYTES_AN_OBJECT
-from millrace.scoring.fastest import block_scorer
 from millrace.scoring.rows import RowScorer
-from millrace.training.metrics import log_losses, score
+from millrace.training.answers import answers_of, row_losses
+from millrace.training.metrics import score
 
 __all__ = ["FEWEST_ROWS", "LEVEL", "Footprint", "Slice", "Trial", "measure", "trial", "unseen"]
 
@@ -138,7 +138,7 @@ def trial(
         return None
     part = {name: values[rows] for name, values in table.columns.items()}
     truth = table.target[rows]
-    new, old = (_answers(model, part, schema, len(rows)) for model in (challenger, champion))
+    new, old = (answers_of(model, part, schema, len(rows)) for model in (challenger, champion))
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
 
     def gain(at: NDArray[np.intp]) -> float:
@@ -161,7 +161,7 @@ def trial(
         gain(everything),
         float(low),
         float(high),
-        _slices(part, schema, _losses(metric, truth, new), _losses(metric, truth, old)),
+        _slices(part, schema, row_losses(metric, truth, new), row_losses(metric, truth, old)),
     )
 
 
@@ -197,24 +197,6 @@ def measure(data: bytes, table: Table, *, rows: int = TIMED_ROWS) -> Footprint:
     return Footprint(median(took) if took else 0.0, len(data) + arrays + BYTES_AN_OBJECT * objects)
 
 
-def _answers(model: Plan, columns: Mapping[str, NDArray[Any]], schema: Schema, rows: int) -> Floats:
-    """Return the model's answers, probabilities by the schema's classes; what it lacks is missing."""
-    given: dict[str, NDArray[Any]] = {}
-    for field in model.signature.fields:
-        values, word = columns.get(field["name"]), is_word(field["type"])
-        if values is None or (values.dtype == object) != word:
-            values = np.full(rows, None, dtype=object) if word else np.full(rows, np.nan)
-        given[field["name"]] = values
-    found = block_scorer(model).score(given)
-    if not schema.classes:
-        return found
-    answers = np.zeros((rows, len(schema.classes)))
-    for place, name in enumerate(model.classes):
-        if name in schema.classes:
-            answers[:, schema.classes.index(name)] = found[:, place]
-    return answers
-
-
 def _groups(values: NDArray[Any] | None) -> list[NDArray[np.intp]]:
     """Return the rows of each group; none where there are no groups."""
     if values is None:
@@ -228,19 +210,6 @@ def _drawn(rows: int, groups: Sequence[NDArray[np.intp]], random: np.random.Gene
     if not groups:
         return random.integers(0, rows, rows)
     return np.concatenate([groups[n] for n in random.integers(0, len(groups), len(groups))])
-
-
-def _losses(metric: str, truth: NDArray[Any], answers: Floats) -> Floats:
-    """Return each row's loss: what the metric adds up, or its task's proper loss where it adds nothing."""
-    if metric == "brier" or metric in DEVIANCES or metric.startswith(PINBALL):
-        return np.array([score(metric, truth[n : n + 1], answers[n : n + 1]) for n in range(len(truth))])
-    if answers.ndim == 1:
-        off = np.abs(answers - truth)
-        off = off**2 if metric in ("rmse", "r2") else off
-        return np.asarray(off, dtype=np.float64)
-    if metric in ("accuracy", "balanced_accuracy", "f1_macro"):
-        return np.asarray(answers.argmax(axis=1) != truth, dtype=np.float64)
-    return log_losses(truth, answers)
 
 
 def _slices(

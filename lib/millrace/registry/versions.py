@@ -8,10 +8,24 @@ from typing import Any, Literal
 
 from millrace.contracts import Task
 
-__all__ = ["HISTORY", "Alias", "Deletion", "Lineage", "Move", "Version"]
+__all__ = ["HISTORY", "Alias", "Deletion", "Lineage", "Move", "Updated", "Version"]
 
 HISTORY = 50
 """Moves that an alias remembers; ``predict`` reads the alias, so it stays small."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """That a version learned further rows, in the place of a search."""
+
+    version: int
+    """That it was before."""
+    rows: int
+    """New rows that were learned."""
+    updates: int
+    """Since the last search, this one included."""
+    searched: int
+    """The version that the last search made."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class Lineage:
     """Version of this package, and a digest of the modules that decide what a model is."""
     parts: tuple[Mapping[str, Any], ...] = ()
     """The files whose rows it was trained on, in their order, where the file was appended to others."""
+    updated: Updated | None = None
+    """Of a version that no search made."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: 
         ["came", "from a stream" if run.source == "stream" else "by upload"],
         ["rows", f"{number(rows.get('read'))} read, {number(rows.get('rejected'))} rejected"],
         ["trained on", f"{number(rows['trained'])} rows"],
+        *_updated(evaluation),
         ["held out", f"{number(rows['holdout'])} rows, {held}"],
         ["features", f"{features(description)} of {count(len(schema.columns), 'column')}"],
         ["target", f"{schema.target}, {schema.task}"],
@@ -71,6 +72,17 @@ def _data(run: Run, evaluation: Mapping[str, Any], schema: Schema, description: 
     if schema.positive_class:
         lines.append(["positive class", schema.positive_class])
     return table("What it was made of", ["about", "what"], lines)
+
+
+def _updated(evaluation: Mapping[str, Any]) -> list[list[str]]:
+    """Return that it was made by an update, if it was."""
+    made = evaluation.get("updated")
+    if not made:
+        return []
+    return [
+        ["made by", f"updating version {made['version']} with {count(made['rows'], 'new row')}"],
+        ["updates", f"{made['updates']} since the search that made version {made['searched']}"],
+    ]
 
 
 def _use(evaluation: Mapping[str, Any], schema: Schema) -> str:

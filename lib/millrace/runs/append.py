@@ -60,7 +60,7 @@ class Joined:
 
 def appends(run: Run) -> bool:
     """Tell whether the run's file is appended to those before it, if there are any."""
-    return run.kind == "train" and run.source == "upload" and run.spec.on_new_file == "append"
+    return run.kind == "train" and run.source == "upload" and run.spec.on_new_file != "replace"
 
 
 def join(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from millrace import keys
-from millrace.contracts import ChunkOutcome, ObjectStore, RunStore, decode, read_schema
+from millrace.contracts import ChunkOutcome, ObjectStore, Run, RunStore, decode, read_schema
 from millrace.errors import BadInput, NotFound
-from millrace.features.search import Work, exact_candidates, first_round, going_on, second_round
+from millrace.features.search import Unit, Work, exact_candidates, first_round, going_on, second_round
 from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
+from millrace.runs.updating import instead, read_update
 
 __all__ = ["Totals", "add_up", "collect", "narrow"]
 
@@ -67,16 +69,20 @@ def collect(run_id: str, *, artifacts: ObjectStore, runs: RunStore, max_reject_s
     )
     asked = run.spec.max_reject_share
     _check(totals, max_reject_share if asked is None else asked, rejects)
+    update = read_update(run, artifacts)
     work = first_round(schema, run.spec.budget, totals.rows_kept)
+    if update is not None and update.version is not None:
+        work = Work((Unit(0, (), (), update=True),), more=True)
     runs.start_pass(run_id, "train", total=len(work.units))
     return work
 
 
-def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Work:
+def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore, trained: Sequence[Unit] = ()) -> Work:
     """Decide which candidates go on after their first folds, and return what the second round trains.
 
     A candidate of which nothing is there, or that failed, does not go on. With none that does, ``select``
-    says why.
+    says why. After an update there is nothing more to do; or, if it could not be made, the first round of a
+    search.
 
     Parameters
     ----------
@@ -84,6 +90,8 @@ def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Work:
         The run.
     artifacts, runs
         The artifact bucket and the run records.
+    trained : sequence of Unit
+        What was trained last.
 
     Returns
     -------
@@ -94,6 +102,14 @@ def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Work:
     budget, rows = run.spec.budget, run.rows_kept or 0
     schema = read_schema(run_id, artifacts)
     work = first_round(schema, budget, rows)
+    if any(unit.update for unit in trained):
+        refused = _refused(run, artifacts)
+        if refused is None:
+            return Work(())
+        if refused not in run.warnings:
+            runs.update(run_id, warnings=(*run.warnings, refused))
+        runs.start_pass(run_id, "train", total=len(work.units))
+        return work
     if not work.more:
         return Work((), exact=work.exact)
     first = work.units
@@ -113,6 +129,18 @@ def narrow(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Work:
     units = second_round(schema, budget, rows, on)
     runs.start_pass(run_id, "train", total=len(first) + len(units))
     return Work(units, exact=exact_candidates(schema, budget, rows, on))
+
+
+def _refused(run: Run, artifacts: ObjectStore) -> str | None:
+    """Return why the update could not be made, as a sentence; None if it was."""
+    try:
+        why = json.loads(artifacts.get(keys.updated(run.run_id, "json"))).get("refused")
+    except NotFound:
+        why = "it ran out of time or memory, or could not start"
+    if why is None:
+        return None
+    update = read_update(run, artifacts)
+    return instead(f"version {update.version if update else '?'} could not learn the new rows: {why}")
 
 
 def add_up(outcomes: list[ChunkOutcome]) -> Totals:

@@ -14,6 +14,7 @@ from millrace.registry.changes import changes, of_schema, of_version
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Version
 from millrace.runs.progress import read_layout, read_parts, rejects_uri, told, write_json
+from millrace.runs.updating import instead, planned
 
 __all__ = ["decide"]
 
@@ -45,6 +46,10 @@ def decide(run_id: str, *, artifacts: ObjectStore, runs: RunStore) -> Schema:
     schema = decide_schema(profile, layout, run.spec)
     write_json(artifacts, keys.schema(run_id), schema)
     changed = _changes(run, schema, artifacts)
+    if run.spec.on_new_file == "update":
+        update = planned(run, schema, profile.rows, artifacts)
+        if update.why:
+            changed = (*changed, instead(update.why))
     runs.update(run_id, target=schema.target, task=schema.task, warnings=(*changed, *told(schema)))
     return schema
 

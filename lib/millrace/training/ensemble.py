@@ -13,7 +13,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.isotonic import IsotonicRegression
 from sklearn.preprocessing import LabelEncoder
 
 from millrace.contracts import Schema
@@ -34,7 +36,16 @@ from millrace.training.pipeline import Encoded, Learner, Rows, joined
 from millrace.training.splits import Split
 from millrace.training.turns import Fits
 
-__all__ = ["Calibration", "Method", "calibration", "choose", "fit_ensemble"]
+__all__ = [
+    "Calibration",
+    "Group",
+    "Method",
+    "calibration",
+    "choose",
+    "families_of",
+    "fit_ensemble",
+    "together",
+]
 
 Floats = NDArray[np.float64]
 Method = Literal["none", "sigmoid", "isotonic", "temperature"]
@@ -124,6 +135,32 @@ class Calibration:
     log_loss: Mapping[str, float] = field(default_factory=dict)
     calibrators: tuple[Any, ...] = ()
 
+    def arrays(self) -> dict[str, Floats]:
+        """Return the calibrators as arrays, by number and name."""
+        return {
+            f"{i}-{name}": np.atleast_1d(np.asarray(getattr(one, name), dtype=np.float64))
+            for i, one in enumerate(self.calibrators)
+            for name in _CALIBRATORS[self.method]
+        }
+
+    @classmethod
+    def of(cls, method: Method, log_loss: Mapping[str, float], arrays: Mapping[str, Floats]) -> Calibration:
+        """Return the calibration of which :meth:`arrays` returned these."""
+        numbers = sorted({int(name.partition("-")[0]) for name in arrays})
+        found = []
+        for i in numbers:
+            values = [arrays[f"{i}-{name}"] for name in _CALIBRATORS[method]]
+            if method == "isotonic":
+                # Of points that ascend, the fit is these points.
+                found.append(IsotonicRegression(out_of_bounds="clip").fit(*values))
+                continue
+            shell = _calibrated(np.full((4, 2), 0.5), np.array([0, 1, 0, 1]), method)
+            one = shell.calibrated_classifiers_[0].calibrators[0]
+            for name, value in zip(_CALIBRATORS[method], values, strict=True):
+                setattr(one, name, float(value[0]))
+            found.append(one)
+        return cls(method, log_loss, tuple(found))
+
 
 def calibration(truth: NDArray[Any], probabilities: Floats, folds: Sequence[Split]) -> Calibration:
     """Choose a calibration for out-of-fold probabilities.
@@ -172,6 +209,15 @@ def calibration(truth: NDArray[Any], probabilities: Floats, folds: Sequence[Spli
     return Calibration(best, mean, tuple(fitted.calibrated_classifiers_[0].calibrators))
 
 
+_CALIBRATORS: Mapping[Method, tuple[str, ...]] = {
+    "none": (),
+    "sigmoid": ("a_", "b_"),
+    "temperature": ("beta_",),
+    "isotonic": ("X_thresholds_", "y_thresholds_"),
+}
+"""What a calibrator of scikit-learn has learned."""
+
+
 class _Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier whose rows are its answers: out-of-fold probabilities for a calibration to learn from."""
 
@@ -206,6 +252,7 @@ def fit_ensemble(
     calibration: Calibration | None = None,
     exact: Mapping[str, Floats] | None = None,
     fits: Fits | None = None,
+    keep: Callable[[Encoded, Mapping[str, Any]], None] | None = None,
 ) -> Any:
     """Fit the members to all rows and put them together.
 
@@ -232,6 +279,8 @@ def fit_ensemble(
         Weights, the intercept last, of members that were fitted to more rows than these.
     fits : Fits, optional
         What earlier invocations fitted of this, by name, and the time of this one.
+    keep : callable, optional
+        Is given the rows that each family's members were fitted to, and these by name.
 
     Returns
     -------
@@ -243,26 +292,54 @@ def fit_ensemble(
     NotDone
         There is no time left, and the next invocation goes on with ``fits``.
     """
-    families: dict[Family, list[str]] = {}
-    for name in weights:
-        families.setdefault(candidate(name).family, []).append(name)
-    groups: list[tuple[str, Any]] = []
-    shares: list[float] = []
-    for family, names in families.items():
+    groups: list[Group] = []
+    for family, names in families_of(weights).items():
         encoded = Encoded.of(rows, schema, family, seed=seed, watched=False)
-        members = []
+        members = {}
         for name in names:
             learner = Learner(name, schema, limits, seed)
             fitted = learner.fit(encoded, rows.target, rounds=rounds[name], fits=fits, place=name)
-            members.append((name, fitted.estimator))
-        for name, estimator in members:
+            members[name] = fitted.estimator
+        groups.append(Group(encoded.features, members))
+        if keep is not None:
+            keep(encoded, members)
+    for group in groups:
+        for name, estimator in group.members.items():
             if exact and name in exact:
                 set_weights(estimator, exact[name])
-        share = sum(weights[name] for name in names)
-        inside = members[0][1] if len(members) == 1 else _mean(members, [weights[n] for n in names], schema)
-        groups.append((family, joined(encoded.features, inside)))
-        shares.append(share)
-    model = groups[0][1] if len(groups) == 1 else _mean(groups, shares, schema)
+    return together(groups, weights, schema, calibration)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The fitted members of one family, by name, and their features."""
+
+    features: ColumnTransformer
+    members: Mapping[str, Any]
+
+
+def families_of(names: Iterable[str]) -> dict[Family, list[str]]:
+    """Return candidates by family, in the order of their first ones."""
+    found: dict[Family, list[str]] = {}
+    for name in names:
+        found.setdefault(candidate(name).family, []).append(name)
+    return found
+
+
+def together(
+    groups: Sequence[Group], weights: Mapping[str, float], schema: Schema, calibration: Calibration | None
+) -> Any:
+    """Return the weighted mean of fitted members, with the calibration around it, as :func:`fit_ensemble`."""
+    pipelines: list[tuple[str, Any]] = []
+    shares: list[float] = []
+    for group in groups:
+        members = list(group.members.items())
+        inside = members[0][1]
+        if len(members) > 1:
+            inside = _mean(members, [weights[name] for name, _ in members], schema)
+        pipelines.append((candidate(members[0][0]).family, joined(group.features, inside)))
+        shares.append(sum(weights[name] for name, _ in members))
+    model = pipelines[0][1] if len(pipelines) == 1 else _mean(pipelines, shares, schema)
     if calibration is None or calibration.method == "none":
         return model
     if hasattr(model, "decision_function"):

@@ -33,7 +33,7 @@ from millrace.contracts import TWEEDIE_POWER, Loss, Schema
 from millrace.features.candidates import Candidate
 from millrace.features.limits import Limits, boosting_rounds, forest_size
 
-__all__ = ["Builder", "fitted_network"]
+__all__ = ["Builder", "fitted_network", "scale_of"]
 
 Floats = NDArray[np.float64]
 
@@ -214,6 +214,11 @@ class Builder:
         return kind(**settings)
 
 
+def scale_of(target: Floats) -> tuple[float, float]:
+    """Return the mean and the scale that a network of regression learns a target by."""
+    return float(np.mean(target)), float(np.std(target)) or 1.0
+
+
 def fitted_network(
     network: MLPRegressor, matrix: Any, target: Floats, weight: Floats | None = None
 ) -> MLPRegressor:
@@ -222,7 +227,7 @@ def fitted_network(
     A network learns a target of mean 0 and variance 1. The last layer is linear, so that the scale and the
     mean go into its weights afterwards, and the network predicts the target itself.
     """
-    center, scale = float(np.mean(target)), float(np.std(target)) or 1.0
+    center, scale = scale_of(target)
     network.fit(matrix, (target - center) / scale, sample_weight=weight)
     network.coefs_[-1] = network.coefs_[-1] * scale
     network.intercepts_[-1] = network.intercepts_[-1] * scale + center

@@ -36,7 +36,7 @@ MOST_SLICE_NOTES = 5
 
 def judge(
     answer: Answer,
-    refit: Callable[[NDArray[np.intp]], Answer],
+    refit: Callable[[NDArray[np.intp]], Answer] | None,
     heaviest: str,
     table: Table,
     schema: Schema,
@@ -53,8 +53,9 @@ def judge(
     ----------
     answer : callable
         What the fitted model says of rows.
-    refit : callable
-        Fits a candidate to the rows at these positions, and returns what then answers.
+    refit : callable, optional
+        Fits a candidate to the rows at these positions, and returns what then answers. Without it there is
+        no learning curve.
     heaviest : str
         That candidate: the chosen one, or of an ensemble the one with the most weight.
     table, schema, frame : Table, Schema, DataFrame
@@ -115,7 +116,9 @@ def judge(
     if not columns:
         notes.append("The table is too wide to measure each column's importance within its bound.")
     group = group_of(table, schema)
-    learned, why = _learning_curve(refit, table, schema, frame, sides, metric=metric, seed=seed)
+    learned, why = None, ["There is no learning curve: nothing was fitted anew."]
+    if refit is not None:
+        learned, why = _learning_curve(refit, table, schema, frame, sides, metric=metric, seed=seed)
     return {
         "metrics": _defined(metrics),
         "baseline": _defined(evaluate(schema.task, truth, naive, metric)),

@@ -30,6 +30,7 @@ __all__ = [
     "Progress",
     "advance",
     "begin",
+    "moved",
     "partial_sums",
     "set_weights",
     "weights_of",
@@ -225,6 +226,32 @@ def _hessian(part: Floats, curves: Floats) -> Floats:
             found[i, :, j] = part.T @ (part * curves[:, i, j, None])
             found[j, :, i] = found[i, :, j].T
     return found.reshape(outputs * weights, outputs * weights)
+
+
+def moved(objective: Objective, sums: Floats, start: Floats, weights: Floats) -> Floats:
+    """Return the sums that rows would have at other weights, if their loss were a quadratic.
+
+    Least squares are one, so of them it is exact. Of another loss it is the expansion to the second order
+    around ``start``: near the minimum its error grows with the third power of the distance.
+
+    Parameters
+    ----------
+    objective : Objective
+        What is minimised.
+    sums : NDArray
+        As :func:`partial_sums` returned it at ``start``.
+    start, weights : NDArray of the objective's shape
+        Where the sums were taken, and where they are wanted.
+    """
+    size = objective.parameters
+    gradient, upper = sums[2 : 2 + size], sums[2 + size :]
+    hessian = np.zeros((size, size))
+    hessian[np.triu_indices(size)] = upper
+    hessian = np.triu(hessian) + np.triu(hessian, 1).T
+    step = (weights - start).ravel()
+    slope = hessian @ step
+    loss = sums[1] + gradient @ step + 0.5 * (step @ slope)
+    return np.concatenate([[sums[0], loss], gradient + slope, upper])
 
 
 def advance(objective: Objective, progress: Progress, total: Floats) -> Progress:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from millrace.contracts import Schema
 from millrace.features.fingerprints import fingerprints
-from millrace.training.train import split
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
@@ -20,13 +19,12 @@ __all__ = ["trained_on"]
 
 
 def trained_on(
-    table: Table, schema: Schema, *, seed: int, others: Sequence[NDArray[np.uint64]] = ()
+    table: Table, schema: Schema, rows: NDArray[np.intp], *, others: Sequence[NDArray[np.uint64]] = ()
 ) -> bytes:
-    """Return the fingerprints of the rows that are not held out, sorted, as numpy writes an array.
+    """Return the fingerprints of the rows at these positions, sorted, as numpy writes an array.
 
     ``others`` are those of rows that the model has seen besides.
     """
-    rows = split(table, schema, seed=seed).training
     found = np.unique(np.concatenate([fingerprints(table, schema)[rows], *others]))
     buffer = io.BytesIO()
     np.save(buffer, found, allow_pickle=False)

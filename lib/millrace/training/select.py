@@ -13,7 +13,7 @@ import pandas as pd
 import sklearn
 from numpy.typing import NDArray
 
-from millrace import __version__
+from millrace import __version__, plan
 from millrace.compiler import certified
 from millrace.contracts import Budget, Schema
 from millrace.errors import BadInput
@@ -21,6 +21,7 @@ from millrace.features.blocks import write_block
 from millrace.features.candidates import CANDIDATES, candidate
 from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
+from millrace.training.answers import answers_of
 from millrace.training.ensemble import Calibration, calibration, choose, fit_ensemble
 from millrace.training.estimators import CLASS_POWER
 from millrace.training.evaluate import Answer
@@ -33,11 +34,12 @@ from millrace.training.pipeline import predict
 from millrace.training.splits import sample
 from millrace.training.train import CandidateResult, Cut, Sides, cv_score, rows_of
 from millrace.training.turns import Fits
+from millrace.training.update import Members, Searched, sides_learned
 
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "judge_update", "select"]
 
 HELD_OUT_ROWS = 2_000
 """Held-out rows that stay with the run's files, for whoever compares an export of the model with its plan."""
@@ -57,11 +59,17 @@ class Selection:
         Candidates, metrics, baseline, parity, curves, importance and notes, as JSON types.
     held_out : bytes
         A training block of at most ``HELD_OUT_ROWS`` held-out rows.
+    sides : Sides
+        The rows that are held out, and the others.
+    found : Searched, optional
+        What was chosen, for an update to go on with; none after an update.
     """
 
     plan: bytes
     evaluation: Mapping[str, Any]
     held_out: bytes
+    sides: Sides
+    found: Searched | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class _Certified:
     interval: Interval | None
     parity: Mapping[str, Any]
     notes: tuple[str, ...]
+    kept: Members
     refit: Callable[[NDArray[np.intp]], Answer]
 
 
@@ -103,6 +112,7 @@ def select(
     seed: int,
     exact: Exact | None = None,
     fits: Fits | None = None,
+    keep: bool = False,
 ) -> Selection:
     """Choose, fit, compile and evaluate.
 
@@ -134,6 +144,8 @@ def select(
         Weights of linear candidates that were fitted to more rows than the table's.
     fits : Fits, optional
         What earlier invocations fitted of this, and the time of this one.
+    keep : bool
+        Whether updates are to go on with what is chosen.
 
     Returns
     -------
@@ -152,7 +164,11 @@ def select(
     frame = to_frame(table, schema)
     choices = _choices(schema, cut, results, out_of_fold, budget)
     best = _first_certified(
-        table, schema, frame, cut, choices, results, exact, fits, model=model, budget=budget, seed=seed
+        *(table, schema, frame, cut, choices, results, exact, fits),
+        model=model,
+        budget=budget,
+        seed=seed,
+        keep=keep,
     )
     judged = judge(
         functools.partial(predict, best.model, schema=schema),
@@ -199,7 +215,86 @@ def select(
         "plan_bytes": len(best.plan),
         "seed": seed,
     }
-    return Selection(best.plan, evaluation, _held_out(table, schema, sides, seed))
+    found = None
+    if keep:
+        rounds = {result.name: result.rounds for result in results}
+        found = Searched(best.choice.weights, rounds, best.calibration, best.interval, best.kept)
+    return Selection(best.plan, evaluation, _held_out(table, schema, sides, seed), sides, found)
+
+
+def judge_update(
+    table: Table,
+    schema: Schema,
+    learned: Mapping[str, Any],
+    compiled: bytes,
+    before: Mapping[str, Any],
+    *,
+    budget: Budget,
+    seed: int,
+) -> Selection:
+    """Evaluate a version that has learned further rows; its plan answers.
+
+    Parameters
+    ----------
+    table : Table
+        The rows of all files.
+    schema : Schema
+        Columns, task and metric.
+    learned : Mapping
+        What :func:`millrace.training.update.update` says of it.
+    compiled : bytes
+        Its plan.
+    before : Mapping
+        The evaluation of the version that it was.
+    budget : Budget
+        Bounds, as in ``train``.
+    seed : int
+        The run's seed.
+    """
+    sides = sides_learned(table, schema, learned["ends"], budget=budget, seed=seed)
+    model = plan.read(compiled)
+
+    def answer(frame: pd.DataFrame) -> NDArray[np.float64]:
+        columns = {str(name): frame[name].to_numpy() for name in frame}
+        return answers_of(model, columns, schema, len(frame))
+
+    heaviest = next(iter(learned["weights"]))
+    frame = to_frame(table, schema)
+    judged = judge(
+        *(answer, None, heaviest, table, schema, frame, sides),
+        metric=before["metric"],
+        around=None if learned["interval"] is None else Interval(**learned["interval"]),
+        seed=seed,
+    )
+    updated = learned["updated"]
+    notes = [_says(updated), *(f"{name}: {how}." for name, how in learned["how"].items()), *judged["notes"]]
+    kept = ("metric", "candidates", "chosen", "cv_score", "cv_std", "calibration")
+    evaluation = {
+        "task": schema.task,
+        "target": schema.target,
+        "target_format": schema.column(schema.target).format,
+        "classes": list(schema.classes),
+        "rows": {"trained": len(sides.training), "holdout": len(sides.held_out)},
+        **{name: before[name] for name in kept},
+        "features": _features(schema, heaviest),
+        "parity": learned["parity"],
+        **judged,
+        "notes": list(dict.fromkeys(notes)),
+        "libraries": _libraries(),
+        "plan_bytes": len(compiled),
+        "seed": seed,
+        "updated": updated,
+    }
+    return Selection(compiled, evaluation, _held_out(table, schema, sides, seed), sides)
+
+
+def _says(updated: Mapping[str, int]) -> str:
+    """Say that a version was made by no search."""
+    return (
+        f"This version is version {updated['version']} after it learned {updated['rows']} new rows: update "
+        f"{updated['updates']} since the search that made version {updated['searched']}. Candidates, their "
+        "scores and the calibration are those of that search."
+    )
 
 
 def _held_out(table: Table, schema: Schema, sides: Sides, seed: int) -> bytes:
@@ -273,6 +368,7 @@ def _first_certified(
     model: str,
     budget: Budget,
     seed: int,
+    keep: bool,
 ) -> _Certified:
     """Return the first choice that compiles faithfully."""
     limits = LIMITS[budget]
@@ -301,6 +397,7 @@ def _first_certified(
         if schema.task == "regression":
             around = interval(cut.rows.target, choice.predictions)
         fit = functools.partial(fit_ensemble, rounds=rounds, schema=schema, limits=limits, seed=seed)
+        kept = Members(cut.rows.target)
         try:
             fitted = fit(
                 choice.weights,
@@ -308,9 +405,10 @@ def _first_certified(
                 calibration=chosen,
                 exact=exact.weights if exact else None,
                 fits=fits,
+                keep=kept if keep else None,
             )
             fits.pause()
-            plan, parity = certified(
+            compiled, parity = certified(
                 fitted,
                 schema=schema,
                 model=model,
@@ -331,7 +429,9 @@ def _first_certified(
         # The learning curve is of the heaviest member alone: it costs several fits, and answers no request.
         alone = functools.partial(fit, {next(iter(choice.weights)): 1.0})
         refit = functools.partial(_refitted, alone, table, schema, frame)
-        return _Certified(choice, fitted, plan, chosen, around, asdict(parity), (*refused, *told), refit)
+        return _Certified(
+            choice, fitted, compiled, chosen, around, asdict(parity), (*refused, *told), kept, refit
+        )
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
         code="no-plan",

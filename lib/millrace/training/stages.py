@@ -5,25 +5,29 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace import keys
-from millrace.contracts import ObjectStore, Run, RunStore, Schema, decode, encode, read_schema
+from millrace.contracts import ObjectStore, Run, RunStore, Schema, Update, decode, encode, read_schema
 from millrace.errors import MillraceError, NotFound
 from millrace.features.candidates import candidate
 from millrace.features.search import Unit, exact_candidates, first_round, second_round
 from millrace.profile import Profile
-from millrace.training.describe import describe
+from millrace.training.describe import Description, describe
 from millrace.training.rounds import exact_weights, rows_seen
 from millrace.training.seen import trained_on
-from millrace.training.select import select
+from millrace.training.select import Selection, judge_update, select
 from millrace.training.suspects import suspect
 from millrace.training.tables import read_table
 from millrace.training.train import FoldResult, cut, put_together, train_folds
 from millrace.training.turns import ALONE, Fits, NotDone, Turn
+from millrace.training.update import state_of, update
+
+if TYPE_CHECKING:
+    from millrace.features.blocks import Table
 
 __all__ = ["select_model", "train"]
 
@@ -57,6 +61,8 @@ def train(
     BadInput
         There is no such candidate, or see :func:`millrace.training.train.cut`.
     """
+    if unit.update:
+        return _update(run_id, unit, artifacts, runs, turn)
     run = runs.get(run_id)
     spec = run.spec
     schema = read_schema(run_id, artifacts)
@@ -95,6 +101,42 @@ def train(
     return {"part": unit.part, "scores": _scores(unit, found), **turn.answer(done=True)}
 
 
+def _update(run_id: str, unit: Unit, artifacts: ObjectStore, runs: RunStore, turn: Turn) -> dict[str, Any]:
+    """Let the live version learn the run's new rows, and store what came of it; or why it could not."""
+    run = runs.get(run_id)
+    spec = run.spec
+    schema = read_schema(run_id, artifacts)
+    try:
+        asked = decode(Update, json.loads(artifacts.get(keys.update(run_id))))
+        beside = {
+            name: artifacts.get(keys.version(run.dataset, asked.version or 0, name))
+            for name in (keys.STATE, "model.plan", "evaluation.json")
+        }
+        learned = update(
+            *(read_table(run, schema, artifacts), schema, beside[keys.STATE], beside["model.plan"], asked),
+            model=run.dataset,
+            budget=spec.budget,
+            seed=spec.seed,
+            keep_columns=spec.keep,
+            code=turn.code(),
+        )
+    except Exception as error:
+        if isinstance(error, MillraceError) and error.retry:
+            raise
+        # Whatever it is, a search does without.
+        why = f"{type(error).__name__}: {error}"[:500]
+        if isinstance(error, MillraceError):
+            why = "what it kept to go on with is gone" if isinstance(error, NotFound) else error.what
+        _put_json(artifacts, keys.updated(run_id, "json"), {"refused": why})
+        return {"part": unit.part, "scores": {}, **turn.answer(done=True)}
+    artifacts.put(keys.updated(run_id, "plan"), learned.plan)
+    artifacts.put(keys.updated(run_id, "npz"), learned.state)
+    before = json.loads(beside["evaluation.json"])
+    _put_json(artifacts, keys.updated(run_id, "json"), {"learned": learned.about, "before": before})
+    runs.complete_part(run_id, "train", unit.part)
+    return {"part": unit.part, "scores": {}, **turn.answer(done=True)}
+
+
 def _scores(unit: Unit, found: Sequence[FoldResult]) -> dict[str, list[float | None]]:
     return {name: [result.score for result in found if result.name == name] for name in unit.candidates}
 
@@ -122,11 +164,21 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
     spec = run.spec
     table = read_table(run, schema, artifacts)
     profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
-    names, parts, stopped = _trained(run, schema, artifacts)
     suspicion = suspect(table, schema, keep=spec.keep, seed=spec.seed)
     schema = suspicion.schema
     description = describe(profile, suspicion, table, seed=spec.seed)
     _put_json(artifacts, keys.columns(run_id), encode(description))
+    updated = _updated(run, artifacts)
+    if updated is not None:
+        compiled = artifacts.get(keys.updated(run_id, "plan"))
+        selection = judge_update(
+            *(table, schema, updated["learned"], compiled, updated["before"]),
+            budget=spec.budget,
+            seed=spec.seed,
+        )
+        artifacts.put(keys.state(run_id), artifacts.get(keys.updated(run_id, "npz")))
+        return _store(run, selection, description, table, schema, artifacts, runs) | turn.answer(done=True)
+    names, parts, stopped = _trained(run, suspicion.schema, artifacts)
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
     going = [name for name in names if name not in stopped]
@@ -141,24 +193,58 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
             seed=spec.seed,
             exact=exact,
             fits=fits,
+            keep=spec.on_new_file == "update",
         )
     except NotDone:
         fits.store()
         return turn.answer(done=False)
+    if selection.found is not None and exact is None:
+        state = state_of(*(selection.found, rows_cut, schema), records=run.rows_read or 0, code=turn.code())
+        artifacts.put(keys.state(run_id), state)
+    told = tuple(_not_exact(linear)) if exact is None else ()
+    others = () if exact is None else rows_seen(run_id, exact, artifacts)
+    made = _store(run, selection, description, table, schema, artifacts, runs, told, others)
+    return made | turn.answer(done=True)
+
+
+def _updated(run: Run, artifacts: ObjectStore) -> dict[str, Any] | None:
+    """Return what came of an update; None where there was none, or a search takes its place."""
+    if run.spec.on_new_file != "update":
+        return None
+    try:
+        found: dict[str, Any] = json.loads(artifacts.get(keys.updated(run.run_id, "json")))
+    except NotFound:
+        return None
+    return None if "refused" in found else found
+
+
+def _store(
+    run: Run,
+    selection: Selection,
+    description: Description,
+    table: Table,
+    schema: Schema,
+    artifacts: ObjectStore,
+    runs: RunStore,
+    told: Sequence[str] = (),
+    others: Sequence[NDArray[np.uint64]] = (),
+) -> dict[str, Any]:
+    """Store plan and evaluation, and note on the run what people are to know."""
+    run_id = run.run_id
     rows = {"read": run.rows_read, "kept": run.rows_kept, "rejected": run.rows_rejected}
     evaluation = {
         "run_id": run_id,
         "model": run.dataset,
         **selection.evaluation,
         "rows": {**rows, **selection.evaluation["rows"]},
-        "notes": [*selection.evaluation["notes"], *(_not_exact(linear) if exact is None else ())],
+        "notes": [*selection.evaluation["notes"], *told],
         "schema_change": _schema_change(run_id, artifacts),
     }
     plan_key, evaluation_key = keys.run_plan(run_id), keys.evaluation(run_id)
     artifacts.put(plan_key, selection.plan)
     artifacts.put(keys.held_out(run_id), selection.held_out)
-    others = () if exact is None else rows_seen(run_id, exact, artifacts)
-    artifacts.put(keys.trained_on(run_id), trained_on(table, schema, seed=spec.seed, others=others))
+    seen = trained_on(table, schema, selection.sides.training, others=others)
+    artifacts.put(keys.trained_on(run_id), seen)
     _put_json(artifacts, evaluation_key, evaluation)
     runs.update(
         run_id,
@@ -168,8 +254,7 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
         profile=f"s3://{artifacts.bucket}/{keys.columns(run_id)}",
         warnings=tuple(dict.fromkeys([*run.warnings, *description.notes, *evaluation["notes"]])),
     )
-    made = {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
-    return made | turn.answer(done=True)
+    return {"chosen": evaluation["chosen"], "plan": plan_key, "evaluation": evaluation_key}
 
 
 def _not_exact(linear: Sequence[str]) -> Iterator[str]:

@@ -11,12 +11,8 @@ What is stored are arrays and JSON under a checksum. It is no pickle, so reading
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +25,9 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
 from millrace.contracts import ObjectStore
 from millrace.errors import BadInput, NotFound
+from millrace.training.state import Kept, libraries, pack, unpack
 
-__all__ = ["ALONE", "MOST_TURNS", "TOO_LONG", "Fits", "NotDone", "Turn"]
+__all__ = ["ALONE", "MOST_TURNS", "TOO_LONG", "Fits", "NotDone", "Turn", "keep_trees", "restore_trees"]
 
 Floats = NDArray[np.float64]
 
@@ -89,14 +86,6 @@ ALONE = Turn()
 """The first one, with all the time that there is."""
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Arrays and JSON of a boosted model so far."""
-
-    arrays: Mapping[str, NDArray[Any]]
-    about: Mapping[str, Any]
-
-
 @dataclass
 class Fits:
     """The fits of one unit: those that are done, and the one under way.
@@ -123,7 +112,7 @@ class Fits:
 
     def __post_init__(self) -> None:
         self._began_s = self._able_s
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._fitted: dict[str, tuple[Any, float, bool]] = {}
         self._progressed = False
         if self.artifacts is not None:
@@ -209,7 +198,7 @@ class Fits:
         most, rounds, seconds, ended = estimator.max_iter, 0, 0.0, False
         if place in self._kept:
             kept = self._kept[place]
-            _restore(estimator, kept, X.shape[1])
+            restore_trees(estimator, kept, X.shape[1])
             rounds, seconds, ended = estimator.n_iter_, kept.about["seconds"], kept.about["ended"]
         elif not self.may_begin(0.0):
             raise _too_long(place)
@@ -257,44 +246,34 @@ class Fits:
         """Store how far it is. Any such state is right, so a later one need not be the further one."""
         if self.artifacts is None:
             return
-        kept = self._kept | {place: _keep(*one) for place, one in self._fitted.items()}
+        kept = self._kept | {place: keep_trees(*one) for place, one in self._fitted.items()}
         arrays = {f"{place}/{name}": a for place, one in kept.items() for name, a in one.arrays.items()}
         arrays |= {f"{place}/predictions": found for place, (_, found) in self.finished.items()}
         about = self._about() | {
             "fits": {place: dict(one.about) for place, one in kept.items()},
             "finished": {place: dict(result) for place, (result, _) in self.finished.items()},
         }
-        out = io.BytesIO()
-        np.savez(out, allow_pickle=False, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-        data = out.getvalue()
-        self.artifacts.put(self.key, _HEAD + hashlib.sha256(data).digest() + data)
+        self.artifacts.put(self.key, pack(_HEAD, about, arrays))
 
     def _about(self) -> dict[str, Any]:
-        libraries = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
-        return {"of": dict(self.of), "code": self.turn.code(), "libraries": libraries}
+        return {"of": dict(self.of), "code": self.turn.code(), "libraries": libraries()}
 
     def _read(self, artifacts: ObjectStore) -> None:
         """Read the state; one that is damaged, or of other code, is left alone: the work begins anew."""
         try:
-            data = artifacts.get(self.key)
+            found = unpack(_HEAD, artifacts.get(self.key))
         except NotFound:
             return
-        head, digest, data = data[: len(_HEAD)], data[len(_HEAD) : len(_HEAD) + 32], data[len(_HEAD) + 32 :]
-        if head != _HEAD or hashlib.sha256(data).digest() != digest:
+        if found is None:
             return
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays: dict[str, NDArray[Any]] = dict(file)
-            about = json.loads(arrays.pop("about").tobytes())
-        except (ValueError, KeyError, zipfile.BadZipFile):
-            return
+        about, arrays = found
         if {name: about.get(name) for name in self._about()} != self._about():
             return
         of_place: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in arrays.items():
             place, _, what = name.rpartition("/")
             of_place.setdefault(place, {})[what] = array
-        self._kept = {place: _Kept(of_place[place], one) for place, one in about["fits"].items()}
+        self._kept = {place: Kept(of_place[place], one) for place, one in about["fits"].items()}
         self.finished = {
             place: (result, of_place[place]["predictions"]) for place, result in about["finished"].items()
         }
@@ -316,7 +295,8 @@ def _has_stopped(estimator: Any) -> bool:
     return bool(estimator.do_early_stopping_ and estimator._should_stop(list(estimator.validation_score_)))
 
 
-def _keep(estimator: Any, seconds: float, ended: bool) -> _Kept:
+def keep_trees(estimator: Any, seconds: float = 0.0, ended: bool = True) -> Kept:
+    """Return a boosted model as arrays, after ``seconds`` of fitting; more may follow unless it ``ended``."""
     trees = [tree for iteration in estimator._predictors for tree in iteration]
     arrays = {
         "nodes": np.concatenate([tree.nodes for tree in trees]),
@@ -334,11 +314,11 @@ def _keep(estimator: Any, seconds: float, ended: bool) -> _Kept:
         "seed": int(estimator._random_seed),
         "generator": estimator._feature_subsample_rng.bit_generator.state,
     }
-    return _Kept(arrays, about)
+    return Kept(arrays, about)
 
 
-def _restore(estimator: Any, kept: _Kept, columns: int) -> None:
-    """Make an unfitted estimator what :func:`_keep` kept; ``fit`` with a warm start goes on from there."""
+def restore_trees(estimator: Any, kept: Kept, columns: int) -> None:
+    """Make an unfitted estimator what was kept; ``fit`` with a warm start goes on from there."""
     arrays, about = kept.arrays, kept.about
     nodes, counts = arrays["nodes"], arrays["counts"]
     ends = counts.cumsum(axis=0)
