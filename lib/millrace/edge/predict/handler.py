@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 
 from millrace.edge import http, record
@@ -162,8 +162,13 @@ class Predict:
 
 
 def _print(text: str) -> None:
-    """Write at once, as the runtime's stdout does: a sandbox may be frozen as soon as the answer is out."""
-    sys.stdout.write(text)
+    """Write at once: a sandbox may be frozen as soon as the answer is out.
+
+    To the runtime's standard output, past Python's: a third of what the line costs is in its layers.
+    """
+    data = text.encode()
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def _setting(environ: Mapping[str, str], name: str) -> str:
