@@ -26,7 +26,7 @@ from tests.chaos import checks
 from tests.chaos.faults import Faults
 from tests.chaos.scenarios import FanOut, Scenario, scenario
 from tests.chaos.tables import SPEC, TABLES
-from tests.chaos.world import World
+from tests.chaos.world import RUN_S, World
 
 AT_ONCE = 4
 """Scenarios under way at the same time: most of their time they wait."""
@@ -344,7 +344,7 @@ class Suite:
                 for number, row in enumerate(many)
             ],
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + RUN_S
         found: dict[str, int] = {}
         while len(found) < len(rows) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -399,7 +399,7 @@ class Suite:
             ],
         )
         run_id = ""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + RUN_S
         while not run_id and time.monotonic() < deadline:
             time.sleep(1)
             world.retrain()
@@ -458,7 +458,7 @@ class Suite:
 
     def _afterwards(self, results: list[Result]) -> None:
         """Look at queues and streams when all is over, and that nothing has changed since a run ended."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + RUN_S
         while time.monotonic() < deadline:
             behind, running = self._world.undelivered(), self._world.handing_out()
             if not behind + running:

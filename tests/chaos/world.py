@@ -54,7 +54,7 @@ FUNCTIONS = (
 )
 TIMEOUT_S = {"train": 90, "select": 90, "report": 90}
 RUN_S = 240
-"""A run that has not ended by then is stuck."""
+"""What has not ended by then is stuck."""
 
 
 class World:
