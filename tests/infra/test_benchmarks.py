@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import batch, cold_start, fanout, figures, ingest, quality, score_file, warm_predict
+from benchmarks import (
+    batch,
+    cold_start,
+    fanout,
+    figures,
+    incremental,
+    ingest,
+    quality,
+    score_file,
+    warm_predict,
+)
 from benchmarks.hosts import Handlers, Host, Store, event_of
 from benchmarks.models import Model, check, models
 from tests.infra.template import ROOT, environment, template
@@ -59,6 +69,14 @@ def test_the_simulated_table_is_what_an_undivided_pass_would_wait_for(
     found = fanout.simulate(512, 10, fanout.SIMULATED_BYTES, fanout.Rates(0.08, 25e6, 0.1, 0.6))
     assert found["groups"] == 1
     assert found["wall_s"] > 5 * found["budget_s"], found
+
+
+def test_a_file_is_cut_into_pieces_that_have_its_rows() -> None:
+    lines = [b"%d\n" % number for number in range(23)]
+    found = [piece.splitlines(keepends=True) for piece in incremental.pieces(b"n\n" + b"".join(lines), 5)]
+    assert [piece[0] for piece in found] == [b"n\n"] * 5
+    assert [len(piece) - 1 for piece in found] == [5, 5, 5, 4, 4]
+    assert sorted(line for piece in found for line in piece[1:]) == sorted(lines)
 
 
 def test_cases_take_turns_and_dear_ones_fewer() -> None:

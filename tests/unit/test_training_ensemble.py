@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from millrace.contracts import Task
 from millrace.features.limits import LIMITS
-from millrace.training.ensemble import calibration, choose, fit_ensemble
+from millrace.training.ensemble import Calibration, Method, _calibrated, calibration, choose, fit_ensemble
 from millrace.training.frame import to_frame
 from millrace.training.metrics import score
 from millrace.training.pipeline import Learner, Rows, predict
@@ -83,6 +85,24 @@ def test_an_ensemble_says_the_weighted_mean_of_what_its_members_say(task: Task) 
         for n, weight in weights.items()
     )
     assert np.allclose(predict(whole, rows.frame, schema), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["none", "sigmoid", "temperature", "isotonic"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_calibration_is_the_same_again_from_its_arrays(method: Method, classes: int) -> None:
+    rng = np.random.default_rng(4)
+    shares = rng.dirichlet(np.ones(classes), size=400)
+    truth = np.array([rng.choice(classes, p=row) for row in shares])
+    calibrators: tuple[Any, ...] = ()
+    if method != "none":
+        calibrators = tuple(_calibrated(shares, truth, method).calibrated_classifiers_[0].calibrators)
+    found = Calibration(method, {"none": 0.5}, calibrators)
+    again = Calibration.of(method, found.log_loss, found.arrays())
+    assert (again.method, again.log_loss, len(again.calibrators)) == (method, {"none": 0.5}, len(calibrators))
+    unseen = rng.dirichlet(np.ones(classes), size=100)
+    values = np.log(unseen) if method == "temperature" else unseen[:, 0]
+    for one, other in zip(found.calibrators, again.calibrators, strict=True):
+        assert np.array_equal(one.predict(values), other.predict(values))
 
 
 def test_a_calibration_is_put_around_the_model() -> None:
