@@ -140,7 +140,7 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
             sum(s for step, s in clock.cpu.items() if step.startswith(("train", "select"))), 2
         ),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "width": width(clock.cpu, rounds, evaluation["candidates"]),
+        "width": width(clock.cpu, clock.wall, rounds, evaluation["candidates"]),
         "steps": {step: round(seconds, 3) for step, seconds in clock.wall.items()},
         "candidates": {
             c["name"]: {key: c[key] for key in ("state", "cv_score", "fit_seconds", "error")}
@@ -151,19 +151,29 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
 
 
 def width(
-    cpu: Mapping[str, float], rounds: Sequence[Sequence[str]], candidates: Sequence[Mapping[str, Any]]
+    cpu: Mapping[str, float],
+    wall: Mapping[str, float],
+    rounds: Sequence[Sequence[str]],
+    candidates: Sequence[Mapping[str, Any]],
 ) -> dict[str, float]:
     """Simulate the search with a worker for every invocation, from what each took of one processor.
 
     ``wall_s`` is the longest invocation of each round, and ``select``, each after ``START_S`` for its start;
     ``slowest_s`` is what the slowest candidate's fits took by themselves, one after the other, and
-    ``bound_s`` what the search may take: 1.5 times that and 20 s.
+    ``bound_s`` what the search may take: 1.5 times that and 20 s. A run notes the wall time of fits: here it
+    counts for as much of a processor as the invocations of the candidate had.
     """
     longest = [max((cpu[step] for step in steps), default=0.0) for steps in rounds]
-    wall = sum(START_S + seconds for seconds in longest if seconds) + START_S + cpu["select"]
-    slowest = max(float(candidate["fit_seconds"]) for candidate in candidates)
+    search = sum(START_S + seconds for seconds in longest if seconds) + START_S + cpu["select"]
+
+    def fits_s(candidate: Mapping[str, Any]) -> float:
+        mine = [step for steps in rounds for step in steps if candidate["name"] in step.split()[2].split(",")]
+        share = sum(cpu[step] for step in mine) / sum(wall[step] for step in mine)
+        return float(candidate["fit_seconds"]) * min(1.0, share)
+
+    slowest = max(map(fits_s, candidates))
     return {
-        "wall_s": round(wall, 2),
+        "wall_s": round(search, 2),
         "slowest_s": round(slowest, 2),
         "bound_s": round(1.5 * slowest + 20.0, 2),
         "invocations": sum(map(len, rounds)),

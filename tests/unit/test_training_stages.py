@@ -236,9 +236,9 @@ def test_a_large_table_takes_two_rounds_whose_outcome_does_not_depend_on_their_o
             train(run_id, unit, world.artifacts, world.runs)
         second = world.narrow(run_id)
         assert world.narrow(run_id) == second
-        on = [name for unit in second for name in unit.candidates]
+        on = {name for unit in second for name in unit.candidates}
         assert len(on) == LIMITS["quick"].kept
-        assert {unit.folds for unit in second} == {(1, 2)}
+        assert [unit.folds for unit in second] == [(1,), (2,)] * len(on)
         for unit in second[:: -1 if turned else 1]:
             train(run_id, unit, world.artifacts, world.runs)
         progress = world.runs.get(run_id).progress["train"]

@@ -258,14 +258,22 @@ def _preorder(left: NDArray[Any], right: NDArray[Any], leaf: NDArray[np.bool_]) 
     here = np.arange(len(leaf))
     if np.array_equal(left[~leaf], here[~leaf] + 1):
         return here
-    order, waiting = [], [0]
-    lefts, rights, ends = left.tolist(), right.tolist(), leaf.tolist()
-    while waiting:
-        node = waiting.pop()
-        order.append(node)
-        if not ends[node]:
-            waiting += (rights[node], lefts[node])
-    return np.asarray(order, dtype=np.int64)
+    # Level by level, as a tree that was grown best first has many nodes and few levels.
+    levels = [here[:1]]
+    while len(inner := levels[-1][~leaf[levels[-1]]]):
+        levels.append(np.concatenate([left[inner], right[inner]]))
+    size = np.ones(len(leaf), dtype=np.int64)
+    for level in reversed(levels):
+        inner = level[~leaf[level]]
+        size[inner] += size[left[inner]] + size[right[inner]]
+    place = np.zeros(len(leaf), dtype=np.int64)
+    for level in levels:
+        inner = level[~leaf[level]]
+        place[left[inner]] = place[inner] + 1
+        place[right[inner]] = place[inner] + 1 + size[left[inner]]
+    order = np.empty(len(leaf), dtype=np.int64)
+    order[place] = here
+    return order
 
 
 def _trees(trees: list[_Tree], arrays: Arrays, *, single: bool = False) -> dict[str, Any]:

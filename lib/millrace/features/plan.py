@@ -160,7 +160,7 @@ def _category(column: Column, family: Family) -> tuple[Encoding, ...]:
     if family == "linear" or (family == "forest" and count <= ONE_HOT_LIMIT[family]):
         limit = ONE_HOT_LIMIT[family]
         reason = _grouped(f"{count} categories become a column each", count, limit)
-        return (Encoding(name, "one-hot", limit, reason),)
+        return (Encoding(name, "one-hot", _binding(count, limit), reason),)
     code = Encoding(
         name,
         "code",
@@ -170,8 +170,16 @@ def _category(column: Column, family: Family) -> tuple[Encoding, ...]:
     if family == "forest":
         return (code,)
     reason = _grouped(f"{count} categories are split as sets", count, NATIVE_LIMIT)
-    native = Encoding(name, "native", NATIVE_LIMIT, reason)
+    native = Encoding(name, "native", _binding(count, NATIVE_LIMIT), reason)
     return (native, code) if count > NATIVE_LIMIT else (native,)
+
+
+def _binding(count: int, limit: int) -> int:
+    """Return the limit where it can bind, 0 else: an encoder without one need not count how often each comes.
+
+    A missing value is one more category.
+    """
+    return limit if count >= limit else 0
 
 
 def _grouped(reason: str, count: int, limit: int) -> str:

@@ -38,8 +38,6 @@ TOGETHER_CELLS = 60_000
 TOGETHER = 3
 ONE_ROUND_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, one an invocation."""
-APART_CELLS = 2_000_000
-"""Rows x columns from which every fold of the second round has an invocation of its own."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +161,9 @@ def second_round(schema: Schema, budget: Budget, rows: int, names: Sequence[str]
         return ()
     trained = training_rows(rows, budget)
     folds = range(1, fold_count(LIMITS[budget], trained))
-    apart = trained * len(schema.features) > APART_CELLS
-    groups = [(fold,) for fold in folds] if apart else [tuple(folds)]
-    start = len(first.units)
-    pairs = [(name, group) for name in names for group in groups]
-    return tuple(Unit(start + i, (name,), group) for i, (name, group) in enumerate(pairs))
+    # Each by itself: on tables of this size a fit takes about as long as the start of a function.
+    pairs = [(name, fold) for name in names for fold in folds]
+    return tuple(Unit(len(first.units) + i, (name,), (fold,)) for i, (name, fold) in enumerate(pairs))
 
 
 def expected_invocations(budget: Budget, rows: int, columns: int) -> int:

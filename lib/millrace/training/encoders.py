@@ -161,7 +161,7 @@ def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
     if kind == "one-hot":
         return OneHotEncoder(
             handle_unknown="infrequent_if_exist",
-            max_categories=limit,
+            max_categories=limit or None,
             sparse_output=plan.family == "linear",
         )
     if kind == "time":

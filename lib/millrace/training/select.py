@@ -90,7 +90,6 @@ class _Certified:
     """A fitted model whose plan agrees with it."""
 
     choice: _Choice
-    model: Any
     plan: bytes
     calibration: Calibration
     interval: Interval | None
@@ -171,7 +170,7 @@ def select(
         keep=keep,
     )
     judged = judge(
-        functools.partial(predict, best.model, schema=schema),
+        _served(best.plan, schema),
         best.refit,
         next(iter(best.choice.weights)),
         table,
@@ -252,16 +251,10 @@ def judge_update(
         The run's seed.
     """
     sides = sides_learned(table, schema, learned["ends"], budget=budget, seed=seed)
-    model = plan.read(compiled)
-
-    def answer(frame: pd.DataFrame) -> NDArray[np.float64]:
-        columns = {str(name): frame[name].to_numpy() for name in frame}
-        return answers_of(model, columns, schema, len(frame))
-
     heaviest = next(iter(learned["weights"]))
     frame = to_frame(table, schema)
     judged = judge(
-        *(answer, None, heaviest, table, schema, frame, sides),
+        *(_served(compiled, schema), None, heaviest, table, schema, frame, sides),
         metric=before["metric"],
         around=None if learned["interval"] is None else Interval(**learned["interval"]),
         seed=seed,
@@ -429,15 +422,24 @@ def _first_certified(
         # The learning curve is of the heaviest member alone: it costs several fits, and answers no request.
         alone = functools.partial(fit, {next(iter(choice.weights)): 1.0})
         refit = functools.partial(_refitted, alone, table, schema, frame)
-        return _Certified(
-            choice, fitted, compiled, chosen, around, asdict(parity), (*refused, *told), kept, refit
-        )
+        return _Certified(choice, compiled, chosen, around, asdict(parity), (*refused, *told), kept, refit)
     raise BadInput(
         "No candidate can be compiled to a faithful scoring plan",
         code="no-plan",
         where=" ".join(refused),
         remedy="Report this: candidates are chosen so that they can be compiled.",
     )
+
+
+def _served(compiled: bytes, schema: Schema) -> Answer:
+    """Return what the plan answers: what is judged is what will be served."""
+    model = plan.read(compiled)
+
+    def answer(frame: pd.DataFrame) -> NDArray[np.float64]:
+        columns = {str(name): np.ascontiguousarray(frame[name].to_numpy()) for name in frame}
+        return answers_of(model, columns, schema, len(frame))
+
+    return answer
 
 
 def _refitted(
