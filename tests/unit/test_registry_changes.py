@@ -9,7 +9,7 @@ import pytest
 
 from millrace.registry.changes import Interface, changes
 from millrace.registry.compare import MetricPair, compare
-from millrace.registry.versions import Lineage
+from millrace.registry.versions import Lineage, Updated
 from tests.unit.test_registry import draft
 
 
@@ -116,3 +116,5 @@ def test_versions_are_compared_by_metrics_fields_and_what_made_them() -> None:
         "rows.trained": (8, 9),
     }
     assert compare(new, replace(new, metrics={"log_loss": 0.6})).metrics["log_loss"].better == 2
+    further = replace(new, lineage=replace(made, updated=Updated(2, 50, 1, 2)))
+    assert compare(further, new).differences["updated.rows"] == (None, 50)

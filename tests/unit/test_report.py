@@ -437,6 +437,11 @@ def test_the_card_says_what_it_is_for_and_what_it_took() -> None:
         assert said in text
     nothing = render(run(), evaluation(), schema(), description(), {})
     assert b"What the run used was not recorded." in nothing
+    assert "updating version" not in text
+    made = evaluation(updated={"version": 3, "rows": 1200, "updates": 2, "searched": 2})
+    text = page(run(), made, schema()).text
+    assert "updating version 3 with 1,200 new rows" in text
+    assert "2 since the search that made version 2" in text
 
 
 def test_weights_of_an_ensemble_are_told() -> None:

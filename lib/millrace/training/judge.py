@@ -116,7 +116,7 @@ def judge(
     if not columns:
         notes.append("The table is too wide to measure each column's importance within its bound.")
     group = group_of(table, schema)
-    learned, why = None, ["There is no learning curve: nothing was fitted anew."]
+    learned, why = None, ["There is no learning curve of an update."]
     if refit is not None:
         learned, why = _learning_curve(refit, table, schema, frame, sides, metric=metric, seed=seed)
     return {
