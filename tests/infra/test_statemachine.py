@@ -114,7 +114,9 @@ def test_a_unit_that_is_not_done_goes_on_in_the_next_invocation() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_retries_what_is_transient_and_once_a_process_that_died(name: str) -> None:
     retry, died = TASKS[name]["Retry"]
-    assert died["ErrorEquals"] == ["Runtime.ExitError"]
+    # Behind the gate the version may be live, and one call that hung must not make the run a failed one.
+    late = ["Sandbox.Timedout", "States.Timeout"] if name in ("Register", "Finish", "RecordFailure") else []
+    assert died["ErrorEquals"] == ["Runtime.ExitError", *late]
     assert died["MaxAttempts"] == 1, "a process that dies twice wants more memory"
     assert set(retry["ErrorEquals"]) == TRANSIENT
     assert retry["JitterStrategy"] == "FULL"
