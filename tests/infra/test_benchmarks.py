@@ -206,13 +206,17 @@ def test_what_a_candidate_was_worth_is_counted_over_its_tables() -> None:
 
 
 def test_the_search_with_enough_workers_takes_the_longest_of_each_round() -> None:
-    cpu = {"a": 10.0, "b": 4.0, "c": 6.0, "select": 8.0}
-    found = quality.width(cpu, [["a", "b"], ["c"]], [{"fit_seconds": 20.0}, {"fit_seconds": 3.0}])
+    first = ["train 0 linear (0,)", "train 1 forest (0,)"]
+    second = ["train 2 forest (1,)"]
+    cpu = dict(zip([*first, *second, "select"], (10.0, 4.0, 6.0, 8.0), strict=True))
+    # The forest's fits had half of a processor, as other work took the rest.
+    wall = cpu | {first[1]: 8.0, second[0]: 12.0}
+    candidates = [{"name": "linear", "fit_seconds": 9.0}, {"name": "forest", "fit_seconds": 20.0}]
     start = quality.START_S
-    assert found == {
+    assert quality.width(cpu, wall, [first, second], candidates) == {
         "wall_s": 3 * start + 24.0,
-        "slowest_s": 20.0,
-        "bound_s": 50.0,
+        "slowest_s": 10.0,
+        "bound_s": 35.0,
         "invocations": 3,
     }
 
