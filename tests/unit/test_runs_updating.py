@@ -260,7 +260,7 @@ def test_groups_weights_and_tables_that_are_drawn_from_search_anew(searched: Upd
     for of_schema, rows, says in (
         (replace(schema, group_column="colour"), 290, "keeps groups"),
         (replace(schema, weight_column="doors"), 290, "weighs rows"),
-        (schema, 10**9, "more than training takes at once"),
+        (schema, 10**9, "more rows than training takes at once"),
         (replace(schema, metric="mae"), 290, "metric was 'rmse' and is 'mae'"),
         (replace(schema, columns=schema.columns[:-1]), 290, "the column 'price' is gone"),
     ):

@@ -117,7 +117,7 @@ def _why_not(
     if schema.group_column or schema.weight_column or schema.class_weight == "balanced":
         return "weighs rows or keeps groups of them together, which new rows change"
     if rows > drawn_rows(run.spec.budget):
-        return "and these rows are more than training takes at once"
+        return "would have to learn from more rows than training takes at once"
     changed = _changed(version, schema, artifacts)
     if changed:
         return f"was made under another schema: {changed}"
