@@ -29,7 +29,7 @@ from millrace.training.metrics import score
 from millrace.training.stages import select_model, train
 from tests.world import World
 
-TABLES = ("bikeshare", "insteval")
+TABLES = ("bikeshare",)
 PIECES = 5
 WAYS = {"search": "append", "update": "update"}
 """By way, what ``on_new_file`` says."""
