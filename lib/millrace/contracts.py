@@ -423,6 +423,8 @@ class Usage:
     s3_reads: int = 0
     table_writes: int = 0
     table_reads: int = 0
+    cpu_ms: int = 0
+    """Of the billed time, what processors worked; the rest was spent waiting."""
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import time
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from millrace import keys
+from millrace.cli.cost import measure
 from millrace.cli.http import post_file
-from millrace.edge.estimate import FileSize, estimate
+from millrace.edge.estimate import estimate
+from millrace.runs.ingest import parse_spec
 from tests.platform.conftest import PENGUINS_FILE, PENGUINS_SPEC
 from tests.platform.stack import Stack
 
@@ -56,11 +60,17 @@ def test_an_upload_becomes_a_live_version(stack: Stack, penguins: dict[str, Any]
 
 
 def test_a_run_sends_about_the_requests_that_an_estimate_expects(
-    penguins: dict[str, Any], penguins_csv: bytes
+    penguins: dict[str, Any], penguins_csv: bytes, tmp_path: Path
 ) -> None:
+    file = tmp_path / PENGUINS_FILE
+    file.write_bytes(penguins_csv)
+    spec = parse_spec(json.dumps(PENGUINS_SPEC).encode(), "spec.json")
     progress = penguins["progress"]
-    size = FileSize(len(penguins_csv), penguins["rows_read"], 17, progress["convert"]["total"])
-    expected = estimate(size, progress["train"]["total"], shards=1)["requests"]
+    size, schema = measure(file, spec, workers=1)
+    size = dataclasses.replace(size, chunks=progress["convert"]["total"])
+    found = estimate(size, schema, spec.budget, shards=1)
+    assert found["functions"]["train"]["invocations"] == progress["train"]["total"]
+    expected = found["requests"]
     assert set(expected) == set(penguins["cost"]["requests"])
     for kind, sent in penguins["cost"]["requests"].items():
         assert 0.5 * sent <= expected[kind] <= 2 * sent, (kind, sent, expected[kind])

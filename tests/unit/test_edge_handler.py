@@ -105,6 +105,7 @@ def test_each_invocation_is_added_to_what_the_run_used(run_id: str, runs: Memory
     (usage,) = runs.get(run_id, full=True).usage
     assert (usage.function, usage.invocations, usage.memory_mb) == ("decide", 2, 256)
     assert usage.billed_ms >= 2, "each is rounded up"
+    assert usage.cpu_ms >= 2
 
 
 def test_runs_of_one_batch_share_what_it_used(runs: MemoryRunStore) -> None:

@@ -399,7 +399,7 @@ class DynamoRunStore:
         return f"run {run_id} in table {self._table}"
 
 
-_ADDED = ("invocations", "billed_ms", *REQUESTS)
+_ADDED = ("invocations", "billed_ms", "cpu_ms", *REQUESTS)
 
 
 def _now() -> str:

@@ -86,6 +86,7 @@ def run_cost(run: Run) -> dict[str, Any]:
             usage.function: {
                 "invocations": usage.invocations,
                 "seconds": usage.billed_ms / 1000,
+                "cpu_seconds": usage.cpu_ms / 1000,
                 "memory_mb": usage.memory_mb,
                 **{kind: getattr(usage, kind) for kind in REQUESTS},
             }

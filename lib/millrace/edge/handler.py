@@ -190,6 +190,7 @@ class Job(Generic[S]):
         self._run_ids: list[str] = []
         self._counts: dict[str, int] = {}
         self._began = time.perf_counter()
+        self._began_cpu = time.process_time()
         self._sent = requests_sent()
 
     @property
@@ -247,6 +248,7 @@ class Job(Generic[S]):
             self.function,
             invocations=1,
             billed_ms=math.ceil(self.seconds * 1000 / shares),
+            cpu_ms=math.ceil((time.process_time() - self._began_cpu) * 1000 / shares),
             memory_mb=int(self.context.memory_limit_in_mb),
             **{kind: math.ceil(count / shares) for kind, count in sent.items()},
         )

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from millrace.contracts import Budget
 
-__all__ = ["LIMITS", "Limits", "boosting_rounds", "fold_count", "forest_size"]
+__all__ = [
+    "LIMITS",
+    "Limits",
+    "boosting_rounds",
+    "fold_count",
+    "forest_size",
+    "network_epochs",
+    "split_columns",
+]
 
 MANY_ROWS = 20_000
 """Above it, 3 folds say as much as 5: the error of a score falls with the rows that it is taken on."""
@@ -19,6 +27,11 @@ FEWEST_ROUNDS = 50
 HISTOGRAM_ROWS = 2_000
 """What a tree costs beside its rows, in rows: each of its leaves sums a histogram a column."""
 FEWEST_TREES = 40
+FOREST_FEATURES = 40
+"""Most columns that a split of a regression forest looks at."""
+NETWORK_STEPS = 4_000
+"""Most steps of a network's optimiser, of ``NETWORK_BATCH`` rows each."""
+NETWORK_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -109,3 +122,15 @@ def forest_size(limits: Limits, rows: int, columns: int, outputs: int) -> tuple[
     affordable = min(leaves // max(1, seen // 2), limits.forest_cells // (seen * columns))
     trees = max(FEWEST_TREES, min(limits.trees, affordable))
     return trees, max(2, leaves // trees)
+
+
+def split_columns(columns: int, *, regression: bool, share: float = 1.0) -> int:
+    """Return how many columns a split of a forest looks at; ``share`` of what is usual."""
+    usual = min(round(0.6 * share * columns), FOREST_FEATURES) if regression else round(share * columns**0.5)
+    return max(1, min(usual, columns))
+
+
+def network_epochs(rows: int) -> tuple[int, int]:
+    """Return the rows of a step of a network's optimiser, and how often it goes through all rows at most."""
+    batch = min(NETWORK_BATCH, max(8, rows // 8))
+    return batch, max(10, min(100, NETWORK_STEPS * batch // max(1, rows)))

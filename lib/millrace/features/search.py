@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from millrace.contracts import LOWER_IS_BETTER, Budget, Column, Schema
+from millrace.contracts import LOWER_IS_BETTER, Budget, Schema
 from millrace.features.candidates import CANDIDATES, candidate_names
 from millrace.features.limits import LIMITS, fold_count
 
@@ -22,7 +22,6 @@ __all__ = [
     "Work",
     "drawn_rows",
     "exact_candidates",
-    "expected_invocations",
     "first_round",
     "going_on",
     "second_round",
@@ -164,16 +163,6 @@ def second_round(schema: Schema, budget: Budget, rows: int, names: Sequence[str]
     # Each by itself: on tables of this size a fit takes about as long as the start of a function.
     pairs = [(name, fold) for name in names for fold in folds]
     return tuple(Unit(len(first.units) + i, (name,), (fold,)) for i, (name, fold) in enumerate(pairs))
-
-
-def expected_invocations(budget: Budget, rows: int, columns: int) -> int:
-    """Return how many invocations train on a table of which only the size is known, with two classes."""
-    features = tuple(Column(f"c{i}", i, "number", "feature") for i in range(max(1, columns - 1)))
-    target = Column("target", len(features), "category", "target")
-    schema = Schema((*features, target), "target", "binary", "roc_auc", ("no", "yes"))
-    first = first_round(schema, budget, rows)
-    kept = first.names[: LIMITS[budget].kept]
-    return len(first.units) + len(second_round(schema, budget, rows, kept))
 
 
 def drawn_rows(budget: Budget) -> int:

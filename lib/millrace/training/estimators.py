@@ -31,18 +31,13 @@ from sklearn.svm import SVC
 
 from millrace.contracts import TWEEDIE_POWER, Loss, Schema
 from millrace.features.candidates import Candidate
-from millrace.features.limits import Limits, boosting_rounds, forest_size
+from millrace.features.limits import Limits, boosting_rounds, forest_size, network_epochs, split_columns
 
 __all__ = ["Builder", "fitted_network", "scale_of"]
 
 Floats = NDArray[np.float64]
 
 SMALL_TABLE = 5_000
-FOREST_FEATURES = 40
-"""Most columns that a split of a regression forest looks at."""
-NETWORK_STEPS = 4_000
-"""Most steps of a network's optimiser, of ``NETWORK_BATCH`` rows each."""
-NETWORK_BATCH = 64
 QUANTILE_PENALTY = 0.001
 BOOSTED_LOSS: Mapping[Loss, str] = {
     "squared": "squared_error",
@@ -146,11 +141,7 @@ class Builder:
     def _forest(self, shape: tuple[int, int], weights: dict[int, float] | None) -> BaseEstimator:
         rows, columns = shape
         regression = self.schema.task == "regression"
-        share = self._setting("columns", 1.0)
-        looked_at = (
-            min(round(0.6 * share * columns), FOREST_FEATURES) if regression else round(share * columns**0.5)
-        )
-        looked_at = max(1, min(looked_at, columns))
+        looked_at = split_columns(columns, regression=regression, share=self._setting("columns", 1.0))
         outputs = 1 if regression else len(self.schema.classes)
         trees, leaves = forest_size(self.limits, rows, looked_at, outputs)
         sampled = rows > self.limits.tree_rows
@@ -199,13 +190,13 @@ class Builder:
 
     def _network(self, rows: int) -> BaseEstimator:
         width, second = int(self._setting("width", 64)), int(self._setting("second", 0))
-        batch = min(NETWORK_BATCH, max(8, rows // 8))
+        batch, epochs = network_epochs(rows)
         settings: dict[str, Any] = {
             "hidden_layer_sizes": (width, second) if second else (width,),
             "alpha": self._setting("penalty", 0.03),
             "learning_rate_init": 0.003,
             "batch_size": batch,
-            "max_iter": max(10, min(100, NETWORK_STEPS * batch // max(1, rows))),
+            "max_iter": epochs,
             "early_stopping": rows >= 1_000,
             "validation_fraction": 0.1,
             "random_state": self.seed,
