@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from millrace.contracts import DEVIANCES, PINBALL, Schema
 from millrace.features.fingerprints import is_word
 from millrace.plan import Plan
-from millrace.scoring.fastest import block_scorer
+from millrace.scoring.fastest import BlockScorer, block_scorer
 from millrace.training.metrics import log_losses, score
 
 __all__ = ["answers_of", "row_losses"]
@@ -19,15 +19,24 @@ __all__ = ["answers_of", "row_losses"]
 Floats = NDArray[np.float64]
 
 
-def answers_of(model: Plan, columns: Mapping[str, NDArray[Any]], schema: Schema, rows: int) -> Floats:
-    """Return a model's answers, probabilities by the schema's classes; a column that it lacks is missing."""
+def answers_of(
+    model: Plan,
+    columns: Mapping[str, NDArray[Any]],
+    schema: Schema,
+    rows: int,
+    scorer: BlockScorer | None = None,
+) -> Floats:
+    """Return a model's answers, probabilities by the schema's classes; a column that it lacks is missing.
+
+    Who asks often makes the ``scorer`` of the model once.
+    """
     given: dict[str, NDArray[Any]] = {}
     for field in model.signature.fields:
         values, word = columns.get(field["name"]), is_word(field["type"])
         if values is None or (values.dtype == object) != word:
             values = np.full(rows, None, dtype=object) if word else np.full(rows, np.nan)
         given[field["name"]] = values
-    found = block_scorer(model).score(given)
+    found = (scorer or block_scorer(model)).score(given)
     if not schema.classes:
         return found
     answers = np.zeros((rows, len(schema.classes)))

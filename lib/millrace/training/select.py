@@ -21,6 +21,7 @@ from millrace.features.blocks import write_block
 from millrace.features.candidates import CANDIDATES, candidate
 from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
+from millrace.scoring.fastest import block_scorer
 from millrace.training.answers import answers_of
 from millrace.training.ensemble import Calibration, calibration, choose, fit_ensemble
 from millrace.training.estimators import CLASS_POWER
@@ -434,10 +435,11 @@ def _first_certified(
 def _served(compiled: bytes, schema: Schema) -> Answer:
     """Return what the plan answers: what is judged is what will be served."""
     model = plan.read(compiled)
+    scorer = block_scorer(model)
 
     def answer(frame: pd.DataFrame) -> NDArray[np.float64]:
         columns = {str(name): np.ascontiguousarray(frame[name].to_numpy()) for name in frame}
-        return answers_of(model, columns, schema, len(frame))
+        return answers_of(model, columns, schema, len(frame), scorer)
 
     return answer
 
