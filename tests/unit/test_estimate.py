@@ -44,7 +44,8 @@ def test_a_larger_budget_costs_more_and_so_do_more_columns_and_classes() -> None
     quick, standard, thorough = (gb_seconds(table(), budget) for budget in get_args(Budget))
     assert quick < standard < thorough
     assert gb_seconds(table(90), "standard") > standard
-    assert gb_seconds(table(classes=10), "standard") > gb_seconds(table(classes=3), "standard")
+    # From three classes on the bound on trees binds: more of them take no longer.
+    assert gb_seconds(table(classes=3), "standard") > standard
 
 
 def test_every_kind_of_candidate_has_rates() -> None:
