@@ -15,6 +15,7 @@ import pytest
 
 from tests.infra.reviewed_permissions import DELIVERY, REVIEWED
 from tests.infra.template import functions, template
+from tests.platform.conftest import PARAMETERS
 from tests.platform.stack import Stack
 
 Permission = tuple[str, str]
@@ -81,7 +82,9 @@ def test_a_role_is_what_its_function_uses(
     unexplained = {p for p in unused if not any(_is(p, listed) for listed in reviewed)}
     assert not unexplained, f"{function} may, but was not seen to, and no reason is listed"
 
-    stale = {listed for listed in reviewed if not any(_is(p, listed) for p in permissions)}
+    # A stack whose fan-out is a Map has no stream of tickets, so nobody may write to one.
+    gone = {listed for listed in reviewed if PARAMETERS["FanOut"] == "map" and listed[1] == "stream/"}
+    stale = {listed for listed in reviewed.keys() - gone if not any(_is(p, listed) for p in permissions)}
     assert not stale, f"{function}: listed as reviewed, but the role does not have it"
 
 
