@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millrace.edge.settings import MAP_LANES
 from tests.infra.template import template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +124,13 @@ def test_every_task_retries_what_is_transient_and_once_a_process_that_died(name:
     assert 1 <= retry["MaxAttempts"] <= 6
     assert retry["BackoffRate"] > 1
     assert retry["MaxDelaySeconds"] <= 60
+
+
+def test_no_map_begins_more_at_once_than_step_functions_would() -> None:
+    # The embedded AWS has no such limit by itself, and a laptop no memory for hundreds of functions.
+    chunks = json.loads((ROOT / "statemachines" / "chunks.asl.json").read_text("utf-8"))["States"]
+    maps = [state for state in [*STATES.values(), *chunks.values()] if state["Type"] == "Map"]
+    assert [state["MaxConcurrency"] for state in maps] == [MAP_LANES] * 3
 
 
 @pytest.mark.parametrize("name", TASKS)
