@@ -125,7 +125,11 @@ def test_any_text_is_a_value_or_a_bad_input(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "-Infinity", '{"a": 1, "a": 1}', "1 2", "", "[1,]", "{'a': 1}", "[" * 10**5]
+    "text",
+    [
+        *("NaN", "-Infinity", '{"a": 1, "a": 1}', "1 2", "", "[1,]", "{'a': 1}", "[" * 10**5),
+        *('{"a":}', '{"a": [,]}', '{"a": nope}', '{"a": 1', '{"a": 1} {}', '{"a": NaN}'),
+    ],
 )
 def test_what_is_not_json(text: str) -> None:
     with pytest.raises(BadInput) as caught:
