@@ -110,6 +110,22 @@ def test_a_column_that_gives_the_target_away_is_no_feature_of_the_model_unless_t
     assert held[3] > 10 * kept[3], "the candidates did not see it either"
 
 
+def test_a_column_that_is_held_out_changes_nothing_about_whose_results_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 96 rows: with three features each candidate has its unit, with two of them several would share one.
+    monkeypatch.setattr(search, "TOGETHER_CELLS", 96 * 2)
+    world, run_id = prepare(b'{"target": "price", "budget": "quick"}')
+    units = world.collect(run_id).units
+    assert [len(unit.candidates) for unit in units] == [1] * len(NAMES)
+    for unit in units:
+        train(run_id, unit, world.artifacts, world.runs)
+    select_model(run_id, world.artifacts, world.runs)
+    evaluation = artifacts(world).json(keys.evaluation(run_id))
+    assert evaluation["features"] and "age" not in evaluation["features"]
+    assert {one["name"]: one["state"] for one in evaluation["candidates"]} == dict.fromkeys(NAMES, "ok")
+
+
 NOTES = ("good", "bad, worse", "so\nso", "ü €")
 SEEN = "".join(
     f"{['red', 'blue', 'green'][n % 3]},"

@@ -160,11 +160,11 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
         ``next`` says whose turn it is to go on.
     """
     run = runs.get(run_id)
-    schema = read_schema(run_id, artifacts)
+    decided = read_schema(run_id, artifacts)
     spec = run.spec
-    table = read_table(run, schema, artifacts)
+    table = read_table(run, decided, artifacts)
     profile = decode(Profile, json.loads(artifacts.get(keys.profile(run_id))))
-    suspicion = suspect(table, schema, keep=spec.keep, seed=spec.seed)
+    suspicion = suspect(table, decided, keep=spec.keep, seed=spec.seed)
     schema = suspicion.schema
     description = describe(profile, suspicion, table, seed=spec.seed)
     _put_json(artifacts, keys.columns(run_id), encode(description))
@@ -178,7 +178,8 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
         )
         artifacts.put(keys.state(run_id), artifacts.get(keys.updated(run_id, "npz")))
         return _store(run, selection, description, table, schema, artifacts, runs) | turn.answer(done=True)
-    names, parts, stopped = _trained(run, suspicion.schema, artifacts)
+    # Units were dealt out before anything was suspected.
+    names, parts, stopped = _trained(run, decided, artifacts)
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
     going = [name for name in names if name not in stopped]
