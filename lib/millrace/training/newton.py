@@ -245,11 +245,8 @@ def moved(objective: Objective, sums: Floats, start: Floats, weights: Floats) ->
     """
     size = objective.parameters
     gradient, upper = sums[2 : 2 + size], sums[2 + size :]
-    hessian = np.zeros((size, size))
-    hessian[np.triu_indices(size)] = upper
-    hessian = np.triu(hessian) + np.triu(hessian, 1).T
     step = (weights - start).ravel()
-    slope = hessian @ step
+    slope = _whole(_triangle(size, upper)) @ step
     loss = sums[1] + gradient @ step + 0.5 * (step @ slope)
     return np.concatenate([[sums[0], loss], gradient + slope, upper])
 
@@ -290,8 +287,7 @@ def _solve(objective: Objective, upper: Floats, gradient: Floats) -> Floats:
     """Return the inverse of the Hessian, the penalty's included, times the gradient."""
     outputs, weights = objective.shape
     size = objective.parameters
-    hessian = np.zeros((size, size))
-    hessian[np.triu_indices(size)] = upper
+    hessian = _triangle(size, upper)
     slopes = np.arange(size) % weights < objective.columns
     hessian[slopes, slopes] += objective.penalty
     if outputs > 1:
@@ -301,5 +297,17 @@ def _solve(objective: Objective, upper: Floats, gradient: Floats) -> Floats:
     try:
         found: Floats = linalg.cho_solve(linalg.cho_factor(hessian, lower=False), gradient)
     except linalg.LinAlgError:  # rows that all lie far on one side leave no curvature to speak of
-        found = linalg.lstsq(np.triu(hessian) + np.triu(hessian, 1).T, gradient)[0]
+        found = linalg.lstsq(_whole(hessian), gradient)[0]
     return found
+
+
+def _triangle(size: int, upper: Floats) -> Floats:
+    """Return the square matrix of which the sums hold the upper triangle, with zeros below."""
+    found = np.zeros((size, size))
+    found[np.triu_indices(size)] = upper
+    return found
+
+
+def _whole(triangle: Floats) -> Floats:
+    """Return the symmetric matrix of an upper triangle."""
+    return np.asarray(np.triu(triangle) + np.triu(triangle, 1).T)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "judge_update", "select"]
 
+_OF_SEARCH = ("metric", "candidates", "chosen", "cv_score", "cv_std", "calibration")
+"""What of an evaluation an update leaves as the search made it."""
 HELD_OUT_ROWS = 2_000
 """Held-out rows that stay with the run's files, for whoever compares an export of the model with its plan."""
 MOST_CLASS_NOTES = 5
@@ -183,13 +185,8 @@ def select(
         seed=seed,
     )
     notes = [*best.choice.notes, *best.notes, *_class_notes(table, schema, sides), *judged["notes"]]
-    evaluation = {
-        "task": schema.task,
-        "target": schema.target,
-        "target_format": schema.column(schema.target).format,
+    chosen = {
         "metric": best.choice.metric,
-        "classes": list(schema.classes),
-        "rows": {"trained": len(cut.chosen), "holdout": len(sides.held_out)},
         "candidates": [
             {
                 "name": result.name,
@@ -209,12 +206,9 @@ def select(
         "calibration": {"method": best.calibration.method, "log_loss": dict(best.calibration.log_loss)},
         "features": _features(schema, next(iter(best.choice.weights))),
         "parity": dict(best.parity),
-        **judged,
-        "notes": list(dict.fromkeys(notes)),
-        "libraries": _libraries(),
-        "plan_bytes": len(best.plan),
-        "seed": seed,
     }
+    trained = len(cut.chosen)
+    evaluation = _evaluation(schema, chosen, judged, notes, sides, trained, best.plan, seed)
     found = None
     if keep:
         rounds = {result.name: result.rounds for result in results}
@@ -262,24 +256,40 @@ def judge_update(
     )
     updated = learned["updated"]
     notes = [_says(updated), *(f"{name}: {how}." for name, how in learned["how"].items()), *judged["notes"]]
-    kept = ("metric", "candidates", "chosen", "cv_score", "cv_std", "calibration")
-    evaluation = {
+    chosen = {
+        **{name: before[name] for name in _OF_SEARCH},
+        "features": _features(schema, heaviest),
+        "parity": learned["parity"],
+        "updated": updated,
+    }
+    evaluation = _evaluation(schema, chosen, judged, notes, sides, len(sides.training), compiled, seed)
+    return Selection(compiled, evaluation, _held_out(table, schema, sides, seed), sides)
+
+
+def _evaluation(
+    schema: Schema,
+    chosen: Mapping[str, Any],
+    judged: Mapping[str, Any],
+    notes: Sequence[str],
+    sides: Sides,
+    trained: int,
+    compiled: bytes,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what is said of a version: what was chosen, how it was judged, and what it was made of."""
+    return {
         "task": schema.task,
         "target": schema.target,
         "target_format": schema.column(schema.target).format,
         "classes": list(schema.classes),
-        "rows": {"trained": len(sides.training), "holdout": len(sides.held_out)},
-        **{name: before[name] for name in kept},
-        "features": _features(schema, heaviest),
-        "parity": learned["parity"],
+        "rows": {"trained": trained, "holdout": len(sides.held_out)},
+        **chosen,
         **judged,
         "notes": list(dict.fromkeys(notes)),
         "libraries": _libraries(),
         "plan_bytes": len(compiled),
         "seed": seed,
-        "updated": updated,
     }
-    return Selection(compiled, evaluation, _held_out(table, schema, sides, seed), sides)
 
 
 def _says(updated: Mapping[str, int]) -> str:
