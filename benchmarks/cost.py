@@ -39,7 +39,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks.figures import Table
-from benchmarks.quality import NAMES, SHARED, Kept, content, manifest
+from benchmarks.quality import SHARED, Kept, content, manifest, metric_of
 from benchmarks.score_file import follow
 from millrace.cli.cost import measure
 from millrace.cli.http import Api
@@ -89,8 +89,7 @@ class Runs:
         entry = self._entries[name]
         file = self._folder / f"{name}-{budget}-{copies}.csv"
         file.write_bytes(grown(content(SHARED, entry, "train"), copies))
-        metric = NAMES.get(entry["primary_metric"], entry["primary_metric"])
-        return file, Spec(target=entry["target"], metric=metric, budget=budget)
+        return file, Spec(target=entry["target"], metric=metric_of(entry), budget=budget)
 
     def recorded(self, case: Case) -> dict[str, Any]:
         """Train, and return what the run says of its costs and of its fits."""

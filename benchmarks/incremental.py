@@ -20,7 +20,7 @@ import random
 from typing import Any
 
 from benchmarks.figures import Table
-from benchmarks.quality import NAMES, SHARED, Clock, Entry, content, manifest, scored
+from benchmarks.quality import SHARED, Clock, Entry, content, manifest, metric_of, roomy_world, scored
 from millrace import keys
 from millrace.registry.register import register_run
 from millrace.registry.registry import Registry
@@ -59,8 +59,7 @@ def trained(world: World, run_id: str) -> str:
 
 def followed(entry: Entry, way: str, budget: str, count: int) -> list[dict[str, Any]]:
     """Upload the pieces one after the other; return what became of each."""
-    metric = NAMES.get(entry["primary_metric"], entry["primary_metric"])
-    world = World(max_file_bytes=1 << 31, max_chunk_bytes=64 << 20, min_chunk_bytes=1 << 20)
+    world, metric = roomy_world(), metric_of(entry)
     spec = {"target": entry["target"], "metric": metric, "budget": budget, "on_new_file": WAYS[way]}
     world.data.put(keys.spec("bench"), json.dumps(spec).encode())
     found = []

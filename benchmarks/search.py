@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Table
-from benchmarks.quality import NAMES, SHARED, Entry, content, manifest
+from benchmarks.quality import SHARED, Entry, content, manifest, metric_of
 from benchmarks.score_file import ROOT, follow
 from millrace.cli.http import Api
 from millrace.cli.train import submit
@@ -34,7 +34,7 @@ TABLES = ("hitters", "attrition", "saratoga")
 
 def searched(api: Api, file: Path, entry: Entry, budget: Budget) -> dict[str, Any]:
     """Train on the file; return what the search took."""
-    metric = NAMES.get(entry["primary_metric"], entry["primary_metric"])
+    metric = metric_of(entry)
     spec = Spec(target=entry["target"], metric=metric, budget=budget)
     run, seen = follow(api, submit(api, file, entry["name"], spec, force=True))
     used = run["cost"]["functions"]

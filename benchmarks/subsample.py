@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Table
-from benchmarks.quality import NAMES, SHARED, Entry, content, manifest
+from benchmarks.quality import SHARED, Entry, content, manifest, metric_of, roomy_world
 from millrace.contracts import LOWER_IS_BETTER, read_schema
 from millrace.features.limits import LIMITS, boosting_rounds
 from millrace.training.frame import to_frame
@@ -30,7 +30,6 @@ from millrace.training.pipeline import Encoded, Learner, joined, predict
 from millrace.training.splits import sample
 from millrace.training.tables import read_table
 from millrace.training.train import rows_of, split
-from tests.world import World
 
 TABLES = ("military", "insteval", "diamonds")
 CANDIDATE = "boosted_trees"
@@ -42,8 +41,7 @@ SEED = 0
 
 def learned(entry: Entry) -> dict[str, Any]:
     """Fit to parts of a table and to all of it; return the scores."""
-    world = World(max_file_bytes=1 << 31, max_chunk_bytes=64 << 20, min_chunk_bytes=1 << 20)
-    metric = NAMES.get(entry["primary_metric"], entry["primary_metric"])
+    world, metric = roomy_world(), metric_of(entry)
     # The budget decides how much of the table is read: here all of it.
     spec = {"target": entry["target"], "metric": metric, "budget": "thorough", "seed": SEED}
     world.data.put("datasets/bench/spec.json", json.dumps(spec).encode())
