@@ -386,7 +386,7 @@ class MemoryLedger:
         return self.objects.setdefault(identity, object_key)
 
     def move(self, identity: str, source: str, target: str) -> bool:
-        if self.objects.get(identity) != source:
+        if self.objects.get(identity) not in (source, target):
             return False
         self.objects[identity] = target
         return True

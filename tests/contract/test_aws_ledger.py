@@ -43,6 +43,7 @@ def test_an_identity_moves_from_where_it_is_only(ledger: Ledger) -> None:
     ledger.claim("a", "one")
     assert ledger.move("a", "two", "three") is False
     assert ledger.move("a", "one", "two") is True
+    assert ledger.move("a", "one", "two") is True, "asked again, because the answer was lost"
     assert ledger.move("a", "one", "three") is False
     assert ledger.claim("a", "four") == "two"
     assert ledger.move("nobody", "one", "two") is False

@@ -78,14 +78,17 @@ class DynamoLedger:
         return owner
 
     def move(self, identity: str, source: str, target: str) -> bool:
-        """Give the identity to another object; ``False`` when it does not belong to ``source`` any more."""
+        """Give the identity to another object; ``False`` when it belongs to neither of the two any more.
+
+        It may belong to ``target`` already: when the first answer was lost, and boto3 asked again.
+        """
         with translated(self._where(identity)):
             return self._if(
                 self._db.update_item,
                 TableName=self._table,
                 Key=self._address(f"identity#{identity}"),
                 UpdateExpression="SET #object = :target",
-                ConditionExpression="#object = :source",
+                ConditionExpression="#object IN (:source, :target)",
                 ExpressionAttributeNames={"#object": "object"},
                 ExpressionAttributeValues={":source": {"S": source}, ":target": {"S": target}},
             )

@@ -39,7 +39,7 @@ class Ledger(Protocol):
         ...
 
     def move(self, identity: str, source: str, target: str) -> bool:
-        """Give the identity to another object; ``False`` when it does not belong to ``source`` any more."""
+        """Give the identity to another object; ``False`` when it belongs to neither of the two any more."""
         ...
 
     def published(self, object_key: str) -> bool:
