@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from millrace.features.blocks import RejectedRecord
+    from millrace.scoring.columns import Words
     from millrace.scoring.fastest import BlockScorer
 
 __all__ = [
@@ -247,7 +248,7 @@ def score_columns(
 
 def _converted(
     inputs: Mapping[str, pa.ChunkedArray], plan: Plan, strict: bool, rows: int, warnings: dict[str, int]
-) -> tuple[dict[str, NDArray[Any]], dict[int, tuple[str, str]]]:
+) -> tuple[dict[str, NDArray[np.float64] | Words], dict[int, tuple[str, str]]]:
     """Return the columns' values, and for each row that is not to be scored the column and the reason."""
     import numpy as np
 
@@ -291,7 +292,7 @@ def _piece(
     plan: Plan,
     names: Sequence[str],
     shown: Sequence[pa.ChunkedArray],
-    values: Mapping[str, NDArray[Any]],
+    values: Mapping[str, NDArray[np.float64] | Words],
     spec: ScoreSpec,
     warnings: dict[str, int],
 ) -> pa.Table:
@@ -322,13 +323,13 @@ def _piece(
     return pa.table([*cells, *answers], names=result_names(names, plan))
 
 
-def _typed(described: Mapping[str, Any], cells: pa.ChunkedArray, values: NDArray[Any]) -> Any:
+def _typed(described: Mapping[str, Any], cells: pa.ChunkedArray, values: Any) -> Any:
     """Return a column as the model read it; keys and other columns stay as they are spelled."""
     import numpy as np
     import pyarrow as pa
 
     if described["type"] in ("category", "text"):
-        return pa.array(values, type=pa.string())
+        return pa.array(values.tolist(), type=pa.string())
     missing = np.isnan(values)
     if described["type"] == "boolean":
         return pa.array(values == 1.0, mask=missing)
@@ -374,8 +375,8 @@ def _csv(table: pa.Table, delimiter: str) -> bytes:
         for column in table.columns
     ]
     options = {"null_handling": "replace", "null_replacement": ""}
-    lines = pc.binary_join_element_wise(*cells, delimiter, **options)
-    whole = pc.binary_join_element_wise(lines, "", "\n").combine_chunks()
+    cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n", **options)
+    whole = pc.binary_join_element_wise(*cells, delimiter, **options).combine_chunks()
     if isinstance(whole, pa.ChunkedArray):
         return b"".join(_bytes(part) for part in whole.chunks)
     return _bytes(whole)

@@ -7,7 +7,7 @@ accepts too, and both give the nearest float64.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,43 @@ from millrace.plan import convert
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
-__all__ = ["Converted", "convert_column"]
+__all__ = ["Converted", "Words", "convert_column"]
+
+
+class Words:
+    """A column of categories or texts that is mapped once for each different one, not once a row.
+
+    Parameters
+    ----------
+    different : NDArray of object, shape (k,)
+        ``str`` or None.
+    kind : NDArray of int64, shape (n,)
+        Each row's place there.
+    """
+
+    __slots__ = ("_different", "_kind")
+
+    def __init__(self, different: NDArray[np.object_], kind: NDArray[np.int64]) -> None:
+        self._different = different
+        self._kind = kind
+
+    def __len__(self) -> int:
+        return len(self._kind)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Words:
+        return Words(self._different, self._kind[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self._different[self._kind], dtype=dtype)
+
+    def tolist(self) -> list[str | None]:
+        """Return one value a row."""
+        found: list[str | None] = self._different[self._kind].tolist()
+        return found
+
+    def mapped(self, function: Callable[[Any], float]) -> NDArray[np.float64]:
+        """Return what the function makes of each row's value."""
+        return np.array([function(value) for value in self._different.tolist()], np.float64)[self._kind]
 
 
 @dataclass(frozen=True)
@@ -29,8 +65,8 @@ class Converted:
 
     Attributes
     ----------
-    values : NDArray, shape (n,)
-        float64 with NaN where missing; for category and text, object: ``str`` or None.
+    values : NDArray of float64, or Words
+        One a row; NaN where missing.
     refused : dict of int to str
         Why the value of a row does not convert, as a sentence without its full stop, by row; the row's value
         is then missing.
@@ -39,7 +75,7 @@ class Converted:
         would say, :func:`millrace.plan.convert` says of the row's text.
     """
 
-    values: NDArray[Any]
+    values: NDArray[np.float64] | Words
     refused: dict[int, str] = field(default_factory=dict)
     noticed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -104,7 +140,7 @@ def _by_spelling(described: Mapping[str, Any], cells: pa.ChunkedArray) -> Conver
             notices.setdefault(notice[0], []).append(place)
     refused = {row: refusals[kind[row]] for row in _rows_of(kind, refusals).tolist()}
     noticed = {code: _rows_of(kind, places) for code, places in notices.items()}
-    return Converted(values[kind], refused, noticed)
+    return Converted(Words(values, kind) if words else values[kind], refused, noticed)
 
 
 def _rows_of(kind: NDArray[np.int64], places: Collection[int]) -> NDArray[np.int64]:

@@ -20,8 +20,11 @@ _said: set[str] = set()
 class BlockScorer(Protocol):
     """Scores blocks of converted columns: :class:`millrace.scoring.blocks.BlockScorer` says how."""
 
-    def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Return predictions, shape (n,), or probabilities, shape (n, classes)."""
+    def score(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return predictions, shape (n,), or probabilities, shape (n, classes).
+
+        The columns are arrays, or those of texts :class:`millrace.scoring.columns.Words`.
+        """
         ...
 
 
@@ -54,6 +57,6 @@ class _Kernel:
         self._scorer = scorer
         self._classify = classify
 
-    def score(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    def score(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
         found = np.frombuffer(self._scorer.score(columns))
         return found.reshape(-1, self._scorer.width) if self._classify else found

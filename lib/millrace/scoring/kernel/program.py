@@ -325,7 +325,12 @@ class Program:
 
 
 def _column(block: Block, name: str, value: Callable[[Any], float] | None) -> Any:
-    return block.columns[name] if value is None else array("d", list(map(value, block.values(name))))
+    """Return a field's numbers; a column that knows its different values is asked to map these."""
+    column = block.columns[name]
+    if value is None:
+        return column
+    mapped = getattr(column, "mapped", None)
+    return mapped(value) if mapped else array("d", list(map(value, block.values(name))))
 
 
 def _doubles(values: Any, rows: int) -> Any:
