@@ -1,6 +1,7 @@
 """The runtime server: where the emulator has functions run and tells of event source mappings.
 
-One sandbox for each concurrent invocation, taken up again while warm, ended when idle. Code and layers
+One sandbox for each concurrent invocation, taken up again while warm, ended when idle; of one function so
+many at once as the machine's processors bear, and more invocations wait for their turn. Code and layers
 come as zip files named by their checksum and are unpacked once.
 """
 
@@ -17,7 +18,8 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ __all__ = ["Packages", "Pool", "RuntimeServer", "free_socket"]
 _log = logging.getLogger(__name__)
 
 _KEPT_S = 3 * 24 * 3600
+_AT_ONCE = 4 * (os.cpu_count() or 1)
+"""Sandboxes of one function that work at once: Lambda has a thousand, this machine its processors."""
 
 
 class Packages:
@@ -100,6 +104,9 @@ class Pool:
         What the platform adds to a function's variables.
     idle_s : float
         How long a sandbox is kept without work.
+    at_once : int
+        How many sandboxes of one function work at once; an invocation waits for its turn before its time
+        begins.
     """
 
     def __init__(
@@ -110,12 +117,15 @@ class Pool:
         folder: Path,
         environment: Mapping[str, str],
         idle_s: float = 120.0,
+        at_once: int = _AT_ONCE,
     ) -> None:
         self._packages = packages
         self._python = python
         self._folder = folder
         self._environment = environment
         self._idle_s = idle_s
+        self._at_once = at_once
+        self._busy: Counter[str] = Counter()
         self._idle: dict[str, list[Sandbox]] = {}
         self._all: set[Sandbox] = set()
         self._lock = threading.Lock()
@@ -128,16 +138,18 @@ class Pool:
 
     def invoke(self, call: Call, event: bytes) -> Outcome:
         """Run a function in a warm sandbox, or in a new one."""
-        sandbox = self._take(call)
-        try:
-            return sandbox.invoke(call, event)
-        finally:
-            self._give_back(sandbox)
+        with self._turn(call.kind):
+            sandbox = self._take(call)
+            try:
+                return sandbox.invoke(call, event)
+            finally:
+                self._give_back(sandbox)
 
     def close(self) -> None:
         """End all sandboxes; an invocation that is under way ends as if its process had crashed."""
-        self._closed.set()
-        with self._lock:
+        with self._given_back:
+            self._closed.set()
+            self._given_back.notify_all()
             idle = [one for group in self._idle.values() for one in group]
             self._idle.clear()
             self._all.difference_update(idle)
@@ -150,6 +162,18 @@ class Pool:
             self._given_back.wait_for(lambda: not self._all, timeout=5.0)
         os.close(self._hold)
         os.close(self._lifeline)
+
+    @contextlib.contextmanager
+    def _turn(self, kind: str) -> Iterator[None]:
+        with self._given_back:
+            self._given_back.wait_for(lambda: self._closed.is_set() or self._busy[kind] < self._at_once)
+            self._busy[kind] += 1
+        try:
+            yield
+        finally:
+            with self._given_back:
+                self._busy[kind] -= 1
+                self._given_back.notify_all()
 
     def _take(self, call: Call) -> Sandbox:
         kind = call.kind
@@ -181,9 +205,8 @@ class Pool:
                 self._idle.setdefault(sandbox.kind, []).append(sandbox)
                 return
         sandbox.close()
-        with self._given_back:
+        with self._lock:
             self._all.discard(sandbox)
-            self._given_back.notify_all()
 
     def _reap(self) -> None:
         while not self._closed.wait(min(5.0, self._idle_s)):

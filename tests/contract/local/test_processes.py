@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,9 @@ from millrace.errors import Misconfigured
 from millrace.local import platform as control
 from millrace.local import settings
 from millrace.local.platform import Platform
-from tests.contract.local.conftest import Workshop, eventually
+from millrace.local.runtime import Packages, Pool
+from millrace.local.sandbox import Call
+from tests.contract.local.conftest import Workshop, archive, eventually
 
 pytestmark = pytest.mark.platform
 
@@ -243,15 +248,11 @@ def test_up_and_down_keep_the_endpoint_and_the_state(tmp_path: Path) -> None:
     assert control.current(state) is None
 
 
-def test_idle_sandboxes_are_ended(tmp_path: Path) -> None:
-    from millrace.local.runtime import Packages, Pool
-    from millrace.local.sandbox import Call
-    from tests.contract.local.conftest import archive
-
+def pool_of(tmp_path: Path, source: str, **settings_of_pool: Any) -> tuple[Pool, Call]:
+    """Return a pool, and a call of the only function that it knows."""
     packages = Packages(tmp_path / "packages")
     name = uuid.uuid4().hex
-    code = archive({"app.py": "import os\n\ndef handler(event, context): return os.getpid()"})
-    (packages.folder / f"{name}.zip").write_bytes(code)
+    (packages.folder / f"{name}.zip").write_bytes(archive({"app.py": source}))
     call = Call(
         request_id="r",
         trace_id="t",
@@ -267,9 +268,44 @@ def test_idle_sandboxes_are_ended(tmp_path: Path) -> None:
         code=name,
         layers=(),
     )
-    pool = Pool(
-        packages, python=settings.runtime_python(), folder=tmp_path / "sandboxes", environment={}, idle_s=0.2
-    )
+    folder = tmp_path / "sandboxes"
+    python = settings.runtime_python()
+    return Pool(packages, python=python, folder=folder, environment={}, **settings_of_pool), call
+
+
+def test_of_one_function_so_many_sandboxes_work_at_once_and_others_do_not_wait(tmp_path: Path) -> None:
+    source = """
+import pathlib, time
+def handler(event, context):
+    mark = pathlib.Path(event["folder"], context.aws_request_id)
+    mark.touch()
+    found = len(list(mark.parent.iterdir()))
+    while event.get("until") and not pathlib.Path(event["until"]).exists():
+        time.sleep(0.01)
+    mark.unlink()
+    return found
+"""
+    marks, until = tmp_path / "marks", tmp_path / "until"
+    marks.mkdir()
+    pool, call = pool_of(tmp_path, source, at_once=2)
+    event = json.dumps({"folder": str(marks), "until": str(until)}).encode()
+    calls = [replace(call, request_id=str(number)) for number in range(5)]
+    try:
+        with ThreadPoolExecutor(len(calls)) as threads:
+            answers = [threads.submit(pool.invoke, one, event) for one in calls]
+            eventually(lambda: len(list(marks.iterdir())) == 2)
+            other = json.dumps({"folder": str(tmp_path / "packages")}).encode()
+            assert not pool.invoke(replace(call, memory_mb=129), other).error, "another one has its own turns"
+            until.touch()
+            found = [int(answer.result().payload) for answer in answers]
+    finally:
+        pool.close()
+    assert max(found) == 2
+    assert not list(marks.iterdir())
+
+
+def test_idle_sandboxes_are_ended(tmp_path: Path) -> None:
+    pool, call = pool_of(tmp_path, "import os\n\ndef handler(event, context): return os.getpid()", idle_s=0.2)
     try:
         pid = int(pool.invoke(call, b"{}").payload)
         eventually(lambda: not running({pid}))
