@@ -89,7 +89,7 @@ def test_a_path_names_model_version_or_alias(demo: Caller, path: str, version: i
     answer = good(send(demo, path, {"rows": ROWS}))
     assert (answer["model"], answer["version"]) == ("demo", version)
     assert answer["predictions"] == (PREDICTIONS if version == 3 else ["no", "no"])
-    assert demo.lines[-2]["version"] == version
+    assert demo.lines[-1]["version"] == version
 
 
 def test_the_body_may_name_an_alias(demo: Caller) -> None:
@@ -140,11 +140,11 @@ def test_a_wrong_method_is_answered_in_the_protocol(demo: Caller) -> None:
 
 def test_a_protocol_is_imported_when_it_is_asked_for(demo: Caller) -> None:
     send(demo, "/invocations", {"instances": [ROW]})
-    assert demo.lines[-2]["protocol"] == "mlflow"
+    assert demo.lines[-1]["protocol"] == "mlflow"
     demo.post({"rows": [ROW]})
-    assert demo.lines[-2]["protocol"] == "predict"
+    assert demo.lines[-1]["protocol"] == "predict"
     demo.predict({"rows": [ROW]}, demo.context)
-    assert demo.lines[-2]["protocol"] == "direct"
+    assert demo.lines[-1]["protocol"] == "direct"
 
 
 # --- CSV --------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""One log line and one metrics line a request, in Powertools' shape, with the standard library.
+"""One line a request: a log line in Powertools' shape that carries the request's metrics, too.
 
 Powertools' Logger and Metrics cost ``predict`` 30 to 40 ms of start; its log lines and metrics are
 searched and plotted together with those of the other functions, so the shape is the same: a test holds
-the two side by side. The metrics are in CloudWatch's embedded format [1]_. Both lines are made of parts
-that are written once a sandbox, and leave it in one write.
+the two side by side. The metrics are in CloudWatch's embedded format [1]_, whose lines may have members of
+their own, so one event in the log has both. It is made of parts that are written once a sandbox.
 
 References
 ----------
@@ -18,7 +18,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 __all__ = ["NAMESPACE", "Log", "Metrics"]
@@ -43,6 +43,42 @@ def _written(values: Iterable[Any]) -> list[Any]:
     ]
 
 
+def _fixed(members: Mapping[str, Any]) -> str:
+    """Return members of an object as they stand in every line of a form."""
+    return _encode(members)[1:-1].replace("%", "%%")
+
+
+def _open(names: Iterable[str]) -> str:
+    """Return members of an object whose values change from one line to the next."""
+    return ",".join([f"{_quoted(name).replace('%', '%%')}:%s" for name in names])
+
+
+class Metrics:
+    """What lines of one kind count.
+
+    Parameters
+    ----------
+    stage : str
+        A dimension; the other one is the line's own ``service``.
+    units : mapping
+        The metrics' names and units, in the order of their values.
+    """
+
+    __slots__ = ("form",)
+
+    form: str
+    """Members of a line, in which ``%s`` stands for the time in milliseconds and for each value."""
+
+    def __init__(self, stage: str, units: Mapping[str, str]) -> None:
+        directive = {
+            "Namespace": NAMESPACE,
+            "Dimensions": [["stage", "service"]],
+            "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
+        }
+        about = _fixed({"CloudWatchMetrics": [directive]})
+        self.form = f'{_fixed({"stage": stage})},{_open(units)},"_aws":{{"Timestamp":%s,{about}}}'
+
+
 class Log:
     """Makes log lines with the keys of Powertools' Logger.
 
@@ -52,17 +88,24 @@ class Log:
         Stands in every line.
     """
 
-    __slots__ = ("_cold", "_formats", "_second", "_service", "_stamp")
+    __slots__ = ("_cold", "_forms", "_second", "_service", "_stamp")
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._cold = "true"
-        self._formats: dict[tuple[object, ...], str] = {}
+        self._forms: dict[tuple[object, ...], str] = {}
         self._second = -1
         self._stamp = ("", "")
 
     def line(
-        self, level: str, location: str, message: str, extra: Mapping[str, Any], context: Any = None
+        self,
+        level: str,
+        location: str,
+        message: str,
+        extra: Mapping[str, Any],
+        metrics: Metrics,
+        counts: Iterable[float],
+        context: Any = None,
     ) -> str:
         """Return a line, without its end.
 
@@ -72,81 +115,63 @@ class Log:
             ``location`` is ``function:line`` or what stands for it.
         extra : mapping
             Its own members, under few names in all; numbers are finite.
+        metrics : Metrics
+            What the line counts.
+        counts : iterable of float
+            One finite value for each of these.
         context : LambdaContext, optional
             The function, its memory and the request's id are taken from it; the first one is the cold start.
         """
-        trace = os.environ.get("_X_AMZN_TRACE_ID", "")
-        values = [_quoted(message), *self._time()]
-        function = None
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._begin(second)
+        begin, zone = self._stamp
+        try:
+            trace = os.environ["_X_AMZN_TRACE_ID"]
+        except KeyError:  # get() takes three times as long where it is set, which it is on Lambda
+            trace = ""
+        values = [_quoted(message), begin, int((now - second) * 1000.0), zone]
+        arn = None
         if context:
-            # The ARN ends in the alias or version that was called, so it may change within a sandbox.
-            function = (context.function_name, context.memory_limit_in_mb, context.invoked_function_arn)
+            # It ends in the alias or version that was called, so it may change within a sandbox.
+            arn = context.invoked_function_arn
             values += self._cold, _quoted(context.aws_request_id)
             self._cold = "false"
         values += _written(extra.values())
         if trace:
             values.append(_quoted(trace.partition(";")[0].replace("Root=", "")))
-        key = (level, location, function, bool(trace), *extra)
-        form = self._formats.get(key)
+        values += counts
+        values.append(int(now * 1000.0))
+        key = (level, location, metrics, arn, not trace, *extra)
+        form = self._forms.get(key)
         if form is None:
-            form = self._formats[key] = self._form(level, location, function, bool(trace), extra)
+            form = self._forms[key] = self._form(level, location, extra, metrics, context, bool(trace))
         return form % tuple(values)
 
+    def _begin(self, second: int) -> None:
+        local = time.localtime(second)
+        self._second = second
+        self._stamp = (time.strftime("%Y-%m-%d %H:%M:%S,", local), time.strftime("%z", local))
+
     def _form(
-        self, level: str, location: str, function: Sequence[Any] | None, traced: bool, names: Iterable[str]
+        self, level: str, location: str, names: Iterable[str], metrics: Metrics, context: Any, traced: bool
     ) -> str:
         """Return a line in which ``%s`` stands for whatever changes from one line to the next."""
-
-        def fixed(**members: Any) -> str:
-            return _encode(members)[1:-1].replace("%", "%%")
-
         parts = [
-            fixed(level=level, location=location),
+            _fixed({"level": level, "location": location}),
             '"message":%s,"timestamp":"%s%03d%s"',
-            fixed(service=self._service),
+            _fixed({"service": self._service}),
         ]
-        if function:
-            name, memory, arn = function
-            about = fixed(function_name=name, function_memory_size=memory, function_arn=arn)
-            parts += '"cold_start":%s', about, '"function_request_id":%s'
-        parts += [f"{_quoted(name).replace('%', '%%')}:%s" for name in names]
+        if context:
+            about = {
+                "function_name": context.function_name,
+                "function_memory_size": context.memory_limit_in_mb,
+                "function_arn": context.invoked_function_arn,
+            }
+            parts += '"cold_start":%s', _fixed(about), '"function_request_id":%s'
+        parts.append(_open(names))
         if traced:
             parts.append('"xray_trace_id":%s')
+        parts.append(metrics.form)
         return f"{{{','.join(parts)}}}"
-
-    def _time(self) -> tuple[str, int, str]:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            local = time.localtime(second)
-            self._second = second
-            self._stamp = (time.strftime("%Y-%m-%d %H:%M:%S,", local), time.strftime("%z", local))
-        begin, zone = self._stamp
-        return begin, int((now - second) * 1000.0), zone
-
-
-class Metrics:
-    """Makes lines of metrics under one set of dimensions.
-
-    Parameters
-    ----------
-    dimensions : mapping
-        Name to value.
-    units : mapping
-        The metrics' names and units, in the order of the values of a line.
-    """
-
-    __slots__ = ("_fixed", "_values")
-
-    def __init__(self, dimensions: Mapping[str, str], units: Mapping[str, str]) -> None:
-        directive = {
-            "Namespace": NAMESPACE,
-            "Dimensions": [list(dimensions)],
-            "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
-        }
-        self._fixed = f'"CloudWatchMetrics":{_encode([directive])}}},{_encode(dimensions)[1:-1]},'
-        self._values = ",".join([f"{_encode(name).replace('%', '%%')}:[%r]" for name in units])
-
-    def line(self, *values: float) -> str:
-        """Return a line, without its end; one finite value for each metric."""
-        return f'{{"_aws":{{"Timestamp":{int(time.time() * 1000)},{self._fixed}{self._values % values}}}'

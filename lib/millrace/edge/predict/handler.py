@@ -1,4 +1,4 @@
-"""The handler: an event in, the right protocol's answer out, one log line and one metrics line written."""
+"""The handler: an event in, the right protocol's answer out, one line for the log and the metrics written."""
 
 from __future__ import annotations
 
@@ -74,20 +74,22 @@ class Predict:
         self._given = reader
         self._write = write or _print
         self._max_body_bytes = 0
-        dimensions = {"stage": environ.get("MILLRACE_STAGE") or "unknown", "service": SERVICE}
+        stage = environ.get("MILLRACE_STAGE") or "unknown"
         self._log = record.Log(SERVICE)
-        self._metrics = record.Metrics(dimensions, UNITS)
-        self._dimensions = dimensions
+        self._metrics = record.Metrics(stage, UNITS)
+        self._unreadable = record.Metrics(stage, {"AliasesUnreadable": "Count"})
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Answer one event: an HTTP request in API Gateway's format 2.0, or a body as it is."""
         began = time.perf_counter()
-        told: dict[str, Any] = {}
-        is_http = "requestContext" in event
+        request = event.get("requestContext")
+        is_http = request is not None
         path: str = event.get("rawPath", "") if is_http else ""
         failure: MillraceError | None = None
         protocol: Spoken = ours
-        told["protocol"] = "predict" if is_http else "direct"
+        told: dict[str, Any] = {"protocol": "predict" if is_http else "direct"}
+        if request and request.get("requestId"):
+            told["correlation_id"] = request["requestId"]
         try:
             if is_http and path != "/predict":
                 from millrace.edge.predict.routes import protocol_of
@@ -112,7 +114,7 @@ class Predict:
                 raise
             return protocol.refuse(failure, path)
         finally:
-            self._record(event, context, told, failure, (time.perf_counter() - began) * 1000)
+            self._record(context, told, failure, (time.perf_counter() - began) * 1000)
 
     def _reader(self, context: Context) -> Reader:
         from millrace.aws.lean import Bucket
@@ -131,34 +133,28 @@ class Predict:
         return self._given
 
     def _warn(self, message: str, error: MillraceError) -> None:
-        line = self._log.line("WARNING", "predict:alias", message, {"code": error.code, "reason": str(error)})
-        metrics = record.Metrics(self._dimensions, {"AliasesUnreadable": "Count"})
-        self._write(f"{line}\n{metrics.line(1)}\n")
+        extra = {"code": error.code, "reason": str(error)}
+        line = self._log.line("WARNING", "predict:alias", message, extra, self._unreadable, (1,))
+        self._write(f"{line}\n")
 
     def _record(
         self,
-        event: Mapping[str, Any],
         context: Context,
         told: dict[str, Any],
         failure: MillraceError | None,
         duration_ms: float,
     ) -> None:
-        extra: dict[str, Any] = {}
-        request = event.get("requestContext")
-        if request and request.get("requestId"):
-            extra["correlation_id"] = request["requestId"]
         rows, status, level = told.get("rows", 0), 200, "INFO"
         if failure:
             rows, status = 0, failure.status
-            extra["code"], extra["reason"] = failure.code, str(failure)
+            told["code"], told["reason"] = failure.code, str(failure)
             if status >= 500:
                 level = "ERROR"
-        extra["status"] = status
-        extra.update(told)
-        extra["duration_ms"] = duration_ms = round(duration_ms, 3)
-        line = self._log.line(level, "predict:handler", "predict", extra, context)
-        metrics = self._metrics.line(1, rows, duration_ms, int(400 <= status < 500), int(status >= 500))
-        self._write(f"{line}\n{metrics}\n")
+        told["status"] = status
+        told["duration_ms"] = duration_ms = round(duration_ms, 3)
+        counts = (1, rows, duration_ms, int(400 <= status < 500), int(status >= 500))
+        line = self._log.line(level, "predict:handler", "predict", told, self._metrics, counts, context)
+        self._write(f"{line}\n")
 
 
 def _print(text: str) -> None:
