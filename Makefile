@@ -28,7 +28,7 @@ PEERS_quality := peer-quality
 TEST_TOOLS := clients shap chromium
 AT_ONCE := --numprocesses auto
 KERNELS := lib/millrace/scoring/kernel lib/millrace/csvfile/kernel
-LAYERS := core columnar science plotting onnx
+LAYERS := core columnar science plotting arrays onnx
 
 .PHONY: help setup demo test test-fast lint lint-python lint-template build size up down invoke deploy \
         destroy chaos fuzz parity bench lock clean

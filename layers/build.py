@@ -45,7 +45,7 @@ KERNELS = {
 PREDICT_KERNEL = "scoring/kernel/kernel.so"
 """The one that ``predict`` carries."""
 
-LAYERS = ("core", "columnar", "science", "plotting", "onnx")
+LAYERS = ("core", "columnar", "science", "plotting", "arrays", "onnx")
 NOT_IN_CORE = ("local", "cli")
 """Rooms that never run on Lambda."""
 
@@ -69,6 +69,8 @@ TRIM_PREFIXES = {
         *("google/", "protobuf", "flatbuffers", "packaging"),
     ),
 }
+ONLY_USED = {"onnx": ("numpy/", "numpy.libs/", "numpy-")}
+"""What another layer beside this one carries: there for the use, and gone before the zip."""
 KEEP = frozenset({"numpy/_core/tests/__init__.py", "numpy/_core/tests/_natype.py"})
 """Files below a trimmed folder that the library itself imports."""
 
@@ -115,6 +117,7 @@ def build_layer(name: str) -> None:
         copy_package(folder / "millrace")
     trim(folder, TRIM_PREFIXES.get(name, ()))
     imported = use_in_isolation(folder, use)
+    trim(folder, ONLY_USED.get(name, ()))
     compile_folder(folder, only=imported if name == "science" else None)
     write_zip(archive, folder.parent, key_of(sources))
     shutil.rmtree(folder.parent)

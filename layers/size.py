@@ -54,8 +54,8 @@ def variants(name: str, attached: Any) -> Iterator[tuple[str, list[dict[str, str
     if isinstance(attached, list):
         yield name, attached, limit
     else:
-        condition, then, _ = attached["Fn::If"]
-        yield name, [], limit
+        condition, then, otherwise = attached["Fn::If"]
+        yield name, otherwise if isinstance(otherwise, list) else [], limit
         yield f"{name}, {condition}", then, LIMIT_MB
 
 

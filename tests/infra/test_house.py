@@ -40,7 +40,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("layer", ["core", "columnar", "science", "plotting", "onnx"])
+@pytest.mark.parametrize("layer", ["core", "columnar", "science", "plotting", "arrays", "onnx"])
 def test_a_layer_has_the_versions_that_the_tests_run_with(layer: str) -> None:
     tested = dict(LOCK_LINE.findall((ROOT / "locks" / "main.txt").read_text("utf-8")))
     shipped = dict(LOCK_LINE.findall((ROOT / "locks" / f"layer-{layer}.txt").read_text("utf-8")))

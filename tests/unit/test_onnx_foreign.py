@@ -17,6 +17,7 @@ from millrace.compiler import onnx as exchange
 from millrace.errors import BadInput, Misconfigured, TooLarge, Unprocessable
 from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.rows import RowScorer
+from tests.world import World
 
 TORCH = Path(__file__).resolve().parents[1] / "fixtures" / "torch"
 Proto = onnx.ModelProto
@@ -295,3 +296,19 @@ def test_a_plan_with_a_model_from_elsewhere_is_not_exported() -> None:
     made = exchange.wrap(weighted(), signature(), model="m")
     with pytest.raises(BadInput, match="came as an ONNX model"):
         exchange.export(made)
+
+
+def test_a_file_is_scored_and_what_the_model_refuses_is_a_reject() -> None:
+    world = World()
+    world.register(exchange.wrap(per_field(), city(), model="demo"))
+    world.data.put("score/demo/rows.csv", "count,city\n1,Köln\n1.5,Bern\nmany,Bern\n,Köln\n4,Bern\n".encode())
+    run = world.ingest("score/demo/rows.csv")
+    assert run is not None
+    uri = world.score(run.run_id)
+    result = world.data.get(uri.removeprefix("s3://data/")).decode().splitlines()
+    assert result[0] == "count,city,prediction,probability:no,probability:yes"
+    assert [line.split(",")[-2:] for line in result[1:]] == [["0.75", "0.25"], ["0.5", "0.5"]]
+    found = world.data.get(f"{uri}.rejects.jsonl".removeprefix("s3://data/"))
+    rejects = [json.loads(line) for line in found.splitlines()]
+    assert [(reject["line"], reject["column"]) for reject in rejects] == [(3, ""), (4, "count"), (5, "")]
+    assert "takes whole numbers" in rejects[0]["reason"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace import keys
 from millrace.contracts import Layout, ObjectStore, Run, ScoredChunk, ScoreSpec
-from millrace.errors import BadInput
+from millrace.errors import BadInput, Unprocessable
 from millrace.plan import Plan, convert
 from millrace.registry.registry import Registry
 
@@ -209,6 +209,8 @@ def score_columns(
     layout: Layout, chunk: int, text: bytes, plan: Plan, scorer: BlockScorer, spec: ScoreSpec
 ) -> Part:
     """Score the records of a chunk; see :func:`score_chunk`."""
+    import numpy as np
+
     from millrace import csvfile
     from millrace.features.blocks import RejectedRecord
 
@@ -226,15 +228,21 @@ def score_columns(
             for described in plan.signature.fields
         }
         values, wrong = _converted(inputs, plan, spec.strict, rows, part.warnings)
-        refused |= {start + row: why for row, why in wrong.items()}
-        scored = _unwanted(rows, wrong)
-        shown = [column.slice(start, rows) for column in kept]
+        left = np.flatnonzero(_unwanted(rows, wrong))
         if wrong:
-            shown = [column.filter(scored) for column in shown]
-            values = {name: column[scored] for name, column in values.items()}
-        if len(wrong) < rows:
-            part.pieces.append(_piece(scorer, plan, names, shown, values, spec, part.warnings))
-            part.rows_scored += rows - len(wrong)
+            values = {name: column[left] for name, column in values.items()}
+        result, failed = _scored(scorer, values, len(left))
+        if failed:
+            wrong |= {int(left[row]): ("", why) for row, why in failed.items()}
+            good = _unwanted(len(left), failed)
+            left, values = left[good], {name: column[good] for name, column in values.items()}
+        refused |= {start + row: why for row, why in wrong.items()}
+        if result is not None:
+            shown = [column.slice(start, rows) for column in kept]
+            if wrong:
+                shown = [column.take(left) for column in shown]
+            part.pieces.append(_piece(result, plan, names, shown, values, spec, part.warnings))
+            part.rows_scored += len(result)
     found = [RejectedRecord(*reject[1:]) for reject in read.rejects]
     if refused:
         for (column, reason), record in zip(
@@ -287,8 +295,34 @@ def _unwanted(rows: int, wrong: Mapping[int, Any]) -> NDArray[np.bool_]:
     return scored
 
 
+def _scored(
+    scorer: BlockScorer, values: Mapping[str, NDArray[np.float64] | Words], rows: int
+) -> tuple[NDArray[np.float64] | None, dict[int, str]]:
+    """Return the scores, and for each row that the model refuses why; these have no score.
+
+    Only a model from elsewhere refuses values that its signature took, and says so of a block as a whole.
+    """
+    import numpy as np
+
+    if not rows:
+        return None, {}
+    try:
+        return scorer.score(values), {}
+    except Unprocessable as error:
+        if rows == 1:
+            return None, {0: error.what}
+    pieces, failed = [], {}
+    for row in range(rows):
+        found, why = _scored(scorer, {name: column[row : row + 1] for name, column in values.items()}, 1)
+        if found is None:
+            failed[row] = why[0]
+        else:
+            pieces.append(found)
+    return np.concatenate(pieces) if pieces else None, failed
+
+
 def _piece(
-    scorer: BlockScorer,
+    result: NDArray[np.float64],
     plan: Plan,
     names: Sequence[str],
     shown: Sequence[pa.ChunkedArray],
@@ -296,11 +330,10 @@ def _piece(
     spec: ScoreSpec,
     warnings: dict[str, int],
 ) -> pa.Table:
-    """Score converted rows and lay them out as they stand in the result."""
+    """Lay scored rows out as they stand in the result."""
     import numpy as np
     import pyarrow as pa
 
-    result = scorer.score(values)
     sums = result.sum(axis=1) if plan.classes else result
     finite = np.isfinite(sums)
     odd = len(finite) - int(np.count_nonzero(finite))

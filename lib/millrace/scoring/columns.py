@@ -43,7 +43,7 @@ class Words:
     def __len__(self) -> int:
         return len(self._kind)
 
-    def __getitem__(self, rows: NDArray[Any]) -> Words:
+    def __getitem__(self, rows: NDArray[Any] | slice) -> Words:
         return Words(self._different, self._kind[rows])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
