@@ -23,6 +23,7 @@ from millrace.registry.registry import Registry
 from millrace.registry.versions import Updated, Version
 from millrace.runs.collect import narrow
 from millrace.runs.updating import planned
+from millrace.training import stages
 from millrace.training.answers import answers_of
 from millrace.training.frame import to_frame
 from millrace.training.pipeline import Encoded
@@ -312,6 +313,19 @@ def test_without_its_state_or_with_a_damaged_one_a_version_is_not_updated(
             other.artifacts.put(key, data)
         answer, _ = refused(other, file(90, 1))
         assert says in answer, answer
+
+
+def test_what_is_wrong_with_an_update_itself_is_in_the_log_and_a_search_follows(
+    searched: Updates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a fault of the update")
+
+    monkeypatch.setattr(stages, "update", broken)
+    answer, run = refused(searched, file(90, 1))
+    assert answer == "ZeroDivisionError: a fault of the update"
+    assert "in broken" in caplog.text, "the traceback"
+    assert "linear" in searched.after(run, UPDATE).names
 
 
 def test_an_update_that_leaves_nothing_behind_is_followed_by_a_search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
 __all__ = ["select_model", "train"]
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -124,9 +127,11 @@ def _update(run_id: str, unit: Unit, artifacts: ObjectStore, runs: RunStore, tur
         if isinstance(error, MillraceError) and error.retry:
             raise
         # Whatever it is, a search does without.
-        why = f"{type(error).__name__}: {error}"[:500]
         if isinstance(error, MillraceError):
             why = "what it kept to go on with is gone" if isinstance(error, NotFound) else error.what
+        else:
+            why = f"{type(error).__name__}: {error}"[:500]
+            _log.exception("The update was given up")
         _put_json(artifacts, keys.updated(run_id, "json"), {"refused": why})
         return {"part": unit.part, "scores": {}, **turn.answer(done=True)}
     artifacts.put(keys.updated(run_id, "plan"), learned.plan)
