@@ -18,7 +18,7 @@ import pytest
 
 from millrace import keys
 from millrace.edge.predict import Predict, ours, score
-from millrace.errors import NotFound, Unprocessable
+from millrace.errors import BadInput, NotFound, Unprocessable
 from tests import plans
 from tests.fakes import Context
 from tests.s3_stub import S3Stub, status
@@ -222,6 +222,14 @@ def test_base64_body_and_direct_event(demo: Caller) -> None:
     encoded = demo.raw(base64.b64encode(body.encode()).decode(), isBase64Encoded=True)
     direct = demo.predict({"model": "demo", "rows": [ROW]}, demo.context)
     assert json.loads(encoded["body"]) == direct == demo.post({"rows": [ROW]})
+
+
+@pytest.mark.parametrize("event", [[{"rows": [ROW]}], "rows", None], ids=["list", "text", "null"])
+def test_a_direct_event_that_is_no_object_is_said_to_be_none(demo: Caller, event: Any) -> None:
+    with pytest.raises(BadInput) as error:
+        demo.predict(event, demo.context)
+    assert error.value.code == "body-not-an-object"
+    assert demo.lines[-1]["code"] == "body-not-an-object"
 
 
 def test_direct_event_raises_its_errors(demo: Caller) -> None:

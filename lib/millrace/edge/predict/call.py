@@ -141,7 +141,7 @@ class Call:
     ) -> None:
         self.event = event
         self.path = path
-        self.headers: Mapping[str, str] = event.get("headers") or {}
+        self.headers: Mapping[str, str] = (event.get("headers") or {}) if path else {}
         self.reader = reader
         self.max_body_bytes = max_body_bytes
         self.remaining_ms = remaining_ms

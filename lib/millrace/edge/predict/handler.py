@@ -82,7 +82,7 @@ class Predict:
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Answer one event: an HTTP request in API Gateway's format 2.0, or a body as it is."""
         began = time.perf_counter()
-        request = event.get("requestContext")
+        request = event.get("requestContext") if isinstance(event, dict) else None
         is_http = request is not None
         path: str = event.get("rawPath", "") if is_http else ""
         failure: MillraceError | None = None
