@@ -228,13 +228,13 @@ def score_columns(
             for described in plan.signature.fields
         }
         values, wrong = _converted(inputs, plan, spec.strict, rows, part.warnings)
-        left = np.flatnonzero(_unwanted(rows, wrong))
+        left = np.flatnonzero(_wanted(rows, wrong))
         if wrong:
             values = {name: column[left] for name, column in values.items()}
         result, failed = _scored(scorer, values, len(left))
         if failed:
             wrong |= {int(left[row]): ("", why) for row, why in failed.items()}
-            good = _unwanted(len(left), failed)
+            good = _wanted(len(left), failed)
             left, values = left[good], {name: column[good] for name, column in values.items()}
         refused |= {start + row: why for row, why in wrong.items()}
         if result is not None:
@@ -277,7 +277,7 @@ def _converted(
                 if row not in wrong:
                     _, notice = convert(described, inputs[name][row].as_py())
                     wrong[row] = name, notice[1] if notice else ""
-    scored = _unwanted(rows, wrong)
+    scored = _wanted(rows, wrong)
     for name, column in columns.items():
         for code, rows_noticed in column.noticed.items():
             count = int(np.count_nonzero(scored[rows_noticed]))
@@ -286,7 +286,7 @@ def _converted(
     return {name: column.values for name, column in columns.items()}, wrong
 
 
-def _unwanted(rows: int, wrong: Mapping[int, Any]) -> NDArray[np.bool_]:
+def _wanted(rows: int, wrong: Mapping[int, Any]) -> NDArray[np.bool_]:
     """Return which rows are to be scored."""
     import numpy as np
 
