@@ -116,8 +116,6 @@ class Call:
         As it came.
     path : str
         Of an HTTP request; empty for a direct event.
-    headers : mapping
-        By name in lower case.
     reader : Reader
         The registry.
     max_body_bytes : int
@@ -128,7 +126,7 @@ class Call:
         What the log will say about the request.
     """
 
-    __slots__ = ("event", "headers", "max_body_bytes", "path", "reader", "remaining_ms", "told")
+    __slots__ = ("event", "max_body_bytes", "path", "reader", "remaining_ms", "told")
 
     def __init__(
         self,
@@ -141,11 +139,15 @@ class Call:
     ) -> None:
         self.event = event
         self.path = path
-        self.headers: Mapping[str, str] = (event.get("headers") or {}) if path else {}
         self.reader = reader
         self.max_body_bytes = max_body_bytes
         self.remaining_ms = remaining_ms
         self.told = told
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of an HTTP request, by name in lower case."""
+        return self.event.get("headers") or {}
 
     @property
     def method(self) -> str:
