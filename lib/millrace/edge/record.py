@@ -48,9 +48,9 @@ def _fixed(members: Mapping[str, Any]) -> str:
     return _encode(members)[1:-1].replace("%", "%%")
 
 
-def _open(names: Iterable[str]) -> str:
+def _open(names: Iterable[str], value: str = "%s") -> str:
     """Return members of an object whose values change from one line to the next."""
-    return ",".join([f"{_quoted(name).replace('%', '%%')}:%s" for name in names])
+    return ",".join([f"{_quoted(name).replace('%', '%%')}:{value}" for name in names])
 
 
 class Metrics:
@@ -76,7 +76,7 @@ class Metrics:
             "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
         }
         about = _fixed({"CloudWatchMetrics": [directive]})
-        self.form = f'{_fixed({"stage": stage})},{_open(units)},"_aws":{{"Timestamp":%s,{about}}}'
+        self.form = f'{_fixed({"stage": stage})},{_open(units, "[%s]")},"_aws":{{"Timestamp":%s,{about}}}'
 
 
 class Log:
