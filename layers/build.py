@@ -69,10 +69,10 @@ TRIM_PREFIXES = {
         *("google/", "protobuf", "flatbuffers", "packaging"),
     ),
 }
-ONLY_USED = {"onnx": ("numpy/", "numpy.libs/", "numpy-")}
-"""What another layer beside this one carries: there for the use, and gone before the zip."""
 KEEP = frozenset({"numpy/_core/tests/__init__.py", "numpy/_core/tests/_natype.py"})
 """Files below a trimmed folder that the library itself imports."""
+BESIDE = {"onnx": ("numpy", "numpy.libs", "numpy-*.dist-info")}
+"""Folders that another layer beside this one carries: there for the use, and gone before the zip."""
 
 
 def main(*command: str) -> int:
@@ -117,7 +117,9 @@ def build_layer(name: str) -> None:
         copy_package(folder / "millrace")
     trim(folder, TRIM_PREFIXES.get(name, ()))
     imported = use_in_isolation(folder, use)
-    trim(folder, ONLY_USED.get(name, ()))
+    for pattern in BESIDE.get(name, ()):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path)
     compile_folder(folder, only=imported if name == "science" else None)
     write_zip(archive, folder.parent, key_of(sources))
     shutil.rmtree(folder.parent)
