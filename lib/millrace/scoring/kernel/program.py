@@ -289,10 +289,11 @@ class Program:
         """Return a function that scores one row: values in the order of ``names``."""
         from struct import Struct
 
-        inputs = [(names.index(name), value) for _, name, value in self._inputs]
-        cells, out = array("d", bytes(8 * len(inputs))), array("d", bytes(8 * self._width))
-        pack, first = Struct(f"{len(inputs)}d").pack_into, cells.buffer_info()[0]
-        places = range(first, first + 8 * len(inputs), 8)
+        order = [names.index(name) for _, name, _ in self._inputs]
+        made_of = [(k, value) for k, (_, _, value) in enumerate(self._inputs) if value is not None]
+        cells, out = array("d", bytes(8 * len(order))), array("d", bytes(8 * self._width))
+        pack, first = Struct(f"{len(order)}d").pack_into, cells.buffer_info()[0]
+        places = range(first, first + 8 * len(order), 8)
         call = Row(
             *(ctypes.addressof(self._program), len(self._program), out.buffer_info()[0]),
             *(self._results, self._tile, self._width),
@@ -308,7 +309,10 @@ class Program:
             with self._lock:
                 if made or self._places is not places:
                     self._bind(places, sparse)
-                pack(cells, 0, *[values[i] if value is None else value(values[i]) for i, value in inputs])
+                inputs = [values[i] for i in order]
+                for k, value in made_of:
+                    inputs[k] = value(inputs[k])
+                pack(cells, 0, *inputs)
                 run(at)
                 return out.tolist()
 

@@ -4,12 +4,13 @@
    byte (or two), and a node compares a vector of ranks at once: for 32 rows, one comparison and two logical
    operations say which of them go on to the left and to the right. All nodes of a tree are visited, with the
    set of rows that reach each of them, and a leaf writes its number where its set is. There is no branch that
-   depends on a row.
+   depends on a row. Of few rows each is walked, over the same ranks and nodes: with 6 bytes a node most trees
+   stay in the cache from one request to the next.
 
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
    whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
    addition and no branch. A leaf compares an input that is always 0 with its own number, and its step is 0:
-   walking on stays there. Of a single row eight trees are walked at a time, whatever their size. */
+   walking on stays there. Of a single row eight trees are walked at a time. */
 
 #include "kernel.h"
 
@@ -36,7 +37,8 @@ enum {
 enum method { BYTE_RANKS, WORD_RANKS, SMALL_NODES, LARGE_NODES };
 
 struct used { int32_t input, section; int64_t start, count; int16_t zero, one; };
-struct item { uint16_t column; int16_t code; }; /* in a leaf its number, in a set its mask's, of 16 bits */
+/* The code is a leaf's number, or a set's mask's, of 16 bits. Left is the next item, right one a step away. */
+struct item { uint16_t column; int16_t code; uint16_t step; };
 /* The step leads from a node to its left child; the right one is behind that. */
 struct small { float threshold; uint32_t word; };
 struct large { double threshold; uint32_t column, step; };
@@ -56,7 +58,7 @@ struct trees {
     struct item *items;               /* in preorder, tree by tree */
     double *leaves;                   /* value, or row of `values`, tree by tree */
     int64_t *first_item, *first_leaf, *roots; /* trees + 1 of them */
-    void *nodes;                      /* small, or large */
+    void *nodes;                      /* small, or large; none beside items */
     int32_t walk_rows;
     void *inputs;                     /* used_count + 1 columns of the rows that walk; the last is 0 */
     double *sums;                     /* of these rows, row by row */
@@ -230,6 +232,21 @@ static int64_t find_thresholds(struct trees *t, const struct table *table)
     return most;
 }
 
+static int make_leaves(struct trees *t, const struct table *table, int64_t leaves)
+{
+    t->leaves = malloc(((size_t)leaves + 1) * sizeof *t->leaves);
+    t->first_leaf = malloc(((size_t)t->trees + 1) * sizeof *t->first_leaf);
+    if (!t->leaves || !t->first_leaf) return 0;
+    int64_t leaf = 0;
+    for (int32_t tree = 0; tree < t->trees; tree++) {
+        t->first_leaf[tree] = leaf;
+        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++)
+            if (!whole(table->skip, table->skip_code, i))
+                t->leaves[leaf++] = real(table->number, t->number_single, i);
+    }
+    return 1;
+}
+
 static int make_items(struct trees *t, const struct table *table, int64_t nodes, int64_t masks)
 {
     int64_t bias = t->method == BYTE_RANKS ? BYTE_BIAS : WORD_BIAS, highest = 2 * bias - 1;
@@ -245,8 +262,9 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes,
         t->first_item[tree] = item - t->items;
         for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++, item++) {
             double number = real(table->number, t->number_single, i);
-            if (!whole(table->skip, table->skip_code, i)) {
-                item->column = LEAF;
+            item->step = (uint16_t)whole(table->skip, table->skip_code, i);
+            if (!item->step) {
+                item->column = (uint16_t)(LEAF | t->used_count);
                 item->code = (int16_t)leaf_number++;
                 continue;
             }
@@ -267,7 +285,7 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes,
 }
 
 /* Lay out a tree: the table's nodes are in preorder, these in pairs of children. */
-static void make_tree(struct trees *t, const struct table *table, int32_t tree, double *leaves, int64_t *waiting)
+static void make_tree(struct trees *t, const struct table *table, int32_t tree, int64_t *waiting)
 {
     int small = t->method == SMALL_NODES;
     int64_t root = t->roots[2 * tree], at = 0, behind = 1, depth = 0, leaf = 0;
@@ -283,7 +301,6 @@ static void make_tree(struct trees *t, const struct table *table, int32_t tree, 
             on = (uint32_t)(behind - at);
             waiting[depth++] = behind + 1;
         } else {
-            leaves[leaf] = number;
             number = (double)leaf++;
         }
         if (small) {
@@ -306,25 +323,18 @@ static void make_tree(struct trees *t, const struct table *table, int32_t tree, 
     }
 }
 
-static int make_nodes(struct trees *t, const struct table *table, int64_t nodes, int64_t leaves, int64_t *waiting)
+static int make_nodes(struct trees *t, const struct table *table, int64_t nodes, int64_t *waiting)
 {
-    int small = t->method == SMALL_NODES, ranks = t->method == BYTE_RANKS || t->method == WORD_RANKS;
+    int small = t->method == SMALL_NODES;
     size_t size = small ? sizeof(struct small) : sizeof(struct large);
-    int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8), leaf = 0;
+    int64_t row_bytes = (int64_t)(t->used_count + 1) * (small ? 4 : 8);
     t->walk_rows = (int32_t)(WALK_BYTES / row_bytes / AT_ONCE * AT_ONCE);
-    if (t->walk_rows < AT_ONCE || ranks) t->walk_rows = AT_ONCE;
+    if (t->walk_rows < AT_ONCE) t->walk_rows = AT_ONCE;
     t->nodes = calloc((size_t)nodes + 1, size);
     t->inputs = calloc((size_t)t->walk_rows, (size_t)row_bytes);
     t->sums = calloc((size_t)t->walk_rows, (size_t)t->outputs * sizeof *t->sums);
-    t->leaves = malloc(((size_t)leaves + 1) * sizeof *t->leaves);
-    t->first_leaf = malloc(((size_t)t->trees + 1) * sizeof *t->first_leaf);
-    if (!t->nodes || !t->inputs || !t->sums || !t->leaves || !t->first_leaf) return 0;
-    for (int32_t tree = 0; tree < t->trees; tree++) {
-        t->first_leaf[tree] = leaf;
-        make_tree(t, table, tree, t->leaves + leaf, waiting);
-        /* A tree has one leaf more than inner nodes. */
-        leaf += (t->roots[2 * tree + 1] - t->roots[2 * tree] + 1) / 2;
-    }
+    if (!t->nodes || !t->inputs || !t->sums) return 0;
+    for (int32_t tree = 0; tree < t->trees; tree++) make_tree(t, table, tree, waiting);
     return 1;
 }
 
@@ -374,9 +384,10 @@ struct trees *millrace_trees(const void *feature, char feature_code, const void 
     if (t->method == LARGE_NODES && single && !t->sets && most_leaves <= MOST_LEAVES
         && (t->used_count + 1) * AT_ONCE <= 1 << SMALL_BITS && longest < 1 << (32 - SMALL_BITS))
         t->method = SMALL_NODES;
-    done = make_nodes(t, &table, nodes, all_leaves, waiting);
-    if (done && (t->method == BYTE_RANKS || t->method == WORD_RANKS))
-        done = make_items(t, &table, all_nodes, mask_count);
+    done = make_leaves(t, &table, all_leaves)
+           && (t->method == BYTE_RANKS || t->method == WORD_RANKS
+                   ? make_items(t, &table, all_nodes, mask_count)
+                   : make_nodes(t, &table, nodes, waiting));
 end:
     free(waiting);
     if (done) return t;
@@ -503,9 +514,11 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
     }
 
 RANKS(byte_ranks, int8_t, BYTES, BYTE_BIAS)
+RANKS(byte_rank, int16_t, 1, BYTE_BIAS)
 VISIT(byte_visit, int8_t, uint8_t, BYTES, BYTE_BIAS)
 EVALUATE(byte_trees, byte_ranks, byte_visit, int8_t, uint8_t, BYTES)
 RANKS(word_ranks, int16_t, (BYTES / 2), WORD_BIAS)
+RANKS(word_rank, int16_t, 1, WORD_BIAS)
 VISIT(word_visit, int16_t, uint16_t, (BYTES / 2), WORD_BIAS)
 EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
 
@@ -555,10 +568,11 @@ INPUTS(large_inputs, double)
 
 /* Walk from AT_ONCE nodes, of which each has a row of its own, or all the same; `leaf` becomes the numbers of the
    leaves in their trees. NaN is at most nothing and goes right. */
-INLINE void small_walk(const struct small *nodes, uint32_t *start, const float *x, uint32_t own, uint32_t *leaf)
+INLINE void small_walk(const struct small *nodes, const int64_t *start, const float *x, uint32_t own,
+                       uint32_t *leaf)
 {
     uint32_t here[AT_ONCE], going;
-    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = start[l];
+    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = (uint32_t)start[l];
     do {
         going = 0;
         for (int32_t l = 0; l < AT_ONCE; l++) {
@@ -572,11 +586,11 @@ INLINE void small_walk(const struct small *nodes, uint32_t *start, const float *
     for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
 }
 
-INLINE void large_walk(const struct trees *t, const struct large *nodes, uint32_t *start, const double *x,
+INLINE void large_walk(const struct trees *t, const struct large *nodes, const int64_t *start, const double *x,
                        uint32_t own, uint32_t *leaf)
 {
     uint32_t here[AT_ONCE], going;
-    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = start[l];
+    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = (uint32_t)start[l];
     do {
         going = 0;
         for (int32_t l = 0; l < AT_ONCE; l++) {
@@ -595,25 +609,24 @@ INLINE void large_walk(const struct trees *t, const struct large *nodes, uint32_
     for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)nodes[here[l]].threshold;
 }
 
-INLINE void walk(const struct trees *t, int64_t root, uint32_t *start, int64_t row, uint32_t own, int small,
-                 uint32_t *leaf)
+INLINE void walk(const struct trees *t, int64_t root, int64_t row, int small, uint32_t *leaf)
 {
+    static const int64_t start[AT_ONCE] = {0};
     int64_t size = t->used_count + 1;
     if (small)
-        small_walk((const struct small *)t->nodes + root, start, (const float *)t->inputs + row * size, own, leaf);
+        small_walk((const struct small *)t->nodes + root, start, (const float *)t->inputs + row * size, 1, leaf);
     else
-        large_walk(t, (const struct large *)t->nodes + root, start, (const double *)t->inputs + row * size, own,
-                   leaf);
+        large_walk(t, (const struct large *)t->nodes + root, start, (const double *)t->inputs + row * size, 1, leaf);
 }
 
 /* Add the leaves of all trees to the sums of rows that lie row by row, `outputs` of them each. */
 INLINE void walk_all(const struct trees *t, int64_t lanes, int small, int outputs)
 {
-    uint32_t start[AT_ONCE] = {0}, leaf[AT_ONCE];
+    uint32_t leaf[AT_ONCE];
     for (int32_t tree = 0; tree < t->trees; tree++) {
         const double *leaves = t->leaves + t->first_leaf[tree];
         for (int64_t row = 0; row < lanes; row += AT_ONCE) {
-            walk(t, t->roots[2 * tree], start, row, 1, small, leaf);
+            walk(t, t->roots[2 * tree], row, small, leaf);
             double *sum = t->sums + row * outputs;
             if (t->values) {
                 for (int32_t l = 0; l < AT_ONCE; l++, sum += outputs) {
@@ -661,17 +674,53 @@ static void walked_trees(const struct trees *t, const struct step *s, int64_t fi
     }
 }
 
-/* Add all trees' leaves to the sums of one row. */
-INLINE void walk_row(const struct trees *t, const struct step *s, int64_t first, int64_t row, int small)
+/* Walk from AT_ONCE items, each of another tree; `leaf` becomes the numbers of the leaves. */
+INLINE void rank_walk(const struct trees *t, const int64_t *start, const int16_t *codes, int64_t bias,
+                      uint32_t *leaf)
 {
-    uint32_t start[AT_ONCE], leaf[AT_ONCE];
-    if (small) small_inputs(t, s, first, row, 1);
-    else large_inputs(t, s, first, row, 1);
+    const struct item *here[AT_ONCE];
+    uint32_t going;
+    for (int32_t l = 0; l < AT_ONCE; l++) here[l] = t->items + start[l];
+    do {
+        going = 0;
+        for (int32_t l = 0; l < AT_ONCE; l++) {
+            const struct item *item = here[l];
+            int16_t code = codes[item->column & COLUMN];
+            int32_t right = code > item->code;
+            if (t->sets && item->column & IN_SET)
+                right = !t->mask_bytes[(int64_t)(uint16_t)item->code * MASK + code + bias];
+            here[l] += right ? item->step : 1;
+            going |= item->step;
+        }
+    } while (going);
+    for (int32_t l = 0; l < AT_ONCE; l++) leaf[l] = (uint32_t)here[l]->code;
+}
+
+/* Add all trees' leaves to the sums of one row. */
+INLINE void walk_row(const struct trees *t, const struct step *s, int64_t first, int64_t row, enum method method)
+{
+    int ranks = method == BYTE_RANKS || method == WORD_RANKS;
+    const int64_t *roots = ranks ? t->first_item : t->roots;
+    int64_t start[AT_ONCE], each = ranks ? 1 : 2;
+    uint32_t leaf[AT_ONCE];
+    int16_t *codes = (int16_t *)s->q;
+    switch (method) {
+    case BYTE_RANKS: byte_rank(t, s, first, row, 1, codes); break;
+    case WORD_RANKS: word_rank(t, s, first, row, 1, codes); break;
+    case SMALL_NODES: small_inputs(t, s, first, row, 1); break;
+    case LARGE_NODES: large_inputs(t, s, first, row, 1); break;
+    }
+    if (ranks) codes[t->used_count] = INT16_MAX; /* above all leaves' numbers: walking on stays there */
     double *out = s->out + row;
     for (int32_t tree = 0, output = 0; tree < t->trees; tree += AT_ONCE) {
         int32_t lanes = t->trees - tree < AT_ONCE ? t->trees - tree : AT_ONCE;
-        for (int32_t l = 0; l < AT_ONCE; l++) start[l] = (uint32_t)t->roots[2 * (tree + (l < lanes ? l : 0))];
-        walk(t, 0, start, 0, 0, small, leaf);
+        for (int32_t l = 0; l < AT_ONCE; l++) start[l] = roots[each * (tree + (l < lanes ? l : 0))];
+        switch (method) {
+        case BYTE_RANKS: rank_walk(t, start, codes, BYTE_BIAS, leaf); break;
+        case WORD_RANKS: rank_walk(t, start, codes, WORD_BIAS, leaf); break;
+        case SMALL_NODES: small_walk(t->nodes, start, t->inputs, 0, leaf); break;
+        case LARGE_NODES: large_walk(t, t->nodes, start, t->inputs, 0, leaf); break;
+        }
         for (int32_t l = 0; l < lanes; l++) {
             double number = t->leaves[t->first_leaf[tree + l] + leaf[l]];
             if (t->values) {
@@ -685,12 +734,16 @@ INLINE void walk_row(const struct trees *t, const struct step *s, int64_t first,
     }
 }
 
-static void few_trees(const struct trees *t, const struct step *s, int64_t first, int64_t n)
-{
-    for (int64_t row = 0; row < n; row++)
-        if (t->method == SMALL_NODES) walk_row(t, s, first, row, 1);
-        else walk_row(t, s, first, row, 0);
-}
+#define FEW(name, method)                                                                                     \
+    static void name(const struct trees *t, const struct step *s, int64_t first, int64_t n)                   \
+    {                                                                                                         \
+        for (int64_t row = 0; row < n; row++) walk_row(t, s, first, row, method);                             \
+    }
+
+FEW(few_byte, BYTE_RANKS)
+FEW(few_word, WORD_RANKS)
+FEW(few_small, SMALL_NODES)
+FEW(few_large, LARGE_NODES)
 
 /* Bytes that a step's `q` needs. */
 int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->used_count + 1) * BYTES; }
@@ -702,10 +755,13 @@ void step_trees(const struct step *s, int64_t first, int64_t n)
     int ranks = t->method == BYTE_RANKS || t->method == WORD_RANKS;
     for (int32_t k = 0; k < t->outputs; k++)
         for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] = t->baseline ? t->baseline[k] : 0.0;
-    if (n <= (ranks ? FEW_RANKS : FEW_WALKS)) few_trees(t, s, first, n);
-    else if (t->method == BYTE_RANKS) byte_trees(t, s, first, n);
-    else if (t->method == WORD_RANKS) word_trees(t, s, first, n);
-    else walked_trees(t, s, first, n);
+    int few = n <= (ranks ? FEW_RANKS : FEW_WALKS);
+    switch (t->method) {
+    case BYTE_RANKS: (few ? few_byte : byte_trees)(t, s, first, n); break;
+    case WORD_RANKS: (few ? few_word : word_trees)(t, s, first, n); break;
+    case SMALL_NODES: (few ? few_small : walked_trees)(t, s, first, n); break;
+    case LARGE_NODES: (few ? few_large : walked_trees)(t, s, first, n); break;
+    }
     if (t->divisor)
         for (int32_t k = 0; k < t->outputs; k++)
             for (int64_t r = 0; r < n; r++) s->out[k * s->stride + r] /= (double)t->divisor;
