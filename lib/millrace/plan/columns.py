@@ -87,7 +87,7 @@ def _converted(
 ) -> tuple[dict[str, Sequence[Any]], list[Warning]]:
     converted: dict[str, Sequence[Any]] = {}
     found: list[tuple[int, int, str, str, str]] = []
-    for place, (field, (name, converter)) in enumerate(
+    for place, (field, (name, *_, converter)) in enumerate(
         zip(signature.fields, signature.converters, strict=True)
     ):
         values = columns.get(name)

@@ -43,7 +43,8 @@ __all__ = [
 
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
-FIELDS = frozenset(("alias", "explain", "model", "rows", "strict", "version"))
+FLAGS = ("explain", "strict")
+FIELDS = frozenset((*FLAGS, "alias", "model", "rows", "version"))
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -55,7 +56,7 @@ def answer(call: Call) -> dict[str, Any]:
     headers = call.headers
     if call.method != "POST":
         raise http.wrong_method("POST")
-    named = Target() if call.path == "/predict" else Target.of_path(call.path.split("/")[2:-1])
+    named = None if call.path == "/predict" else Target.of_path(call.path.split("/")[2:-1])
     if "csv" in f"{headers.get('content-type')}{headers.get('accept')}".lower():
         from millrace.edge.predict import table
 
@@ -145,9 +146,10 @@ def as_text(answer: Any) -> str:
 
 def _fitting(text: str) -> str:
     # The body travels inside another JSON text, where quotes and backslashes become two characters.
-    size_bytes = len(text) + text.count('"') + text.count("\\")
-    if size_bytes > MAX_ANSWER_BYTES:
-        raise too_large(size_bytes)
+    if 2 * len(text) > MAX_ANSWER_BYTES:
+        size_bytes = len(text) + text.count('"') + text.count("\\")
+        if size_bytes > MAX_ANSWER_BYTES:
+            raise too_large(size_bytes)
     return text
 
 
@@ -188,14 +190,12 @@ def read(body: Any, named: Target | None = None) -> tuple[Target, Request]:
             raise _malformed(
                 f"Row {number} is not an object", code="row-not-an-object", where=f"row {number}"
             )
-    strict, explain = body.get("strict"), body.get("explain")
-    for name, asked, code in (
-        ("strict", strict, "strict-not-a-boolean"),
-        ("explain", explain, "explain-not-a-boolean"),
-    ):
-        if asked is not None and not isinstance(asked, bool):
-            raise _malformed(f"'{name}' is neither true nor false", code=code, where=f"field '{name}'")
-    return target_of(body, named), Request(rows, strict=bool(strict), explain=bool(explain))
+    for name in FLAGS:
+        if name in body and body[name] is not None and not isinstance(body[name], bool):
+            what = f"'{name}' is neither true nor false"
+            raise _malformed(what, code=f"{name}-not-a-boolean", where=f"field '{name}'")
+    request = Request(rows, strict=bool(body.get("strict")), explain=bool(body.get("explain")))
+    return target_of(body, named), request
 
 
 def target_of(members: dict[str, Any], named: Target | None) -> Target:

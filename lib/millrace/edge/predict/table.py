@@ -34,7 +34,7 @@ def is_csv(header: str) -> bool:
     return header.partition(";")[0].strip().lower() == CSV
 
 
-def answer(call: Call, named: Target) -> dict[str, Any]:
+def answer(call: Call, named: Target | None) -> dict[str, Any]:
     """Answer ``POST /predict`` where the rows or the answer are CSV."""
     from millrace.edge.predict import ours
 
