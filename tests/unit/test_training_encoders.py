@@ -14,7 +14,7 @@ from millrace.features.candidates import Family
 from millrace.features.limits import LIMITS
 from millrace.features.plan import feature_plan
 from millrace.scoring.explain import Explainer
-from millrace.training.encoders import learnable, smoothing
+from millrace.training.encoders import learnable, log_says_more, smoothing
 from millrace.training.frame import to_frame
 from millrace.training.pipeline import Learner, Rows
 from tests.learning import make_table
@@ -64,6 +64,56 @@ def test_integers_have_one_where_they_are_names_and_none_where_they_are_sizes(
     few = value % 100
     assert smoothing(few.astype(float), (effect[few] + noise)[:, None], "boosted") is None, "trees split them"
     assert smoothing(few.astype(float), (effect[few] + noise)[:, None], "linear") is not None
+
+
+def test_numbers_with_a_long_tail_become_logarithms_where_these_say_more(rng: np.random.Generator) -> None:
+    income = rng.lognormal(10.0, 1.0, ROWS)
+    noise = rng.normal(size=ROWS)
+    for goal, says_more in (
+        (np.log(income) + 0.3 * noise, True),
+        (income / income.std() + 0.3 * noise, False),
+        (noise, False),
+    ):
+        assert log_says_more(income, goal[:, None]) is says_more
+        holes = np.where(rng.random(ROWS) < 0.1, np.nan, income)
+        assert log_says_more(holes, goal[:, None]) is says_more
+        assert log_says_more(1e-9 * income - 5.0, goal[:, None]) is says_more, "the unit does not matter"
+    classes = np.digitize(np.log(income) + noise, [9.0, 11.0])
+    assert log_says_more(income, (classes[:, None] == [0, 1]).astype(float))
+    even = rng.uniform(1.0, 2.0, ROWS)
+    assert not log_says_more(even, np.log(even)[:, None]), "it has no tail"
+    rare = (rng.random(ROWS) < 0.01).astype(float)
+    assert not log_says_more(rare, rare[:, None]), "two values stay two under every scale"
+    for nothing in (np.full(ROWS, np.nan), np.full(ROWS, 7.0), np.zeros(0)):
+        assert not log_says_more(nothing, np.zeros((len(nothing), 1)))
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+def test_logarithms_are_learned_and_served_as_they_are(rng: np.random.Generator, task: Any) -> None:
+    income = rng.lognormal(10.0, 1.0, ROWS)
+    signal = np.log(income) + 0.3 * rng.normal(size=ROWS)
+    target = np.digitize(signal, [9.5, 10.5]) if task == "multiclass" else signal
+    holes = np.where(rng.random(ROWS) < 0.05, np.nan, income)
+    table, schema = make_table(
+        {"income": ("number", holes), "size": ("number", rng.normal(size=ROWS))},
+        target,
+        task=task,
+        classes=("a", "b", "c") if task == "multiclass" else (),
+    )
+    frame = to_frame(table, schema)
+    seen, later = frame.iloc[:2400], frame.iloc[2400:].copy()
+    rows = Rows(seen, table.target[:2400], table.record[:2400])
+    left = learnable(feature_plan(schema, "linear"), seen, table.target[:2400], len(schema.classes))
+    assert (left.columns("log"), left.columns("number")) == (("income",), ("size",))
+    assert feature_plan(schema, "boosted").columns("log") == ()
+    pipeline = Learner("linear", schema, LIMITS["quick"], 0).pipeline(rows)
+    known = later["income"].notna().to_numpy()
+    if task == "regression":
+        assert np.corrcoef(pipeline.predict(later)[known], target[2400:][known])[0, 1] > 0.9
+    # Served rows may lie below all that training saw, where there is no logarithm.
+    later.iloc[:3, later.columns.get_loc("income")] = [-1e9, 0.0, 1e12]
+    _, parity = certified(pipeline, schema=schema, model="m", frame=later)
+    assert parity.rows == 600 and parity.max_difference < 1e-12
 
 
 @pytest.mark.parametrize("family", ["linear", "forest", "boosted"])

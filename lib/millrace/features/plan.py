@@ -15,7 +15,7 @@ from millrace.features.candidates import Family
 
 __all__ = ["Encoding", "FeaturePlan", "Kind", "feature_plan"]
 
-Kind = Literal["number", "boolean", "one-hot", "native", "code", "target", "time", "span", "text"]
+Kind = Literal["number", "log", "boolean", "one-hot", "native", "code", "target", "time", "span", "text"]
 
 ONE_HOT_LIMIT = {"linear": 2000, "forest": 12}
 """Categories of a column that become columns of their own. A linear model weighs each category by itself
@@ -139,7 +139,10 @@ _TARGET_REASONS = {
 def _encodings(column: Column, family: Family) -> tuple[Encoding, ...]:
     name = column.name
     if column.type == "number":
-        return (Encoding(name, "number", 0, "Numbers stay numbers."),)
+        reason = "Numbers stay numbers."
+        if family == "linear":
+            reason = "Numbers stay numbers, or become their logarithm where that says more of the target."
+        return (Encoding(name, "number", 0, reason),)
     if column.type == "boolean":
         return (Encoding(name, "boolean", 0, "Yes and no become 1 and 0."),)
     if column.type == "time":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +16,21 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
 
 from millrace.features.candidates import Family
 from millrace.features.plan import NATIVE_LIMIT, Encoding, FeaturePlan, Kind
 from millrace.features.transformers import CYCLES, TOKEN_PATTERN, TimeDifferences, TimeParts, lower_text
 from millrace.training.pairs import groups
 
-__all__ = ["build_features", "learnable"]
+__all__ = ["build_features", "learnable", "log_says_more", "smoothing"]
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +41,12 @@ CODE_SHARE = 0.005
 """Share of the target's variance by which integers that are names must differ within such bins."""
 CERTAIN = 3.0
 """Standard deviations by which the variance between groups must exceed what chance gives."""
+LONG_TAIL = 1.0
+"""Skewness from which a number may become its logarithm."""
+LOG_GAIN = 4.0
+"""By how much the logarithm must explain more of the target's variance: a share of this many in all rows."""
+LOG_RANGE = 1000.0
+"""Of what numbers are scaled to before their logarithm, from 1 on: it does not depend on their unit."""
 
 
 def build_features(plan: FeaturePlan, *, classify: bool = True, seed: int = 0) -> ColumnTransformer:
@@ -40,7 +54,7 @@ def build_features(plan: FeaturePlan, *, classify: bool = True, seed: int = 0) -
 
     Native categories come first, so that boosted trees find them as the first columns.
     """
-    kinds: tuple[Kind, ...] = ("native", "code", "one-hot", "number", "boolean", "time", "span")
+    kinds: tuple[Kind, ...] = ("native", "code", "one-hot", "number", "log", "boolean", "time", "span")
     parts: list[tuple[str, Any, Any]] = [
         (kind, _encoder(plan, kind), list(plan.columns(kind))) for kind in kinds if plan.columns(kind)
     ]
@@ -55,7 +69,7 @@ def build_features(plan: FeaturePlan, *, classify: bool = True, seed: int = 0) -
 
 
 def learnable(plan: FeaturePlan, frame: pd.DataFrame, target: NDArray[Any], classes: int) -> FeaturePlan:
-    """Return the plan without the columns that have nothing to learn from in these rows.
+    """Return the plan as these rows make it: what depends on them is decided, what is empty in them left out.
 
     A column that is filled somewhere in the file may be empty in a fold, and a text may hold no word there;
     binning and vocabularies need one value at least.
@@ -75,6 +89,8 @@ def learnable(plan: FeaturePlan, frame: pd.DataFrame, target: NDArray[Any], clas
         if not has_something(encoding):
             continue
         values = frame[encoding.column]
+        if encoding.kind == "number" and plan.family == "linear" and log_says_more(values.to_numpy(), goal):
+            encoding = replace(encoding, kind="log")
         of_text = encoding.kind == "code" and encoding.column in texts
         if encoding.kind != "target" and not of_text:
             kept.append(encoding)
@@ -115,6 +131,34 @@ def smoothing(values: NDArray[Any], goal: Floats, family: Family) -> float | Non
             return None
     found = _variances(codes, goal, np.zeros(len(codes), dtype=np.int64))
     return None if found is None else found[1] / found[0]
+
+
+def log_says_more(values: Floats, goal: Floats) -> bool:
+    """Return whether a number has a long tail to the right, and its logarithm is nearer to the target.
+
+    Parameters
+    ----------
+    values : array of float64, shape (rows,)
+        NaN where missing.
+    goal : array of float64, shape (rows, outputs)
+        The target, or an indicator for each class.
+    """
+    known = ~np.isnan(values)
+    x, goal = values[known], goal[known]
+    spread = float(x.std()) if len(x) else 0.0
+    if spread == 0.0 or float(np.mean(((x - x.mean()) / spread) ** 3)) <= LONG_TAIL:
+        return False
+    if len(np.unique(x)) <= 2:
+        return False
+    logs = np.log1p(LOG_RANGE * (x - x.min()) / np.ptp(x))
+    return _explained(logs, goal) > _explained(x, goal) + LOG_GAIN / len(x)
+
+
+def _explained(x: Floats, goal: Floats) -> float:
+    """Return the share of the target's variance that a line through the numbers explains."""
+    x, goal = x - x.mean(), goal - goal.mean(axis=0)
+    total = float(x @ x) * float(np.sum(goal**2))
+    return float(np.sum((x @ goal) ** 2)) / total if total else 0.0
 
 
 def _variances(codes: NDArray[np.int64], goal: Floats, bins: NDArray[np.int64]) -> tuple[float, float] | None:
@@ -172,11 +216,18 @@ def _encoder(plan: FeaturePlan, kind: Kind) -> BaseEstimator | str:
         return TimeDifferences() if trees else _imputed(plan, "median", TimeDifferences())
     if trees:
         return "passthrough"
+    if kind == "log":
+        # What lies outside the range of the rows learned from is taken as its end.
+        scaled = MinMaxScaler(feature_range=(0.0, LOG_RANGE), clip=True)
+        return _imputed(plan, "median", after=(scaled, FunctionTransformer(np.log1p)))
     return _imputed(plan, "median" if kind == "number" else "most_frequent")
 
 
-def _imputed(plan: FeaturePlan, strategy: str, *before: BaseEstimator) -> Pipeline:
-    steps = [*before, SimpleImputer(strategy=strategy, add_indicator=True, keep_empty_features=True)]
+def _imputed(
+    plan: FeaturePlan, strategy: str, *before: BaseEstimator, after: Sequence[BaseEstimator] = ()
+) -> Pipeline:
+    imputer = SimpleImputer(strategy=strategy, add_indicator=True, keep_empty_features=True)
+    steps = [*before, imputer, *after]
     if plan.family == "linear":
         steps.append(StandardScaler())
     return Pipeline([(type(step).__name__.lower(), step) for step in steps])
