@@ -58,6 +58,9 @@ def test_small_tables_share_invocations_and_large_ones_have_one_a_fold() -> None
     small = first_round(schema(4), "standard", 150)
     assert not small.more
     assert max(len(unit.candidates) for unit in small.units) == 3
+    thorough = first_round(schema(4), "thorough", 150)
+    assert not thorough.more
+    assert {len(unit.candidates) for unit in thorough.units} == {1}, "its fits take longer than a start"
     large = first_round(schema(30), "standard", 200_000)
     assert large.more
     assert {unit.folds for unit in large.units} == {(0,)}

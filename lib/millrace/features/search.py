@@ -33,7 +33,8 @@ SHARD_ROWS = 1 << 17
 """Records of a shard: what one invocation sums in a round over all rows."""
 
 TOGETHER_CELLS = 60_000
-"""Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation."""
+"""Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation unless the budget is
+``thorough``."""
 TOGETHER = 3
 ONE_ROUND_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, one an invocation."""
@@ -97,7 +98,7 @@ def first_round(schema: Schema, budget: Budget, rows: int) -> Work:
     names = candidate_names(schema, budget, trained)
     folds = tuple(range(fold_count(LIMITS[budget], trained)))
     cells = trained * len(schema.features)
-    if cells <= TOGETHER_CELLS:
+    if cells <= TOGETHER_CELLS and budget != "thorough":  # its fits are dearer than a start
         # Dealt out in turns: neighbours are alike, and dear or cheap together.
         groups = -(-len(names) // TOGETHER)
         units = tuple(Unit(part, names[part::groups], folds) for part in range(groups))
