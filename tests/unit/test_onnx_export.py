@@ -12,13 +12,14 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from millrace import compiler, plan
 from millrace.compiler import onnx as exporter
 from millrace.compiler.onnx import links
-from millrace.contracts import Task
+from millrace.contracts import Column, Schema, Task
 from millrace.errors import BadInput
 from millrace.plan.kinds import ENCODERS, ESTIMATORS, LINKS, of
 from tests import pipelines
@@ -169,8 +170,49 @@ def test_every_way_of_every_estimator(estimator: str, case: str) -> None:
         if node["kind"] in exporter.REFUSED or exporter.not_expressed_in(node.get("steps", ())):
             with pytest.raises(BadInput, match="standard ONNX operators"):
                 exporter.export(data)
-        else:
+        elif node["kind"] not in exporter.TIED:
             exported(data)
+
+
+NEIGHBORS = [
+    (name, case)
+    for name in ("KNeighborsClassifier", "KNeighborsRegressor")
+    for case in pipelines.ESTIMATORS[name]
+]
+
+
+@pytest.mark.parametrize(("estimator", "case"), NEIGHBORS)
+def test_neighbours_are_others_only_where_several_are_equally_far(estimator: str, case: str) -> None:
+    features, matrix = plain()
+    model = pipelines.ESTIMATORS[estimator][case]()
+    data = compiled(features, matrix, model, "multiclass" if "Classifier" in estimator else "regression")
+    assert plan.read(data).header["estimator"]["kind"] in exporter.TIED
+    made = exporter.export(data)
+    *encoders, (_, neighbors) = model.steps
+    rows = Pipeline([*encoders, ("all", "passthrough")]).transform(features.transform(holdout()))
+    count = neighbors.n_neighbors
+    distances, _ = neighbors.kneighbors(rows, count + 1)
+    alone = distances[:, count - 1] < distances[:, count]
+    assert exporter.check(data, made, columns_of(data, holdout()[alone])).passed
+    if case == "plain":
+        assert alone.mean() > 0.9, "the rows that are far from all points are few"
+    if case == "ties":
+        assert not exporter.check(data, made, columns_of(data, holdout())).passed, "the difference is seen"
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbours_that_are_the_row_itself_and_rows_that_are_far_from_all(weights: str) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "b": rng.normal(size=200)})
+    features = pipelines.ColumnTransformer([("n", "passthrough", ["a", "b"])])
+    model = KNeighborsClassifier(5, algorithm="kd_tree", weights=weights)
+    model.fit(features.fit_transform(frame), rng.integers(0, 3, 200))
+    columns = tuple(Column(name, i, "number", "feature") for i, name in enumerate("ab"))
+    names = ("x", "y", "z")
+    described = Schema((*columns, Column("y", 2, "category", "target")), "y", "multiclass", "accuracy", names)
+    data = compiler.compile(Pipeline([("f", features), ("m", model)]), schema=described, model="m")
+    far = pd.DataFrame({"a": [1e200, -1e308, 1e150], "b": [0.0, 1e308, -1e150]})
+    exported(data, pd.concat([frame, far, frame + 1e-9]))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -77,13 +77,16 @@ def export(
         "plan_certificate": read.header.get("certificate"),
     }
     if not difference.passed:
+        tied = exchange.TIED.get(read.header["estimator"]["kind"])
         raise BadInput(
             f"The ONNX model differs from the plan by {difference.max_difference:.3g}, "
             f"where {difference.limit:.3g} is allowed, "
             f"and {difference.label_flips} of {difference.rows:,} rows have another label",
             code="onnx-differs",
             where=str(certificate["compared_on"]),
-            remedy="Nothing was written. Report it: the two should agree.",
+            remedy=f"Nothing was written: {tied}, and no standard operator does that."
+            if tied
+            else "Nothing was written. Report it: the two should agree.",
         )
     text = json.dumps(certificate, ensure_ascii=False, allow_nan=False, sort_keys=True)
     about = {"millrace.version": str(version.version), "millrace.certificate": text}

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_FOREIGN_BYTES",
     "OPSETS",
     "REFUSED",
+    "TIED",
     "Difference",
     "check",
     "encode",
@@ -50,10 +51,13 @@ ENCODED: dict[str, str] = {
 }
 """Kinds of encoders that standard operators cannot express, and why."""
 REFUSED: dict[str, str] = {
-    "neighbors": "which of several points that are equally far is asked follows from a walk through a tree",
     "onnx": "it came as an ONNX model and is one already",
 }
 """Kinds of estimators that standard operators cannot express, and why: a plan of one has no ONNX model."""
+TIED: dict[str, str] = {
+    "neighbors": "which of several points that are equally far is asked follows from a walk through a tree",
+}
+"""Kinds of estimators that are exported though a tie may go another way, and why: :func:`check` tells."""
 
 
 MAX_FOREIGN_BYTES = 100 << 20
