@@ -98,9 +98,9 @@ def _independent(estimator: Any) -> Pipeline:
     return make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=3), estimator)
 
 
-def _counts(estimator: Any) -> Pipeline:
-    """Put before an estimator what makes whole numbers of a few sizes."""
-    bins = KBinsDiscretizer(3, encode="ordinal", strategy="uniform")
+def _counts(estimator: Any, encode: str = "ordinal") -> Pipeline:
+    """Put before an estimator what makes whole numbers of a few sizes; with ``onehot`` a sparse matrix."""
+    bins = KBinsDiscretizer(3, encode=encode, strategy="uniform")
     return make_pipeline(SimpleImputer(keep_empty_features=True), VarianceThreshold(), bins, estimator)
 
 
@@ -301,6 +301,7 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
             f"{name}-isotonic": partial(_calibrated, maker, method="isotonic")
             for name, maker in MARGINS.items()
         },
+        "SVC-sparse": lambda: _counts(CalibratedClassifierCV(SVC(), cv=2), "onehot"),
         **{
             f"margins-{method}-{ensemble}": partial(
                 _calibrated, MARGINS["LinearSVC"], method=method, ensemble=ensemble
@@ -335,6 +336,8 @@ ESTIMATORS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
         "linear": lambda: _scaled(SVR(kernel="linear")),
         "poly": lambda: _scaled(SVR(kernel="poly", degree=2, coef0=1.0, gamma=0.01)),
         "sigmoid": lambda: _scaled(SVR(kernel="sigmoid", gamma="auto")),
+        "sparse": lambda: _counts(SVR(), "onehot"),
+        "sparse-linear": lambda: _counts(SVR(kernel="linear"), "onehot"),
     },
     "NuSVR": {"rbf": lambda: _scaled(NuSVR(gamma=0.05))},
     "GaussianNB": {

@@ -30,10 +30,8 @@ def _margin(estimator: Any, arrays: Arrays) -> Node:
 
 
 def _machine(estimator: Any, arrays: Arrays, counts: list[int] | None) -> Node:
-    if hasattr(estimator.support_vectors_, "toarray"):
-        raise not_covered(f"{type(estimator).__name__} fitted to a sparse matrix")
     if estimator.kernel == "linear":
-        return linear(estimator.coef_, estimator.intercept_, "identity", arrays)
+        return linear(_dense(estimator.coef_), estimator.intercept_, "identity", arrays)
     if estimator.kernel not in ("rbf", "poly", "sigmoid"):
         raise not_covered(f"{type(estimator).__name__}(kernel={estimator.kernel!r:.60})")
     return {
@@ -42,12 +40,17 @@ def _machine(estimator: Any, arrays: Arrays, counts: list[int] | None) -> Node:
         "gamma": float(estimator._gamma),
         "coef0": float(estimator.coef0),
         "degree": int(estimator.degree),
-        "vectors": arrays.floats(estimator.support_vectors_),
-        "coef": arrays.floats(estimator.dual_coef_),
+        "vectors": arrays.floats(_dense(estimator.support_vectors_)),
+        "coef": arrays.floats(_dense(estimator.dual_coef_)),
         "intercept": arrays.floats(estimator.intercept_),
         "counts": counts,
         "link": "identity",
     }
+
+
+def _dense(matrix: Any) -> Any:
+    """Return what was fitted to a sparse matrix as it would be of a dense one: the numbers are the same."""
+    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 
 
 ESTIMATORS: dict[str, Callable[[Any, Arrays], Node]] = {"SVR": _regression, "NuSVR": _regression}

@@ -57,6 +57,8 @@ class Candidate:
         The tasks that it is for.
     counts : bool
         Whether it is for targets that are never negative.
+    texts : bool
+        Whether it is for tables with texts, too, whose words are thousands of columns.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Candidate:
     most_rows: int | None = None
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
     counts: bool = False
+    texts: bool = True
 
 
 _MORE: tuple[Budget, ...] = ("standard", "thorough")
@@ -139,6 +142,7 @@ _ALL = (
         _MORE,
         most_rows=3_000,
         tasks=("binary", "multiclass"),
+        texts=False,
     ),
     Candidate(
         "linear_weak",
@@ -198,6 +202,7 @@ def candidate_names(schema: Schema, budget: Budget, rows: int) -> tuple[str, ...
     """
     lowest = schema.column(schema.target).minimum
     kinds = LOSS_KINDS.get(schema.loss) if schema.task == "regression" else None
+    has_texts = any(column.type == "text" for column in schema.features)
     return tuple(
         each.name
         for each in _ALL
@@ -205,6 +210,7 @@ def candidate_names(schema: Schema, budget: Budget, rows: int) -> tuple[str, ...
         and schema.task in each.tasks
         and (each.most_rows is None or rows <= each.most_rows)
         and (not each.counts or (lowest is not None and lowest >= 0.0))
+        and (each.texts or not has_texts)
         and (kinds is None or each.kind in kinds)
         and not (schema.loss == "quantile" and each.kind == "linear" and rows > QUANTILE_ROWS)
     )
