@@ -290,7 +290,7 @@ class Program:
         from struct import Struct
 
         order = [names.index(name) for _, name, _ in self._inputs]
-        made_of = [(k, value) for k, (_, _, value) in enumerate(self._inputs) if value is not None]
+        mapped = [(k, value) for k, (_, _, value) in enumerate(self._inputs) if value is not None]
         cells, out = array("d", bytes(8 * len(order))), array("d", bytes(8 * self._width))
         pack, first = Struct(f"{len(order)}d").pack_into, cells.buffer_info()[0]
         places = range(first, first + 8 * len(order), 8)
@@ -310,7 +310,7 @@ class Program:
                 if made or self._places is not places:
                     self._bind(places, sparse)
                 inputs = [values[i] for i in order]
-                for k, value in made_of:
+                for k, value in mapped:
                     inputs[k] = value(inputs[k])
                 pack(cells, 0, *inputs)
                 run(at)

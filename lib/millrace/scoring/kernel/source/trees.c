@@ -4,8 +4,8 @@
    byte (or two), and a node compares a vector of ranks at once: for 32 rows, one comparison and two logical
    operations say which of them go on to the left and to the right. All nodes of a tree are visited, with the
    set of rows that reach each of them, and a leaf writes its number where its set is. There is no branch that
-   depends on a row. Of few rows each is walked, over the same ranks and nodes: with 6 bytes a node most trees
-   stay in the cache from one request to the next.
+   depends on a row. Of few rows each is walked, over the same ranks and nodes: with 6 bytes a node there is
+   little to fetch for a request that comes alone.
 
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
    whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
