@@ -43,7 +43,8 @@ __all__ = [
 
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
-FLAGS = ("explain", "strict")
+FLAGS = {"explain": "explain-not-a-boolean", "strict": "strict-not-a-boolean"}
+"""Members that are true or false, and the code of the error when one is not."""
 FIELDS = frozenset((*FLAGS, "alias", "model", "rows", "version"))
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _quoted = json.encoder.encode_basestring_ascii
@@ -190,10 +191,9 @@ def read(body: Any, named: Target | None = None) -> tuple[Target, Request]:
             raise _malformed(
                 f"Row {number} is not an object", code="row-not-an-object", where=f"row {number}"
             )
-    for name in FLAGS:
+    for name, code in FLAGS.items():
         if name in body and body[name] is not None and not isinstance(body[name], bool):
-            what = f"'{name}' is neither true nor false"
-            raise _malformed(what, code=f"{name}-not-a-boolean", where=f"field '{name}'")
+            raise _malformed(f"'{name}' is neither true nor false", code=code, where=f"field '{name}'")
     request = Request(rows, strict=bool(body.get("strict")), explain=bool(body.get("explain")))
     return target_of(body, named), request
 
