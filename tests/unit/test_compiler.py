@@ -29,6 +29,7 @@ from sklearn.preprocessing import (
 )
 
 from millrace import compiler, plan
+from millrace.compiler import certificate
 from millrace.compiler.trees import _preorder, _round_down
 from millrace.errors import BadInput
 from tests import pipelines
@@ -224,6 +225,22 @@ def test_the_certificate_stands_in_the_plan() -> None:
     certificate = plan.read(data).header["certificate"]
     assert certificate == dataclasses.asdict(parity)
     assert compiler.certified(pipeline, schema=schema, model="m", frame=HOLDOUT)[0] == data
+
+
+@pytest.mark.parametrize(("trees", "taken"), [(1, 900), (40, 180)])
+def test_of_a_large_plan_fewer_rows_go_through_plain_python(
+    monkeypatch: pytest.MonkeyPatch, trees: int, taken: int
+) -> None:
+    asked = []
+    real = certificate.RowScorer.score
+    monkeypatch.setattr(certificate.RowScorer, "score", lambda self, row: asked.append(0) or real(self, row))
+    monkeypatch.setattr(certificate, "CELLS_BY_ROW", 1_000_000)
+    pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=trees, random_state=0))
+    many = HOLDOUT.loc[HOLDOUT.index.repeat(18)]
+    _, parity = compiler.certified(
+        pipeline, schema=pipelines.schema("regression", FRAME), model="m", frame=many
+    )
+    assert (parity.rows, len(asked)) == (900, taken)
 
 
 class Crooked(LogisticRegression):  # type: ignore[misc]

@@ -27,8 +27,10 @@ __all__ = ["LIMIT", "Parity", "answers", "certified", "compile", "parity"]
 
 LIMIT = 1e-9
 """Largest difference that an artifact may have: ``|plan - pipeline| <= LIMIT * max(1, |pipeline|)``."""
-MOST_BY_ROW = 1_000
-"""Rows, evenly spread, on which the path in plain Python is compared: forests take milliseconds a row."""
+MOST_BY_ROW, FEWEST_BY_ROW = 1_000, 200
+"""Rows, evenly spread, on which the path in plain Python is compared, of a small plan and of a large one."""
+CELLS_BY_ROW = 16_000_000
+"""Such rows times the numbers of a plan: forests and support vectors take up to 20 ms a row."""
 MOST_ALONE = 100
 """Rows that differ, for which the pipeline is asked again, one by one: more are no accident of rounding."""
 
@@ -40,7 +42,8 @@ class Parity:
     Attributes
     ----------
     rows : int
-        Rows compared; a certificate's path ``rows`` takes at most ``MOST_BY_ROW`` of them.
+        Rows compared; a certificate's path ``rows`` takes at most ``MOST_BY_ROW`` of them, and of a large
+        plan at least ``FEWEST_BY_ROW``.
     max_difference : float
         The largest ``|plan - pipeline| / max(1, |pipeline|)`` of any probability or prediction;
         infinite when one of the two is no number and the other is.
@@ -228,7 +231,9 @@ def certified(
     """
     header, arrays = _document(pipeline, schema, model, classes, interval, background, extra_header)
     packed = plan.pack(arrays)
-    outcome = parity(pipeline, plan.write(header, packed), frame, limit=limit, by_row=MOST_BY_ROW)
+    affordable = CELLS_BY_ROW // max(1, sum(array.size for array in arrays))
+    by_row = min(MOST_BY_ROW, max(FEWEST_BY_ROW, affordable))
+    outcome = parity(pipeline, plan.write(header, packed), frame, limit=limit, by_row=by_row)
     if not outcome.passed:
         raise BadInput(
             f"The scoring plan differs from the pipeline by {outcome.max_difference:.3g}, "
