@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Notice = tuple[str, str]
     FieldWarning = tuple[str, str, str]
     Converter = Callable[[Any], tuple[float | str | None, Notice | None]]
+    Usual = tuple[float, float, frozenset[str], Converter]
 
 __all__ = ["LARGEST", "Signature", "convert", "instant"]
 
@@ -27,6 +28,8 @@ _NAN = values.NAN
 _INFINITY = float("inf")
 LARGEST = 1.7976931348623157e308
 """The greatest finite float64."""
+_NO_NUMBERS = _NAN, _NAN
+_NO_TEXTS: frozenset[str] = frozenset()
 
 
 class Signature:
@@ -49,7 +52,7 @@ class Signature:
 
     def __init__(self, fields: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()) -> None:
         self.fields = fields
-        self.converters = [(field["name"], *_usual(field), _converter(field)) for field in fields]
+        self.converters = [(field["name"], *_converter(field)) for field in fields]
         self.known = frozenset([field["name"] for field in fields]).union(ignored)
 
     @staticmethod
@@ -131,23 +134,17 @@ def convert(field: Mapping[str, Any], value: Any) -> tuple[float | str | None, N
     Unprocessable
         The value does not convert without loss.
     """
-    return _converter(field)(value)
+    *_, converter = _converter(field)
+    return converter(value)
 
 
-def _converter(field: Mapping[str, Any]) -> Converter:
-    converter: Converter = _CONVERTERS[field["type"]](field)
-    return converter
+def _converter(field: Mapping[str, Any]) -> Usual:
+    """Return between what numbers, and which texts, a value stays as it is, and what converts the others.
 
-
-def _usual(field: Mapping[str, Any]) -> tuple[float, float, frozenset[str]]:
-    """Return between what numbers, and which texts, nearly all values are: they stay as they are.
-
-    To ask here saves a row a call for each of its fields.
+    Nearly all values are such; to ask before saves a row a call for each of its fields.
     """
-    if field["type"] == "number":
-        low, high = _bounds(field)
-        return max(low, -LARGEST), min(high, LARGEST), frozenset()  # neither NaN nor infinite
-    return _NAN, _NAN, frozenset(field.get("categories", ()) if field["type"] == "category" else ())
+    usual: Usual = _CONVERTERS[field["type"]](field)
+    return usual
 
 
 def _missing(name: str) -> Notice:
@@ -199,11 +196,11 @@ def _spelling(value: Any) -> str:
     return f"{value!r:.60}"
 
 
-def _number(field: Mapping[str, Any]) -> Converter:
+def _number(field: Mapping[str, Any]) -> Usual:
     missing, style = (_NAN, _missing(field["name"])), field.get("format", "")
     style = style if values.is_number_style(style) else ""
     low, high = _bounds(field)
-    low, high = max(low, -LARGEST), min(high, LARGEST)
+    low, high = max(low, -LARGEST), min(high, LARGEST)  # neither NaN nor infinite
 
     def converter(value: Any) -> tuple[float, Notice | None]:
         kind = value.__class__
@@ -224,10 +221,10 @@ def _number(field: Mapping[str, Any]) -> Converter:
             raise _refusal(field, value, "a finite number") from None
         return number, None if low <= number <= high else _outside(field, value)
 
-    return converter
+    return low, high, _NO_TEXTS, converter
 
 
-def _boolean(field: Mapping[str, Any]) -> Converter:
+def _boolean(field: Mapping[str, Any]) -> Usual:
     missing = (_NAN, _missing(field["name"]))
 
     def converter(value: Any) -> tuple[float, Notice | None]:
@@ -244,10 +241,10 @@ def _boolean(field: Mapping[str, Any]) -> Converter:
             raise _refusal(field, value, "true or false") from None
         return missing if number != number else (number, None)
 
-    return converter
+    return *_NO_NUMBERS, _NO_TEXTS, converter
 
 
-def _time(field: Mapping[str, Any]) -> Converter:
+def _time(field: Mapping[str, Any]) -> Usual:
     missing, style = (_NAN, _missing(field["name"])), field.get("format") or "iso8601"
     low, high = _bounds(field)
 
@@ -268,10 +265,10 @@ def _time(field: Mapping[str, Any]) -> Converter:
             return missing
         return seconds, None if low <= seconds <= high else _outside(field, value)
 
-    return converter
+    return *_NO_NUMBERS, _NO_TEXTS, converter
 
 
-def _category(field: Mapping[str, Any]) -> Converter:
+def _category(field: Mapping[str, Any]) -> Usual:
     missing, known = (None, _missing(field["name"])), frozenset(field.get("categories", ()))
 
     def converter(value: Any) -> tuple[str | None, Notice | None]:
@@ -288,10 +285,10 @@ def _category(field: Mapping[str, Any]) -> Converter:
         message = f"Training saw no {value!r:.60} in the field {field['name']!r:.100}"
         return value, ("unseen", message)
 
-    return converter
+    return *_NO_NUMBERS, known, converter
 
 
-def _text(field: Mapping[str, Any]) -> Converter:
+def _text(field: Mapping[str, Any]) -> Usual:
     missing = (None, _missing(field["name"]))
 
     def converter(value: Any) -> tuple[str | None, Notice | None]:
@@ -301,7 +298,7 @@ def _text(field: Mapping[str, Any]) -> Converter:
             raise _refusal(field, value, "a text")
         return missing if values.is_missing(value) else (value, None)
 
-    return converter
+    return *_NO_NUMBERS, _NO_TEXTS, converter
 
 
 def _json(value: bool | int | float) -> str:
@@ -312,7 +309,7 @@ def _json(value: bool | int | float) -> str:
     return repr(value)
 
 
-_CONVERTERS: dict[str, Callable[[Mapping[str, Any]], Converter]] = {
+_CONVERTERS: dict[str, Callable[[Mapping[str, Any]], Usual]] = {
     "number": _number,
     "boolean": _boolean,
     "category": _category,
