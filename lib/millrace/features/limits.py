@@ -64,6 +64,8 @@ class Limits:
         Candidates that go on after the first fold, where the table is large enough to stop the others.
     members : int
         Most candidates that an ensemble has; with 1, the best candidate is the model.
+    together : int
+        Candidates that an invocation trains on a small table; 1 where a fit takes longer than a start.
     """
 
     rows: int
@@ -77,14 +79,15 @@ class Limits:
     forest_cells: int
     kept: int
     members: int
+    together: int
 
 
 LIMITS: Mapping[Budget, Limits] = types.MappingProxyType(
     {
-        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000, 4_000_000, 2, 1),
-        "standard": Limits(200_000, 5, 400, 1_000, 300_000_000, 200, 160_000, 12_000, 8_000_000, 5, 4),
+        "quick": Limits(50_000, 3, 150, 600, 200_000_000, 80, 60_000, 10_000, 4_000_000, 2, 1, 3),
+        "standard": Limits(200_000, 5, 400, 1_000, 300_000_000, 200, 160_000, 12_000, 8_000_000, 5, 4, 3),
         "thorough": Limits(
-            1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000, 100_000_000, 8, 6
+            1_000_000, 5, 1_000, 4_000, 10_000_000_000, 400, 400_000, 50_000, 100_000_000, 8, 6, 1
         ),
     }
 )

@@ -33,9 +33,7 @@ SHARD_ROWS = 1 << 17
 """Records of a shard: what one invocation sums in a round over all rows."""
 
 TOGETHER_CELLS = 60_000
-"""Rows x columns of a table whose candidates take one round, ``TOGETHER`` an invocation unless the budget is
-``thorough``."""
-TOGETHER = 3
+"""Rows x columns of a table whose candidates take one round, as many an invocation as the budget says."""
 ONE_ROUND_CELLS = 200_000
 """Rows x columns of a table whose candidates take one round, one an invocation."""
 
@@ -98,9 +96,9 @@ def first_round(schema: Schema, budget: Budget, rows: int) -> Work:
     names = candidate_names(schema, budget, trained)
     folds = tuple(range(fold_count(LIMITS[budget], trained)))
     cells = trained * len(schema.features)
-    if cells <= TOGETHER_CELLS and budget != "thorough":  # its fits are dearer than a start
+    if cells <= TOGETHER_CELLS:
         # Dealt out in turns: neighbours are alike, and dear or cheap together.
-        groups = -(-len(names) // TOGETHER)
+        groups = -(-len(names) // LIMITS[budget].together)
         units = tuple(Unit(part, names[part::groups], folds) for part in range(groups))
     elif cells <= ONE_ROUND_CELLS:
         units = tuple(Unit(part, (name,), folds) for part, name in enumerate(names))
