@@ -188,8 +188,7 @@ def test_neighbours_are_others_only_where_several_are_equally_far(estimator: str
     data = compiled(features, matrix, model, "multiclass" if "Classifier" in estimator else "regression")
     assert plan.read(data).header["estimator"]["kind"] in exporter.TIED
     made = exporter.export(data)
-    *encoders, (_, neighbors) = model.steps
-    rows = Pipeline([*encoders, ("all", "passthrough")]).transform(features.transform(holdout()))
+    rows, neighbors = model[:-1].transform(features.transform(holdout())), model[-1]
     count = neighbors.n_neighbors
     distances, _ = neighbors.kneighbors(rows, count + 1)
     alone = distances[:, count - 1] < distances[:, count]

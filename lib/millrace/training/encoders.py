@@ -148,8 +148,6 @@ def log_says_more(values: Floats, goal: Floats) -> bool:
     spread = float(x.std()) if len(x) else 0.0
     if spread == 0.0 or float(np.mean(((x - x.mean()) / spread) ** 3)) <= LONG_TAIL:
         return False
-    if len(np.unique(x)) <= 2:
-        return False
     logs = np.log1p(LOG_RANGE * (x - x.min()) / np.ptp(x))
     return _explained(logs, goal) > _explained(x, goal) + LOG_GAIN / len(x)
 

@@ -287,12 +287,9 @@ class Program:
 
     def row(self, names: Sequence[str]) -> Callable[[Sequence[Any]], list[float]]:
         """Return a function that scores one row: values in the order of ``names``."""
-        from operator import itemgetter
         from struct import Struct
 
         order = [names.index(name) for _, name, _ in self._inputs]
-        # Of one place it returns no tuple.
-        picked = itemgetter(*order) if len(order) > 1 else lambda values: [values[i] for i in order]
         mapped = [(k, value) for k, (_, _, value) in enumerate(self._inputs) if value is not None]
         cells, out = array("d", bytes(8 * len(order))), array("d", bytes(8 * self._width))
         pack, first = Struct(f"{len(order)}d").pack_into, cells.buffer_info()[0]
@@ -312,7 +309,7 @@ class Program:
             with self._lock:
                 if made or self._places is not places:
                     self._bind(places, sparse)
-                inputs = list(picked(values))
+                inputs = [values[i] for i in order]
                 for k, value in mapped:
                     inputs[k] = value(inputs[k])
                 pack(cells, 0, *inputs)
