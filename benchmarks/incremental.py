@@ -20,13 +20,23 @@ import random
 from typing import Any
 
 from benchmarks.figures import Table
-from benchmarks.quality import SHARED, Clock, Entry, content, manifest, metric_of, roomy_world, scored
+from benchmarks.quality import (
+    SHARED,
+    Clock,
+    Entry,
+    content,
+    manifest,
+    metric_of,
+    roomy_world,
+    scored,
+    selected,
+)
 from millrace import keys
 from millrace.registry.register import register_run
 from millrace.registry.registry import Registry
 from millrace.runs.collect import narrow
 from millrace.training.metrics import score
-from millrace.training.stages import select_model, train
+from millrace.training.stages import train
 from tests.world import World
 
 TABLES = ("bikeshare",)
@@ -53,7 +63,7 @@ def trained(world: World, run_id: str) -> str:
         update = any(unit.update for unit in work.units)
         work = narrow(run_id, artifacts=world.artifacts, runs=world.runs, trained=work.units)
         how = "update" if update and not work.units else "search"
-    select_model(run_id, world.artifacts, world.runs)
+    selected(world, run_id, Clock())
     return how
 
 

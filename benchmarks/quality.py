@@ -41,7 +41,8 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Table
 from millrace import keys
-from millrace.contracts import LOWER_IS_BETTER, read_schema
+from millrace.contracts import LOWER_IS_BETTER, decode, read_schema
+from millrace.features.search import Unit
 from millrace.training.metrics import score as metric_score
 from millrace.training.stages import select_model, train
 from tests.world import World
@@ -109,13 +110,11 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
     world.data.put("datasets/bench/spec.json", json.dumps(spec).encode())
     training = content(folder, entry, "train")
     run_id = clock("prepare", lambda: world.prepare(training, "datasets/bench/train.csv"))
-    rounds = []
-    for decide in (lambda: world.collect(run_id).units, lambda: world.narrow(run_id)):
-        units = clock("decide", decide)
-        rounds.append([f"train {unit.part} {','.join(unit.candidates)} {unit.folds}" for unit in units])
-        for step, unit in zip(rounds[-1], units, strict=True):
-            clock(step, lambda unit=unit: train(run_id, unit, world.artifacts, world.runs))
-    clock("select", lambda: select_model(run_id, world.artifacts, world.runs))
+    rounds = [
+        trained(world, run_id, clock("decide", decide), clock)
+        for decide in (lambda: world.collect(run_id).units, lambda: world.narrow(run_id))
+    ]
+    rounds += selected(world, run_id, clock)
     evaluation = json.loads(world.artifacts.get(keys.evaluation(run_id)))
     columns = json.loads(world.artifacts.get(keys.columns(run_id)))
     schema = read_schema(run_id, world.artifacts)
@@ -160,6 +159,30 @@ def ours(folder: Path, entry: Entry, budget: str, seed: int) -> dict[str, Any]:
     }
 
 
+def trained(world: World, run_id: str, units: Sequence[Unit], clock: Clock) -> list[str]:
+    """Train the units of a round; return their names as steps."""
+    steps = [f"train {unit.part} {','.join(unit.candidates)} {unit.folds}" for unit in units]
+    for step, unit in zip(steps, units, strict=True):
+        clock(step, lambda unit=unit: train(run_id, unit, world.artifacts, world.runs))
+    return steps
+
+
+def selected(world: World, run_id: str, clock: Clock) -> list[list[str]]:
+    """Select, and train what that asks for first; return the rounds that were, a ``select`` each."""
+    rounds: list[list[str]] = []
+    units: tuple[Unit, ...] = ()
+    while True:
+        step = f"select {len(rounds) // 2}"
+        answer = clock(
+            step, lambda units=units: select_model(run_id, world.artifacts, world.runs, trained=units)
+        )
+        rounds.append([step])
+        if answer["done"]:
+            return rounds
+        units = tuple(decode(Unit, unit) for unit in answer["units"])
+        rounds.append(trained(world, run_id, units, clock))
+
+
 def width(
     cpu: Mapping[str, float],
     wall: Mapping[str, float],
@@ -168,16 +191,18 @@ def width(
 ) -> dict[str, float]:
     """Simulate the search with a worker for every invocation, from what each took of one processor.
 
-    ``wall_s`` is the longest invocation of each round, and ``select``, each after ``START_S`` for its start;
+    ``wall_s`` is the longest invocation of each round, each after ``START_S`` for its start; ``select`` is a
+    round or two of its own, and between them the ensemble's members are fitted where that takes long;
     ``slowest_s`` is what the slowest candidate's fits took by themselves, one after the other, and
     ``bound_s`` what the search may take: 1.5 times that and 20 s. A run notes the wall time of fits: here it
     counts for as much of a processor as the invocations of the candidate had.
     """
     longest = [max((cpu[step] for step in steps), default=0.0) for steps in rounds]
-    search = sum(START_S + seconds for seconds in longest if seconds) + START_S + cpu["select"]
+    search = sum(START_S + seconds for seconds in longest if seconds)
+    steps = [step for steps in rounds for step in steps if step.startswith("train")]
 
     def fits_s(candidate: Mapping[str, Any]) -> float:
-        mine = [step for steps in rounds for step in steps if candidate["name"] in step.split()[2].split(",")]
+        mine = [step for step in steps if candidate["name"] in step.split()[2].split(",")]
         share = sum(cpu[step] for step in mine) / sum(wall[step] for step in mine)
         return float(candidate["fit_seconds"]) * min(1.0, share)
 
@@ -186,7 +211,7 @@ def width(
         "wall_s": round(search, 2),
         "slowest_s": round(slowest, 2),
         "bound_s": round(1.5 * slowest + 20.0, 2),
-        "invocations": sum(map(len, rounds)),
+        "invocations": len(steps),
     }
 
 

@@ -96,6 +96,7 @@ REVIEWED: dict[str, dict[tuple[str, str], str]] = {
     "ReconcileFunction": dict(_LOST),
     "SelectFunction": {
         ("s3:GetObject", "/exact/*"): _ROUNDS,
+        ("s3:GetObject", "/turns/*"): _TURNS,
         ("s3:PutObject", "/turns/select.npz"): _TURNS,
     },
     "TrainFunction": {

@@ -18,7 +18,7 @@ from millrace.features.blocks import Table
 from millrace.scoring.blocks import BlockScorer
 from millrace.training import select as module
 from millrace.training.metrics import score
-from millrace.training.select import Selection, select
+from millrace.training.select import Selection, choices, select
 from millrace.training.train import CandidateResult, split
 from tests.learning import mixed_table, real_table, searched, table_of
 
@@ -36,9 +36,9 @@ def chosen_from(
     results = [
         replace(result, cv_score=(scores or {}).get(result.name, result.cv_score)) for result in results
     ]
-    return select(
-        *(table, schema, rows, [*results, *failures], out_of_fold), model="demo", budget=budget, seed=0
-    )
+    results += failures
+    possible = choices(schema, rows, results, out_of_fold, budget)
+    return select(*(table, schema, rows, results, possible), model="demo", budget=budget, seed=0)
 
 
 def failed(name: str, error: str) -> CandidateResult:

@@ -73,6 +73,7 @@ def test_candidates_are_stored_counted_and_one_is_selected(prepared: tuple[World
     assert answer == {
         "done": True,
         "next": 1,
+        "units": [],
         "chosen": evaluation["chosen"],
         "plan": keys.run_plan(run_id),
         "evaluation": keys.evaluation(run_id),

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from millrace import keys
+from millrace.contracts import decode, is_there
 from millrace.errors import BadInput
 from millrace.features.search import Unit
-from millrace.training import turns
+from millrace.training import apart, turns
+from millrace.training.apart import members_apart
 from millrace.training.stages import select_model, train
-from millrace.training.turns import MOST_TURNS, SPARE_S, TOO_LONG, Fits, NotDone, Turn
+from millrace.training.train import CandidateResult
+from millrace.training.turns import ALONE, MOST_TURNS, SPARE_S, TOO_LONG, Fits, NotDone, Turn
 from tests.fakes import MemoryObjectStore
 from tests.unit.test_training_stages import SPEC, artifacts, prepare
+from tests.world import World
 
 
 class Clock:
@@ -207,3 +211,75 @@ def test_what_follows_the_fits_has_half_an_invocation_at_least() -> None:
                 fits.pause()
         else:
             fits.pause()
+
+
+def waves() -> tuple[World, str]:
+    """Return a run on a table that several kinds of models learn something of."""
+    world = World()
+    world.data.put("datasets/waves/spec.json", b'{"target": "height", "budget": "standard", "seed": 3}')
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(240, 4)).round(3)
+    height = np.sin(2 * rows[:, 0]) + rows[:, 1] * (rows[:, 2] > 0) + draw.normal(scale=0.3, size=240)
+    lines = [",".join(f"{value:.3f}" for value in (*row, y)) for row, y in zip(rows, height, strict=True)]
+    data = "\n".join(["wind,tide,depth,swell,height", *lines]).encode() + b"\n"
+    return world, world.prepare(data, "datasets/waves/waves.csv")
+
+
+@pytest.mark.parametrize("how", ["at once", "hurried", "one is lost", "one is damaged"])
+def test_members_fitted_apart_make_the_same_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[Any] = []
+    restore = turns.restore_fitted
+    monkeypatch.setattr(turns, "restore_fitted", lambda *a, **more: (restored.append(a), restore(*a, **more)))
+    found = []
+    for worth_s in (np.inf, 0.0):
+        monkeypatch.setattr(apart, "WORTH_S", worth_s)
+        world, run_id = waves()
+        units = world.collect(run_id).units
+        for unit in units:
+            train(run_id, unit, world.artifacts, world.runs)
+        answer = select_model(run_id, world.artifacts, world.runs)
+        if not worth_s:
+            assert answer["done"] is False
+            assert not is_there(keys.run_plan(run_id), world.artifacts)
+            asked = [decode(Unit, unit) for unit in answer["units"]]
+            assert [unit.part for unit in asked] == [len(units) + i for i in range(len(asked))]
+            for unit in asked[1:] if how == "one is lost" else asked:
+                turn = hurried(0, 4.0) if how == "hurried" else ALONE
+                while not (state := train(run_id, unit, world.artifacts, world.runs, turn))["done"]:
+                    turn = hurried(state["next"], 4.0)
+            if how == "one is damaged":
+                world.artifacts.put(keys.turn(run_id, f"train-{asked[0].part:03d}"), b"none of ours")
+            restored.clear()
+            answer = select_model(run_id, world.artifacts, world.runs, trained=asked)
+            assert len(restored) == len(asked) - how.startswith("one")
+            progress = world.runs.get(run_id).progress["train"]
+            assert progress.total == len(units) + len(asked)
+            assert progress.complete == (how != "one is lost")
+        assert answer["done"] is True
+        found.append(world.artifacts.get(keys.run_plan(run_id)))
+    assert len(restored) > 0
+    assert found[0] == found[1]
+
+
+def test_members_are_fitted_apart_where_that_spares_time() -> None:
+    results = [
+        CandidateResult(name, "ok", fit_seconds=seconds, folds=5, rounds=rounds)
+        for name, seconds, rounds in (
+            ("linear", 900.0, None),
+            ("boosted_trees", 80.0, 70),
+            ("forest", 40.0, None),
+            ("network", 12.0, None),
+        )
+    ]
+    members = [result.name for result in results]
+    asked = members_apart(members, results, first=9, limit_s=600.0)
+    assert asked == (
+        Unit(9, ("boosted_trees",), (), whole=True, rounds=70),
+        Unit(10, ("forest",), (), whole=True),
+        Unit(11, ("network",), (), whole=True),
+    )
+    short = members_apart(members[::3], results, first=9, limit_s=600.0)
+    assert short == (), "one alone is fitted where it is"
+    few = [result if result.name != "forest" else replace(result, fit_seconds=12.0) for result in results]
+    assert members_apart(members, few, first=9, limit_s=600.0) == (), "6 s are not worth it"
+    assert len(members_apart(members, few, first=9, limit_s=20.0)) == 3, "they do not fit into one invocation"

@@ -52,12 +52,18 @@ class Unit:
         The folds that it validates, of ``fold_count``; those that a tiny table lacks are left out.
     update : bool
         Whether it trains no candidates, but lets the live version learn the new rows.
+    whole : bool
+        Whether it fits its one candidate, a member of the chosen ensemble, to all rows and no folds.
+    rounds : int, optional
+        Boosting rounds of that.
     """
 
     part: int
     candidates: tuple[str, ...]
     folds: tuple[int, ...]
     update: bool = False
+    whole: bool = False
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
 from millrace.errors import BadInput
 from millrace.training.estimators import Builder, scale_of
+from millrace.training.kept import keep_network, keep_trees, restore_fitted, restore_network
 from millrace.training.newton import (
     MAX_PARAMETERS,
     Objective,
@@ -48,7 +48,6 @@ from millrace.training.newton import (
 )
 from millrace.training.pipeline import Encoded, Learner
 from millrace.training.state import Kept
-from millrace.training.turns import keep_trees, restore_trees
 
 __all__ = ["Further", "Lesson", "go_on", "keep"]
 
@@ -121,10 +120,10 @@ def keep(estimator: Any, encoded: Encoded, target: NDArray[Any]) -> Kept | None:
         Class codes or values.
     """
     if isinstance(estimator, (HistGradientBoostingClassifier, HistGradientBoostingRegressor)):
-        return keep_trees(estimator)
+        return keep_trees(estimator, {})
     if isinstance(estimator, (MLPClassifier, MLPRegressor)):
         center, scale = (0.0, 1.0) if isinstance(estimator, MLPClassifier) else scale_of(target)
-        return _keep_network(estimator, {"passes": estimator.n_iter_, "center": center, "scale": scale})
+        return keep_network(estimator, {"center": center, "scale": scale})
     objective = _objective(estimator, encoded)
     if objective is None:
         return None
@@ -239,14 +238,14 @@ def _further_sums(estimator: Any, kept: Kept, lesson: Lesson) -> Further:
 
 def _more_rounds(estimator: Any, kept: Kept, lesson: Lesson) -> Further:
     searched = lesson.searched
-    restore_trees(estimator, kept, searched.matrix.shape[1])
-    before = estimator.n_iter_
     # The bins are those of the search's rows: what the trees before were grown on.
-    estimator.set_params(warm_start=True, max_iter=before).fit(searched.matrix, lesson.begun)
+    restore_fitted(estimator, kept, searched.matrix, lesson.begun)
+    before = estimator.n_iter_
+    more = before + lesson.share(before)
     with _same_bins(estimator):
-        estimator.set_params(max_iter=before + lesson.share(before)).fit(lesson.matrix, lesson.target)
+        estimator.set_params(warm_start=True, max_iter=more).fit(lesson.matrix, lesson.target)
     how = f"{before} rounds became {estimator.n_iter_}"
-    return Further(estimator.set_params(warm_start=False), keep_trees(estimator), how)
+    return Further(estimator.set_params(warm_start=False), keep_trees(estimator, {}), how)
 
 
 @contextmanager
@@ -274,46 +273,22 @@ def _same_bins(estimator: Any) -> Iterator[None]:
 # --- networks ------------------------------------------------------------------------------------
 
 
-def _keep_network(network: Any, about: dict[str, Any]) -> Kept:
-    optimizer = network._optimizer
-    layers = {"coefs": network.coefs_, "intercepts": network.intercepts_}
-    moments = {"means": optimizer.ms, "squares": optimizer.vs}
-    arrays = {
-        f"{name}-{i}": np.asarray(array)
-        for name, found in (layers | moments).items()
-        for i, array in enumerate(found)
-    }
-    return Kept(arrays, {**about, "steps": int(optimizer.t)})
-
-
 def _more_passes(network: Any, kept: Kept, lesson: Lesson) -> Further:
     about = kept.about
     center, scale = about["center"], about["scale"]
-    network.set_params(early_stopping=False)
-    target, more = lesson.target, {}
-    if isinstance(network, MLPClassifier):
-        more["classes"] = np.unique(lesson.begun)
-    else:
+    restore_network(network, kept, lesson.matrix, lesson.begun)
+    target = lesson.target
+    if isinstance(network, MLPRegressor):
         target = (target - center) / scale
+    _rescale(network, 1.0 / scale, -center / scale)
+    passes = lesson.share(about["passes"])
     with warnings.catch_warnings():
         # Few rows are less than a batch.
         warnings.simplefilter("ignore", UserWarning)
-        # The first pass, over a row or two, makes what a network has; then it becomes what it was.
-        network.partial_fit(lesson.matrix[:2], target[:2], **more)
-        count = len(network.coefs_)
-        network.coefs_ = [kept.arrays[f"coefs-{i}"].copy() for i in range(count)]
-        network.intercepts_ = [kept.arrays[f"intercepts-{i}"].copy() for i in range(count)]
-        _rescale(network, 1.0 / scale, -center / scale)
-        optimizer = AdamOptimizer(network.coefs_ + network.intercepts_, network.learning_rate_init)
-        optimizer.ms = [kept.arrays[f"means-{i}"].copy() for i in range(2 * count)]
-        optimizer.vs = [kept.arrays[f"squares-{i}"].copy() for i in range(2 * count)]
-        optimizer.t = about["steps"]
-        network._optimizer = optimizer
-        passes = lesson.share(about["passes"])
         for _ in range(passes):
             network.partial_fit(lesson.matrix, target)
     _rescale(network, scale, center)
-    kept = _keep_network(network, {**about, "passes": about["passes"] + passes})
+    kept = keep_network(network, {"center": center, "scale": scale})
     return Further(network, kept, f"{passes} {'pass' if passes == 1 else 'passes'} more over all rows")
 
 

@@ -6,6 +6,7 @@ that the compiler covers, over the frame of :mod:`millrace.training.frame`.
 
 from __future__ import annotations
 
+import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -193,7 +194,8 @@ class Learner:
         rounds : int, optional
             Boosting rounds. Without it a boosted model stops early, where there are rows that watch.
         fits : Fits, optional
-            Of which this is one: boosting stops when there is no time left, and the next invocation goes on.
+            Of which this is one: what earlier invocations fitted is not fitted again; boosting stops when
+            there is no time left, and the next invocation goes on.
         place : str
             Which of them it is.
 
@@ -211,14 +213,13 @@ class Learner:
             return Fitted(DummyClassifier(strategy="prior").fit(matrix, target, weight))
         builder = Builder(self.candidate, self.schema, self.limits, self.seed)
         estimator = builder.build(matrix.shape, target, native=encoded.native, rounds=rounds)
-        if self.candidate.kind != "boosted":
-            with warnings.catch_warnings():
-                # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                if isinstance(estimator, MLPRegressor):
-                    return Fitted(fitted_network(estimator, matrix, target, weight))
-                return Fitted(estimator.fit(matrix, target, sample_weight=weight))
         fits = fits or Fits()
+        if self.candidate.kind != "boosted":
+            if not fits.restored(place, estimator, matrix, target):
+                began = time.perf_counter()
+                _fit(estimator, matrix, target, weight)
+                fits.hold(place, estimator, time.perf_counter() - began)
+            return Fitted(estimator)
         if watch is None or rounds is not None:
             fits.fit(place, estimator, matrix, target, sample_weight=weight)
             return Fitted(estimator)
@@ -240,6 +241,16 @@ class Learner:
         watched = rounds is None
         encoded = Encoded.of(rows, self.schema, self.candidate.family, seed=self.seed, watched=watched)
         return joined(encoded.features, self.fit(encoded, rows.target, rounds=rounds).estimator)
+
+
+def _fit(estimator: Any, matrix: Any, target: NDArray[Any], weight: Floats | None) -> None:
+    with warnings.catch_warnings():
+        # The solver's iterations are bounded on purpose; cross-validation judges the outcome.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if isinstance(estimator, MLPRegressor):
+            fitted_network(estimator, matrix, target, weight)
+        else:
+            estimator.fit(matrix, target, sample_weight=weight)
 
 
 def _watching(rows: Rows, schema: Schema, seed: int) -> Split | None:

@@ -40,7 +40,7 @@ from millrace.training.update import Members, Searched, sides_learned
 if TYPE_CHECKING:
     from millrace.features.blocks import Table
 
-__all__ = ["Selection", "judge_update", "select"]
+__all__ = ["Choice", "Selection", "choices", "judge_update", "select"]
 
 _OF_SEARCH = ("metric", "candidates", "chosen", "cv_score", "cv_std", "calibration")
 """What of an evaluation an update leaves as the search made it."""
@@ -76,8 +76,24 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """One model that could be: candidates with their weights, and how good they were on the folds."""
+class Choice:
+    """One model that could be.
+
+    Attributes
+    ----------
+    name : str
+        ``"ensemble"``, or the candidate's.
+    weights : Mapping
+        By candidate, the heaviest first.
+    cv_score, cv_std : float
+        Mean and standard deviation over the folds.
+    metric : str
+        What these are.
+    notes : tuple of str
+        What people should know, as sentences.
+    predictions : ndarray of shape (n, classes) or (n,)
+        Out-of-fold, aligned with the rows that were cut.
+    """
 
     name: str
     weights: Mapping[str, float]
@@ -92,7 +108,7 @@ class _Choice:
 class _Certified:
     """A fitted model whose plan agrees with it."""
 
-    choice: _Choice
+    choice: Choice
     plan: bytes
     calibration: Calibration
     interval: Interval | None
@@ -107,7 +123,7 @@ def select(
     schema: Schema,
     cut: Cut,
     results: Sequence[CandidateResult],
-    out_of_fold: Mapping[str, NDArray[np.float64]],
+    possible: Sequence[Choice],
     *,
     model: str,
     budget: Budget,
@@ -116,13 +132,12 @@ def select(
     fits: Fits | None = None,
     keep: bool = False,
 ) -> Selection:
-    """Choose, fit, compile and evaluate.
+    """Fit, compile and evaluate the first model that can be served.
 
-    Where the budget pays for it, an ensemble is chosen on the out-of-fold predictions, and a calibration by
-    their log loss. Its members are fitted to all training rows and compiled together. If that cannot be
-    compiled, or its plan departs from scikit-learn on a held-out row, the best single candidate has its
-    turn, then the next one, and notes say so. The targets of the held-out rows are looked at once, for the
-    chosen one.
+    A calibration is chosen by the log loss of the out-of-fold predictions. The members are fitted to all
+    training rows and compiled together. If that cannot be compiled, or its plan departs from scikit-learn on
+    a held-out row, the next model has its turn, and notes say so. The targets of the held-out rows are looked
+    at once, for the chosen one.
 
     Parameters
     ----------
@@ -134,8 +149,8 @@ def select(
         The rows that the candidates learned from, and their folds.
     results : sequence of CandidateResult
         How the candidates did, failed and stopped ones included, in their order.
-    out_of_fold : mapping of str to ndarray
-        Out-of-fold predictions of those that validated every fold.
+    possible : sequence of Choice
+        As :func:`choices` returns them.
     model : str
         The model's name, written into the plan.
     budget : Budget
@@ -157,16 +172,15 @@ def select(
     Raises
     ------
     BadInput
-        No candidate succeeded, or none can be compiled faithfully.
+        None can be compiled faithfully.
     NotDone
         There is no time left, and the next invocation goes on with ``fits``.
     """
     fits = fits or Fits()
     sides = cut.sides
     frame = to_frame(table, schema)
-    choices = _choices(schema, cut, results, out_of_fold, budget)
     best = _first_certified(
-        *(table, schema, frame, cut, choices, results, exact, fits),
+        *(table, schema, frame, cut, possible, results, exact, fits),
         model=model,
         budget=budget,
         seed=seed,
@@ -317,14 +331,30 @@ def _features(schema: Schema, name: str) -> dict[str, str]:
     return became
 
 
-def _choices(
+def choices(
     schema: Schema,
     cut: Cut,
     results: Sequence[CandidateResult],
     out_of_fold: Mapping[str, NDArray[np.float64]],
     budget: Budget,
-) -> list[_Choice]:
-    """Return the models that could be, the one to try first at the head."""
+) -> list[Choice]:
+    """Return the models that could be, the one to try first at the head.
+
+    Where the budget pays for it, that is an ensemble, chosen on the out-of-fold predictions; then come the
+    single candidates, the best first.
+
+    Parameters
+    ----------
+    schema, cut, results, budget
+        As in :func:`select`.
+    out_of_fold : mapping of str to ndarray
+        Out-of-fold predictions of those that validated every fold.
+
+    Raises
+    ------
+    BadInput
+        No candidate succeeded.
+    """
     able = [result for result in results if result.name in out_of_fold and result.cv_score is not None]
     if not able:
         errors = "; ".join(f"{result.name}: {result.error}" for result in results)
@@ -337,8 +367,8 @@ def _choices(
     metric = able[0].metric
     scores = {result.name: _score(result) for result in able}
     by_name = {result.name: result for result in able}
-    choices = [
-        _Choice(
+    alone = [
+        Choice(
             *(name, {name: 1.0}, scores[name], by_name[name].cv_std or 0.0, metric, by_name[name].notes),
             out_of_fold[name],
         )
@@ -346,17 +376,14 @@ def _choices(
     ]
     members = LIMITS[budget].members
     if members == 1 or len(able) == 1:
-        return choices
+        return alone
     weights = choose(metric, cut.rows.target, out_of_fold, most=members)
     if len(weights) == 1:
-        return choices
+        return alone
     together = np.asarray(sum(weight * out_of_fold[name] for name, weight in weights.items()))
     numbers = tuple(range(len(cut.folds)))
     _, mean, std, notes = cv_score(schema, cut, together, numbers)
-    return [
-        _Choice("ensemble", weights, mean, std, metric, (*notes, *cut.note()), together),
-        *choices,
-    ]
+    return [Choice("ensemble", weights, mean, std, metric, (*notes, *cut.note()), together), *alone]
 
 
 def _first_certified(
@@ -364,7 +391,7 @@ def _first_certified(
     schema: Schema,
     frame: pd.DataFrame,
     cut: Cut,
-    choices: Sequence[_Choice],
+    possible: Sequence[Choice],
     results: Sequence[CandidateResult],
     exact: Exact | None,
     fits: Fits,
@@ -379,7 +406,7 @@ def _first_certified(
     rounds = {result.name: result.rounds for result in results}
     struck = [result.name for result in results if result.struck]
     refused: list[str] = []
-    for choice in choices:
+    for choice in possible:
         chosen = Calibration()
         # Classes that were weighed have probabilities that are shifted on purpose; and a single model is
         # explained in its own terms, as long as no calibration stands around it.

@@ -17,13 +17,14 @@ from millrace.errors import MillraceError, NotFound
 from millrace.features.candidates import candidate
 from millrace.features.search import Unit, exact_candidates, first_round, second_round
 from millrace.profile import Profile
+from millrace.training.apart import members_apart
 from millrace.training.describe import Description, describe
 from millrace.training.rounds import exact_weights, rows_seen
 from millrace.training.seen import trained_on
-from millrace.training.select import Selection, judge_update, select
+from millrace.training.select import Selection, choices, judge_update, select
 from millrace.training.suspects import suspect
 from millrace.training.tables import read_table
-from millrace.training.train import FoldResult, cut, put_together, train_folds
+from millrace.training.train import FoldResult, cut, fit_whole, put_together, train_folds
 from millrace.training.turns import ALONE, Fits, NotDone, Turn
 from millrace.training.update import state_of, update
 
@@ -40,7 +41,8 @@ def train(
 ) -> dict[str, Any]:
     """Cross-validate candidates on folds, and store what was found and the out-of-fold predictions.
 
-    A candidate that fails for good has its error among what is stored, beside the others.
+    A candidate that fails for good has its error among what is stored, beside the others. Of a member of the
+    ensemble, which is fitted to all rows, what it learned is stored.
 
     Parameters
     ----------
@@ -73,11 +75,19 @@ def train(
         candidate(name)
     found: list[FoldResult] = []
     arrays: dict[str, NDArray[np.float64]] = {}
-    fits = Fits(turn, keys.turn(run_id, f"train-{unit.part:03d}"), artifacts, {"run": run_id, **encode(unit)})
+    fits = _fits(run_id, unit, artifacts, turn)
     try:
         table = read_table(run, schema, artifacts)
         schema = suspect(table, schema, keep=spec.keep, seed=spec.seed).schema
         rows = cut(table, schema, budget=spec.budget, seed=spec.seed)
+        if unit.whole:
+            fit_whole(
+                *(rows, schema, unit.candidates[0], unit.rounds),
+                budget=spec.budget,
+                seed=spec.seed,
+                fits=fits,
+            )
+            fits.store()
         for result, predictions in train_folds(
             *(rows, schema, unit.candidates, unit.folds),
             budget=spec.budget,
@@ -96,12 +106,19 @@ def train(
             _put_json(artifacts, keys.trained(run_id, unit.part), encode(failed))
             runs.complete_part(run_id, "train", unit.part)
         raise
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    artifacts.put(keys.trained_predictions(run_id, unit.part), buffer.getvalue())
-    _put_json(artifacts, keys.trained(run_id, unit.part), encode(found))
+    if not unit.whole:
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        artifacts.put(keys.trained_predictions(run_id, unit.part), buffer.getvalue())
+        _put_json(artifacts, keys.trained(run_id, unit.part), encode(found))
     runs.complete_part(run_id, "train", unit.part)
     return {"part": unit.part, "scores": _scores(unit, found), **turn.answer(done=True)}
+
+
+def _fits(run_id: str, unit: Unit, artifacts: ObjectStore, turn: Turn) -> Fits:
+    """Return how far the fits of a unit are."""
+    key = keys.turn(run_id, f"train-{unit.part:03d}")
+    return Fits(turn, key, artifacts, {"run": run_id, **encode(unit)})
 
 
 def _update(run_id: str, unit: Unit, artifacts: ObjectStore, runs: RunStore, turn: Turn) -> dict[str, Any]:
@@ -146,7 +163,9 @@ def _scores(unit: Unit, found: Sequence[FoldResult]) -> dict[str, list[float | N
     return {name: [result.score for result in found if result.name == name] for name in unit.candidates}
 
 
-def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn = ALONE) -> dict[str, Any]:
+def select_model(
+    run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn = ALONE, trained: Sequence[Unit] = ()
+) -> dict[str, Any]:
     """Describe the columns; choose, fit, compile and evaluate; store ``columns.json``, plan and evaluation.
 
     Parameters
@@ -157,12 +176,14 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
         The artifact bucket and the run records.
     turn : Turn
         Which invocation for this run it is, and its time.
+    trained : sequence of Unit
+        What was trained last.
 
     Returns
     -------
     dict
-        ``done``, ``chosen``, and the keys of ``plan`` and ``evaluation``; where the models are not yet fitted
-        ``next`` says whose turn it is to go on.
+        ``done``, ``chosen``, and the keys of ``plan`` and ``evaluation``. Where the models are not yet fitted
+        ``next`` says whose turn it is to go on, and ``units`` what is to be trained before that.
     """
     run = runs.get(run_id)
     decided = read_schema(run_id, artifacts)
@@ -182,18 +203,29 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
             seed=spec.seed,
         )
         artifacts.put(keys.state(run_id), artifacts.get(keys.updated(run_id, "npz")))
-        return _store(run, selection, description, table, schema, artifacts, runs) | turn.answer(done=True)
+        made = _store(run, selection, description, table, schema, artifacts, runs)
+        return made | turn.answer(done=True) | {"units": []}
     # Units were dealt out before anything was suspected.
-    names, parts, stopped = _trained(run, decided, artifacts)
+    names, parts, stopped, count = _trained(run, decided, artifacts)
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
     going = [name for name in names if name not in stopped]
     linear = exact_candidates(schema, spec.budget, run.rows_kept or 0, going)
     exact = exact_weights(run_id, artifacts) if linear else None
+    possible = choices(schema, rows_cut, results, out_of_fold, spec.budget)
+    members = [unit for unit in trained if unit.whole]
+    apart: tuple[Unit, ...] = ()
+    if not members:
+        apart = members_apart(possible[0].weights, results, first=count, limit_s=turn.limit_s)
+    if apart:
+        runs.start_pass(run_id, "train", total=count + len(apart))
+        return turn.answer(done=False) | {"units": encode(apart)}
     fits = Fits(turn, keys.turn(run_id, "select"), artifacts, {"run": run_id})
+    for unit in members:
+        fits.take_over(_fits(run_id, unit, artifacts, turn))
     try:
         selection = select(
-            *(table, schema, rows_cut, results, out_of_fold),
+            *(table, schema, rows_cut, results, possible),
             model=run.dataset,
             budget=spec.budget,
             seed=spec.seed,
@@ -203,14 +235,14 @@ def select_model(run_id: str, artifacts: ObjectStore, runs: RunStore, turn: Turn
         )
     except NotDone:
         fits.store()
-        return turn.answer(done=False)
+        return turn.answer(done=False) | {"units": []}
     if selection.found is not None and exact is None:
         state = state_of(*(selection.found, rows_cut, schema), records=run.rows_read or 0, code=turn.code())
         artifacts.put(keys.state(run_id), state)
     told = tuple(_not_exact(linear)) if exact is None else ()
     others = () if exact is None else rows_seen(run_id, exact, artifacts)
     made = _store(run, selection, description, table, schema, artifacts, runs, told, others)
-    return made | turn.answer(done=True)
+    return made | turn.answer(done=True) | {"units": []}
 
 
 def _updated(run: Run, artifacts: ObjectStore) -> dict[str, Any] | None:
@@ -285,8 +317,9 @@ Found = dict[tuple[str, int], tuple[FoldResult, NDArray[np.float64]]]
 
 def _trained(
     run: Run, schema: Schema, artifacts: ObjectStore
-) -> tuple[tuple[str, ...], Found, tuple[str, ...]]:
-    """Return the run's candidates, what was found of each and each fold, and who was stopped."""
+) -> tuple[tuple[str, ...], Found, tuple[str, ...], int]:
+    """Return the run's candidates, what was found of each and each fold, who was stopped, and how many units
+    trained them."""
     budget, rows = run.spec.budget, run.rows_kept or 0
     first = first_round(schema, budget, rows)
     names = first.names
@@ -295,7 +328,8 @@ def _trained(
     except NotFound:  # there was one round
         on = names
     found: Found = {}
-    for unit in (*first.units, *second_round(schema, budget, rows, on)):
+    units = (*first.units, *second_round(schema, budget, rows, on))
+    for unit in units:
         try:
             results = json.loads(artifacts.get(keys.trained(run.run_id, unit.part)))
         except NotFound:  # it died
@@ -310,7 +344,7 @@ def _trained(
             for item in results:
                 place = item["name"], item["fold"]
                 found[place] = found[place][0], arrays[f"{place[0]}.{place[1]}"]
-    return names, found, tuple(name for name in names if name not in on)
+    return names, found, tuple(name for name in names if name not in on), len(units)
 
 
 def _put_json(artifacts: ObjectStore, key: str, value: Any) -> None:

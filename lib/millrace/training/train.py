@@ -31,6 +31,7 @@ __all__ = [
     "FoldResult",
     "Sides",
     "cut",
+    "fit_whole",
     "put_together",
     "rows_of",
     "split",
@@ -295,6 +296,32 @@ def train_folds(
             longest[name] = max(longest.get(name, 0.0), result.seconds)
             fits.note(place, encode(result), predictions)
             yield result, predictions
+
+
+def fit_whole(
+    cut: Cut, schema: Schema, name: str, rounds: int | None, *, budget: Budget, seed: int, fits: Fits
+) -> None:
+    """Fit a candidate to all rows, for whoever takes over ``fits``.
+
+    Parameters
+    ----------
+    cut, schema, budget, seed
+        As in :func:`train_folds`.
+    name : str
+        The candidate, and the place of its fit.
+    rounds : int, optional
+        Boosting rounds.
+    fits : Fits
+        Where it is held.
+
+    Raises
+    ------
+    NotDone
+        There is no time left, and the next invocation goes on with ``fits``.
+    """
+    learner = Learner(name, schema, LIMITS[budget], seed)
+    encoded = Encoded.of(cut.rows, schema, learner.candidate.family, seed=seed, watched=False)
+    learner.fit(encoded, cut.rows.target, rounds=rounds, fits=fits, place=name)
 
 
 _NOTHING = np.empty(0)

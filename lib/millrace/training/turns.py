@@ -18,16 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
-from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
-from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
 from millrace.contracts import ObjectStore
 from millrace.errors import BadInput, NotFound
+from millrace.training.kept import can_be_kept, keep_fitted, restore_fitted, restore_trees
 from millrace.training.state import Kept, libraries, pack, unpack
 
-__all__ = ["ALONE", "MOST_TURNS", "TOO_LONG", "Fits", "NotDone", "Turn", "keep_trees", "restore_trees"]
+__all__ = ["ALONE", "MOST_TURNS", "TOO_LONG", "Fits", "NotDone", "Turn"]
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +111,7 @@ class Fits:
     def __post_init__(self) -> None:
         self._began_s = self._able_s
         self._kept: dict[str, Kept] = {}
-        self._fitted: dict[str, tuple[Any, float, bool]] = {}
+        self._fitted: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self._progressed = False
         if self.artifacts is not None:
             self._read(self.artifacts)
@@ -176,6 +174,29 @@ class Fits:
         """Return how long earlier invocations have fitted what is under way there."""
         return float(self._kept[place].about["seconds"]) if place in self._kept else 0.0
 
+    def take_over(self, others: Fits) -> None:
+        """Go on with what other invocations stored of fits of their own."""
+        self._kept |= others._kept
+
+    def hold(self, place: str, estimator: Any, seconds: float, *, ended: bool = True) -> None:
+        """Have a fitted estimator, or one under way, stored with the others if it comes to that."""
+        if can_be_kept(estimator):
+            self._fitted[place] = estimator, {"seconds": seconds, "ended": ended}
+            self._progressed = True
+
+    def restored(self, place: str, estimator: Any, X: Any, y: NDArray[Any], **data: Any) -> bool:
+        """Make an unfitted estimator what was stored of it, if it was fitted to its end; tell whether it is.
+
+        Parameters
+        ----------
+        place, estimator, X, y, **data
+            As for :meth:`fit`, of any estimator.
+        """
+        if place not in self._kept or not self._kept[place].about["ended"]:
+            return False
+        restore_fitted(estimator, self._kept[place], X, y, **data)
+        return True
+
     def fit(self, place: str, estimator: Any, X: Any, y: NDArray[Any], **data: Any) -> None:
         """Fit a boosted model, from where it was stored if it was, and as far as there is time.
 
@@ -195,33 +216,30 @@ class Fits:
         BadInput
             There is no next one.
         """
+        if self.restored(place, estimator, X, y, **data):
+            return
         most, rounds, seconds, ended = estimator.max_iter, 0, 0.0, False
         if place in self._kept:
-            kept = self._kept[place]
-            restore_trees(estimator, kept, X.shape[1])
-            rounds, seconds, ended = estimator.n_iter_, kept.about["seconds"], kept.about["ended"]
+            restore_trees(estimator, self._kept[place], X.shape[1])
+            rounds, seconds = estimator.n_iter_, self._kept[place].about["seconds"]
         elif not self.may_begin(0.0):
             raise _too_long(place)
         pace = seconds / rounds if rounds else None
         outputs = len(np.unique(y)) if hasattr(estimator, "predict_proba") else 1
         cells = X.shape[0] * X.shape[1] * (outputs if outputs > 2 else 1)
         estimator.set_params(warm_start=True)
-        while True:
-            # Of one that has ended only the bins are found again, from the same rows.
-            aim = rounds if ended else rounds + self._leg(place, most - rounds, pace, cells)
+        while not ended:
+            aim = rounds + self._leg(place, most - rounds, pace, cells)
             began = time.perf_counter()
             estimator.set_params(max_iter=aim).fit(X, y, **data)
             took = time.perf_counter() - began
+            pace = took / max(1, estimator.n_iter_ - rounds)
+            seconds += took
+            rounds = estimator.n_iter_
+            ended = rounds == most or rounds < aim or _has_stopped(estimator)
+            self.hold(place, estimator, seconds, ended=ended)
             if not ended:
-                pace = took / max(1, estimator.n_iter_ - rounds)
-                seconds += took
-                rounds = estimator.n_iter_
-                ended = rounds == most or rounds < aim or _has_stopped(estimator)
-                self._progressed = True
-            self._fitted[place] = estimator, seconds, ended
-            if ended:
-                break
-            self.store()
+                self.store()
         estimator.set_params(max_iter=most, warm_start=False)
 
     def _leg(self, place: str, rest: int, pace: float | None, cells: int) -> int:
@@ -246,7 +264,7 @@ class Fits:
         """Store how far it is. Any such state is right, so a later one need not be the further one."""
         if self.artifacts is None:
             return
-        kept = self._kept | {place: keep_trees(*one) for place, one in self._fitted.items()}
+        kept = self._kept | {place: keep_fitted(*one) for place, one in self._fitted.items()}
         arrays = {f"{place}/{name}": a for place, one in kept.items() for name, a in one.arrays.items()}
         arrays |= {f"{place}/predictions": found for place, (_, found) in self.finished.items()}
         about = self._about() | {
@@ -287,62 +305,6 @@ def _too_long(place: str) -> BadInput:
     )
 
 
-# --- a boosted model in arrays -------------------------------------------------------------------
-
-
 def _has_stopped(estimator: Any) -> bool:
     """Tell whether early stopping would end it now: its last round may be the last of a leg as well."""
     return bool(estimator.do_early_stopping_ and estimator._should_stop(list(estimator.validation_score_)))
-
-
-def keep_trees(estimator: Any, seconds: float = 0.0, ended: bool = True) -> Kept:
-    """Return a boosted model as arrays, after ``seconds`` of fitting; more may follow unless it ``ended``."""
-    trees = [tree for iteration in estimator._predictors for tree in iteration]
-    arrays = {
-        "nodes": np.concatenate([tree.nodes for tree in trees]),
-        "counts": np.array([[len(t.nodes), len(t.raw_left_cat_bitsets)] for t in trees], dtype=np.int64),
-        "binned": np.concatenate([tree.binned_left_cat_bitsets for tree in trees]),
-        "raw": np.concatenate([tree.raw_left_cat_bitsets for tree in trees]),
-        "baseline": estimator._baseline_prediction,
-        "train_score": np.asarray(estimator.train_score_, dtype=np.float64),
-        "validation_score": np.asarray(estimator.validation_score_, dtype=np.float64),
-    }
-    about = {
-        "rounds": len(estimator._predictors),
-        "seconds": seconds,
-        "ended": ended,
-        "seed": int(estimator._random_seed),
-        "generator": estimator._feature_subsample_rng.bit_generator.state,
-    }
-    return Kept(arrays, about)
-
-
-def restore_trees(estimator: Any, kept: Kept, columns: int) -> None:
-    """Make an unfitted estimator what was kept; ``fit`` with a warm start goes on from there."""
-    arrays, about = kept.arrays, kept.about
-    nodes, counts = arrays["nodes"], arrays["counts"]
-    ends = counts.cumsum(axis=0)
-    if nodes.dtype != PREDICTOR_RECORD_DTYPE or [len(nodes), len(arrays["raw"])] != ends[-1].tolist():
-        raise ValueError(f"no trees of scikit-learn {sklearn.__version__}")
-    trees = []
-    for (start, first), (end, last) in zip(ends - counts, ends, strict=True):
-        mine, binned, raw = nodes[start:end].copy(), arrays["binned"][first:last], arrays["raw"][first:last]
-        inner = np.flatnonzero(mine["is_leaf"] == 0)
-        below = np.stack([mine["left"][inner], mine["right"][inner]])
-        split = mine["feature_idx"][inner]
-        sets = mine["bitset_idx"][inner][mine["is_categorical"][inner] == 1]
-        # Compiled code follows these numbers without a look at where they lead.
-        inside = (below > inner) & (below < len(mine)) & (split >= 0) & (split < columns)
-        if not inside.all() or (sets >= len(raw)).any() or len(binned) != len(raw):
-            raise ValueError("a tree leads out of its nodes")
-        trees.append(TreePredictor(mine, binned.copy(), raw.copy()))
-    width = len(trees) // about["rounds"]
-    generator = np.random.Generator(np.random.PCG64())
-    generator.bit_generator.state = about["generator"]
-    estimator._predictors = [trees[i : i + width] for i in range(0, len(trees), width)]
-    estimator._baseline_prediction = arrays["baseline"]
-    estimator._scorer = None
-    estimator._random_seed = np.uint64(about["seed"])
-    estimator._feature_subsample_rng = generator
-    estimator.train_score_ = arrays["train_score"]
-    estimator.validation_score_ = arrays["validation_score"]
