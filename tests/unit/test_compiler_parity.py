@@ -243,9 +243,11 @@ def varies(matrix: Any) -> bool:
 @pytest.mark.parametrize(("name", "case"), FEATURES)
 def test_features_are_the_same(name: str, case: str) -> None:
     # To the last bit: a tree may split between two values that differ there, so exact trees stand on it.
-    # Where logarithms and powers are taken, two libraries may differ in the last digit.
+    # Where logarithms and powers are taken, two libraries may differ in the last digit; what is subtracted
+    # from them afterwards, to center them, leaves that digit as it is.
     rounded = name in ROUNDED or "sublinear" in case
-    close = {"rtol": 8 * np.finfo(float).eps if rounded else 0.0, "atol": 0.0}
+    tolerance = 8 * np.finfo(float).eps if rounded else 0.0
+    close = {"rtol": tolerance, "atol": tolerance if name == "PowerTransformer" else 0.0}
     features, _ = encoded(name, case)
     pipeline = joined(name, case, pipelines.DummyRegressor(), "regression")
     read = plan.read(compiler.compile(pipeline, schema=text_schema("regression"), model="m"))
