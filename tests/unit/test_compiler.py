@@ -227,20 +227,40 @@ def test_the_certificate_stands_in_the_plan() -> None:
     assert compiler.certified(pipeline, schema=schema, model="m", frame=HOLDOUT)[0] == data
 
 
-@pytest.mark.parametrize(("trees", "taken"), [(1, 900), (40, 180)])
-def test_of_a_large_plan_fewer_rows_go_through_plain_python(
-    monkeypatch: pytest.MonkeyPatch, trees: int, taken: int
+def _no_kernel(compiled: Any) -> Any:
+    raise certificate.Unavailable("none was built")
+
+
+@pytest.mark.parametrize(
+    ("trees", "kernel", "by_row", "by_block"),
+    [(1, True, 900, 900), (40, True, 180, 300), (40, False, 180, 900)],
+)
+def test_of_a_large_plan_the_slower_paths_take_fewer_rows(
+    monkeypatch: pytest.MonkeyPatch, trees: int, kernel: bool, by_row: int, by_block: int
 ) -> None:
-    asked = []
-    real = certificate.RowScorer.score
-    monkeypatch.setattr(certificate.RowScorer, "score", lambda self, row: asked.append(0) or real(self, row))
+    rows, blocks = [], []
+    score_row, score_block = certificate.RowScorer.score, certificate.BlockScorer.score
+    monkeypatch.setattr(
+        certificate.RowScorer, "score", lambda self, row: rows.append(0) or score_row(self, row)
+    )
+    monkeypatch.setattr(
+        certificate.BlockScorer,
+        "score",
+        lambda self, columns: blocks.append(len(next(iter(columns.values())))) or score_block(self, columns),
+    )
     monkeypatch.setattr(certificate, "CELLS_BY_ROW", 1_000_000)
+    monkeypatch.setattr(certificate, "CELLS_BY_BLOCK", 1_000_000)
+    monkeypatch.setattr(certificate, "FEWEST_BY_BLOCK", 300)
+    if not kernel:
+        monkeypatch.setattr(certificate, "KernelScorer", _no_kernel)
     pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=trees, random_state=0))
     many = HOLDOUT.loc[HOLDOUT.index.repeat(18)]
     _, parity = compiler.certified(
         pipeline, schema=pipelines.schema("regression", FRAME), model="m", frame=many
     )
-    assert (parity.rows, len(asked)) == (900, taken)
+    assert (parity.rows, len(rows), blocks) == (900, by_row, [by_block])
+    assert parity.passed
+    assert ("kernel" in parity.paths) == kernel
 
 
 class Crooked(LogisticRegression):  # type: ignore[misc]

@@ -31,6 +31,10 @@ MOST_BY_ROW, FEWEST_BY_ROW = 1_000, 200
 """Rows, evenly spread, on which the path in plain Python is compared, of a small plan and of a large one."""
 CELLS_BY_ROW = 16_000_000
 """Such rows times the numbers of a plan: forests and support vectors take up to 20 ms a row."""
+FEWEST_BY_BLOCK = 2_000
+"""Rows, evenly spread, on which the path in numpy is compared at least, where the kernel takes all."""
+CELLS_BY_BLOCK = 160_000_000
+"""As ``CELLS_BY_ROW``."""
 MOST_ALONE = 100
 """Rows that differ, for which the pipeline is asked again, one by one: more are no accident of rounding."""
 
@@ -43,7 +47,8 @@ class Parity:
     ----------
     rows : int
         Rows compared; a certificate's path ``rows`` takes at most ``MOST_BY_ROW`` of them, and of a large
-        plan at least ``FEWEST_BY_ROW``.
+        plan at least ``FEWEST_BY_ROW``; its path ``blocks`` at least ``FEWEST_BY_BLOCK`` where the kernel
+        takes all.
     max_difference : float
         The largest ``|plan - pipeline| / max(1, |pipeline|)`` of any probability or prediction;
         infinite when one of the two is no number and the other is.
@@ -116,6 +121,7 @@ def parity(
     *,
     limit: float = LIMIT,
     by_row: int | None = None,
+    by_block: int | None = None,
 ) -> Parity:
     """Compare a plan with its pipeline on a frame's rows, in every scoring path.
 
@@ -129,19 +135,22 @@ def parity(
         Rows as the pipeline takes them, best ones that it was not fitted on.
     limit : float
         What the difference may be.
-    by_row : int, optional
-        Most rows, evenly spread, on which the path in plain Python is compared; by default all.
+    by_row, by_block : int, optional
+        Most rows, evenly spread, on which the path in plain Python is compared, and that in numpy where this
+        machine's kernel knows the plan; by default all.
     """
     compiled = plan.read(plan_bytes)
-    step = 1 if by_row is None else max(1, -(-len(frame) // by_row))
+    row_step, block_step = (
+        1 if most is None else max(1, -(-len(frame) // most)) for most in (by_row, by_block)
+    )
 
     def asked(rows: pd.DataFrame) -> NDArray[np.float64]:
         found = pipeline.predict(rows) if compiled.task == "regression" else pipeline.predict_proba(rows)
         return np.array(found, dtype=np.float64)
 
     expected = asked(frame)
-    found = answers(compiled, frame, step)
-    every = {path: step if path == "rows" else 1 for path in found}
+    found = answers(compiled, frame, row_step, block_step)
+    every = {"rows": row_step, "blocks": block_step if "kernel" in found else 1, "kernel": 1}
 
     def off() -> dict[str, NDArray[np.float64]]:
         return {path: _differences(answer, expected[:: every[path]]) for path, answer in found.items()}
@@ -159,7 +168,9 @@ def parity(
     return Parity(len(frame), worst, limit, worst <= limit, paths, alone)
 
 
-def answers(compiled: plan.Plan, frame: pd.DataFrame, step: int = 1) -> dict[str, NDArray[np.float64]]:
+def answers(
+    compiled: plan.Plan, frame: pd.DataFrame, row_step: int = 1, block_step: int = 1
+) -> dict[str, NDArray[np.float64]]:
     """Return what each scoring path makes of the frame's rows.
 
     Parameters
@@ -168,8 +179,8 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame, step: int = 1) -> dict[str
         As ``plan.read`` returns it.
     frame : DataFrame
         Rows as the pipeline takes them.
-    step : int
-        The path ``rows`` takes every so many of them.
+    row_step, block_step : int
+        The path ``rows`` takes every so many of them, and the path ``blocks`` if there is a ``kernel``.
 
     Returns
     -------
@@ -180,18 +191,19 @@ def answers(compiled: plan.Plan, frame: pd.DataFrame, step: int = 1) -> dict[str
         field["name"]: converted(frame[field["name"]].to_numpy(), field["type"])
         for field in compiled.signature.fields
     }
-    by_block = BlockScorer(compiled).score(columns)
+    kernel: NDArray[np.float64] | None = None
+    try:
+        kernel = np.frombuffer(KernelScorer(compiled).score(columns))
+    except (NotCovered, Unavailable):
+        block_step = 1
     scorer = RowScorer(compiled)
-    some = zip(*[column[::step].tolist() for column in columns.values()], strict=True)
+    some = zip(*[column[::row_step].tolist() for column in columns.values()], strict=True)
     scored = [scorer.score(row) for row in some]
     by_row = [prediction if shares is None else shares for prediction, shares in scored]
-    one_by_one = np.asarray(by_row, dtype=np.float64).reshape(-1, *by_block.shape[1:])
-    found = {"rows": one_by_one, "blocks": by_block}
-    try:
-        found["kernel"] = np.frombuffer(KernelScorer(compiled).score(columns)).reshape(by_block.shape)
-    except (NotCovered, Unavailable):
-        return found
-    return found
+    by_block = BlockScorer(compiled).score({name: column[::block_step] for name, column in columns.items()})
+    shape = by_block.shape[1:]
+    found = {"rows": np.asarray(by_row, dtype=np.float64).reshape(-1, *shape), "blocks": by_block}
+    return found if kernel is None else {**found, "kernel": kernel.reshape(len(frame), *shape)}
 
 
 def certified(
@@ -231,9 +243,13 @@ def certified(
     """
     header, arrays = _document(pipeline, schema, model, classes, interval, background, extra_header)
     packed = plan.pack(arrays)
-    affordable = CELLS_BY_ROW // max(1, sum(array.size for array in arrays))
-    by_row = min(MOST_BY_ROW, max(FEWEST_BY_ROW, affordable))
-    outcome = parity(pipeline, plan.write(header, packed), frame, limit=limit, by_row=by_row)
+    size = max(1, sum(array.size for array in arrays))
+    outcome = parity(
+        *(pipeline, plan.write(header, packed), frame),
+        limit=limit,
+        by_row=min(MOST_BY_ROW, max(FEWEST_BY_ROW, CELLS_BY_ROW // size)),
+        by_block=max(FEWEST_BY_BLOCK, CELLS_BY_BLOCK // size),
+    )
     if not outcome.passed:
         raise BadInput(
             f"The scoring plan differs from the pipeline by {outcome.max_difference:.3g}, "

@@ -457,8 +457,9 @@ def _first_certified(
             for name in struck
         ]
         told += exact.notes(choice.weights) if exact else ()
-        # The learning curve is of the heaviest member alone: it costs several fits, and answers no request.
-        alone = functools.partial(fit, {next(iter(choice.weights)): 1.0})
+        # The learning curve is of the heaviest member alone, a forest with fewer trees: it costs several
+        # fits, and answers no request.
+        alone = functools.partial(fit, {next(iter(choice.weights)): 1.0}, limits=LIMITS["quick"])
         refit = functools.partial(_refitted, alone, table, schema, frame)
         return _Certified(choice, compiled, chosen, around, asdict(parity), (*refused, *told), kept, refit)
     raise BadInput(
