@@ -55,6 +55,8 @@ NAMES = {"macro_f1": "f1_macro"}
 RESAMPLES = 500
 START_S = 3.0
 """Seconds that the start of a function with scikit-learn takes, and its requests."""
+WARM_S = 0.5
+"""Seconds of the requests alone, where as many sandboxes of the function wait since an earlier round."""
 NOISE = 2.0
 """Bootstrap errors of plain boosted trees by which we may be worse than they."""
 
@@ -191,14 +193,19 @@ def width(
 ) -> dict[str, float]:
     """Simulate the search with a worker for every invocation, from what each took of one processor.
 
-    ``wall_s`` is the longest invocation of each round, each after ``START_S`` for its start; ``select`` is a
-    round or two of its own, and between them the ensemble's members are fitted where that takes long;
+    ``wall_s`` is the longest invocation of each round, after ``START_S`` for its start or ``WARM_S`` where
+    there is none; ``select`` is a round of its own, or two, and between them the ensemble's members are
+    fitted where that takes long;
     ``slowest_s`` is what the slowest candidate's fits took by themselves, one after the other, and
     ``bound_s`` what the search may take: 1.5 times that and 20 s. A run notes the wall time of fits: here it
     counts for as much of a processor as the invocations of the candidate had.
     """
-    longest = [max((cpu[step] for step in steps), default=0.0) for steps in rounds]
-    search = sum(START_S + seconds for seconds in longest if seconds)
+    search, waiting = 0.0, {"train": 0, "select": 0}
+    for together in filter(None, rounds):
+        function = together[0].split()[0]
+        search += START_S if len(together) > waiting[function] else WARM_S
+        search += max(cpu[step] for step in together)
+        waiting[function] = max(waiting[function], len(together))
     steps = [step for steps in rounds for step in steps if step.startswith("train")]
 
     def fits_s(candidate: Mapping[str, Any]) -> float:
