@@ -8,7 +8,8 @@ onnxruntime's estimator. Throughput is rows a second of CPU.
 
 The last line is one JSON object. ``blocks`` has an entry an estimator: ``throughput_ratio_best_peer`` is ours
 divided by the best peer's, medians of all turns; ``ours`` says which path it was; ``off_by`` is the largest
-difference to scikit-learn relative to it. ``not_covered`` names what has no plan yet.
+difference to scikit-learn relative to it; ``onnx_exported``, whether onnxruntime had our own export, in
+float64, because skl2onnx could not convert the pipeline. ``not_covered`` names what has no plan yet.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def main() -> int:
             continue
         print(f"scoring with {model.name}", file=sys.stderr)
         one = result["blocks"][model.name] = entry(run(model, rows, repeats), rows)
+        one["onnx_exported"] = model.exported
         rates = one["rows_per_cpu_s"]
         line = (float(rates[way]) if way in rates else None for way in ways)
         table.add(model.name, *line, one["throughput_ratio_best_peer"], one["spread"])

@@ -37,6 +37,7 @@ from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
 from millrace import compiler
+from millrace.compiler.onnx import export
 from millrace.contracts import Schema, Spec
 from millrace.errors import BadInput
 from millrace.features.candidates import Family
@@ -165,6 +166,8 @@ class Model:
         What the compiler said then.
     onnx : dict
         What the conversion said by file: ``null`` when it went well, else the error.
+    exported : bool
+        Whether ``pipeline.onnx`` is our own export, because skl2onnx could not convert the pipeline.
     """
 
     name: str
@@ -173,6 +176,7 @@ class Model:
     plan: bytes | None
     refused: str
     onnx: dict[str, str | None]
+    exported: bool = False
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:
@@ -248,8 +252,12 @@ def _model(name: str, onnx: bool) -> Model:
         )
     except BadInput as error:
         refused = str(error)
-    converted = json.loads((folder / "onnx.json").read_text()) if onnx else {}
-    return Model(name, folder, data, plan, refused, converted.get("files", {}))
+    files = json.loads((folder / "onnx.json").read_text())["files"] if onnx else {}
+    exported = plan is not None and files.get("pipeline.onnx") is not None
+    if exported:
+        (folder / "pipeline.onnx").write_bytes(export(plan))
+        files["pipeline.onnx"] = None
+    return Model(name, folder, data, plan, refused, files, exported)
 
 
 def _convert(folders: list[Path]) -> None:

@@ -10,7 +10,8 @@ a fifth dearer or cheaper, for as long as it lives.
 CPU is what all processes of a contender use, divided by the requests; latency is what the caller waits, the
 loopback included, on a machine that may be busy with other things. Then blocks of 1,000 rows for each
 estimator, through the Lambda runtime interface: parsing the request and writing the answer are part of it.
-Throughput is rows a second of CPU.
+Throughput is rows a second of CPU. Where skl2onnx cannot convert a pipeline, onnxruntime serves our own
+export of its plan, in float64: ``onnx_exported`` says so.
 
 The last line is one JSON object. ``row_cpu_ratio_*`` and ``block_cpu_ratio_*`` are ours divided by the
 peer's CPU of a request with 1 and with 1,000 rows, ``row_p50_ratio_*`` and ``row_p99_ratio_*`` of its
@@ -191,6 +192,7 @@ def blocks(handlers: Handlers, host: Host, served: list[Model], repeats: int, ca
         if model.onnx["pipeline.onnx"] is None:
             peers.append(handlers.onnxruntime)
         entry = result[model.name] = block([handlers.ours, *peers], host, model, repeats, calls)
+        entry["onnx_exported"] = model.exported
         rates = entry["rows_per_cpu_s"]
         table.add(
             model.name,

@@ -17,7 +17,8 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-inputs = [(one.name, object if "string" in one.type else np.float32) for one in session.get_inputs()]
+KINDS = {"tensor(string)": object, "tensor(float)": np.float32, "tensor(double)": np.float64}
+inputs = [(one.name, KINDS[one.type]) for one in session.get_inputs()]
 outputs = [one.name for one in session.get_outputs()]
 
 

@@ -8,7 +8,8 @@ Everybody gets its rows in the form that suits it best, made before the clock ru
 - ``kernel``: our C kernel; columns of float64, texts as lists;
 - ``blocks``: our numpy path, where the kernel does not cover the plan;
 - ``sklearn``: the pipeline on a data frame;
-- ``onnxruntime``: the converted pipeline, a column an input; float32, texts as arrays of ``str``;
+- ``onnxruntime``: the converted pipeline, a column an input; float32, or float64 where our export takes the
+  place of a conversion that failed; texts as arrays of ``str``;
 - ``sklearn+onnxruntime``: scikit-learn encodes, the converted estimator scores the float32 matrix.
 """
 
@@ -53,9 +54,9 @@ def pipelines(folder: Path, columns: Mapping[str, np.ndarray]) -> dict[str, Way]
     ways["sklearn"] = lambda: pipeline.predict_proba(frame) if classify else pipeline.predict(frame)
     if (folder / "pipeline.onnx").exists():
         session = onnx(folder / "pipeline.onnx")
+        kinds = {"tensor(string)": object, "tensor(float)": np.float32, "tensor(double)": np.float64}
         feed = {
-            name: (one if one.dtype == object else one.astype(np.float32)).reshape(-1, 1)
-            for name, one in columns.items()
+            one.name: columns[one.name].astype(kinds[one.type]).reshape(-1, 1) for one in session.get_inputs()
         }
         last = [session.get_outputs()[-1].name]
         ways["onnxruntime"] = lambda: session.run(last, feed)[0]
