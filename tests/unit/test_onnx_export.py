@@ -12,7 +12,9 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.ensemble import VotingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -197,6 +199,17 @@ def test_neighbours_are_others_only_where_several_are_equally_far(estimator: str
         assert alone.mean() > 0.9, "the rows that are far from all points are few"
     if case == "ties":
         assert not exporter.check(data, made, columns_of(data, holdout())).passed, "the difference is seen"
+
+
+def test_that_a_tie_may_decide_is_known_of_members_too() -> None:
+    for members, why in (
+        ([("near", KNeighborsRegressor(algorithm="kd_tree"))], exporter.TIED["neighbors"]),
+        ([], None),
+    ):
+        model = VotingRegressor([("line", Ridge()), *members])
+        header = plan.read(compiled(*plain(), model, "regression")).header
+        assert header["estimator"]["kind"] not in exporter.TIED
+        assert exporter.tied_in(header["estimator"]) == why
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])

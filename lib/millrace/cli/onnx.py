@@ -77,7 +77,7 @@ def export(
         "plan_certificate": read.header.get("certificate"),
     }
     if not difference.passed:
-        tied = exchange.TIED.get(read.header["estimator"]["kind"])
+        tied = exchange.tied_in(read.header["estimator"])
         raise BadInput(
             f"The ONNX model differs from the plan by {difference.max_difference:.3g}, "
             f"where {difference.limit:.3g} is allowed, "

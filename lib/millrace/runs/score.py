@@ -311,12 +311,13 @@ def _scored(
     except Unprocessable as error:
         if rows == 1:
             return None, {0: error.what}
-    pieces, failed = [], {}
-    for row in range(rows):
-        found, why = _scored(scorer, {name: column[row : row + 1] for name, column in values.items()}, 1)
-        if found is None:
-            failed[row] = why[0]
-        else:
+    pieces: list[NDArray[np.float64]] = []
+    failed: dict[int, str] = {}
+    for start, end in ((0, rows // 2), (rows // 2, rows)):
+        half = {name: column[start:end] for name, column in values.items()}
+        found, why = _scored(scorer, half, end - start)
+        failed |= {start + row: reason for row, reason in why.items()}
+        if found is not None:
             pieces.append(found)
     return np.concatenate(pieces) if pieces else None, failed
 

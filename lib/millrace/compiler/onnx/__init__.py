@@ -38,6 +38,7 @@ __all__ = [
     "not_expressed_in",
     "runtime_version",
     "starts_at",
+    "tied_in",
     "wrap",
 ]
 
@@ -204,6 +205,13 @@ def not_expressed_in(features: Any) -> list[str]:
         for branch in step.get("branches", ()):
             found.update(not_expressed_in(branch["steps"]))
     return sorted(found)
+
+
+def tied_in(estimator: Any) -> str | None:
+    """Return why a tie may go another way in an estimator of a plan's header, or in a member of it."""
+    if isinstance(estimator, dict):
+        return TIED.get(estimator.get("kind", "")) or tied_in(list(estimator.values()))
+    return next(filter(None, map(tied_in, estimator)), None) if isinstance(estimator, list) else None
 
 
 def runtime_version() -> str:
