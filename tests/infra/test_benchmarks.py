@@ -208,17 +208,22 @@ def test_what_a_candidate_was_worth_is_counted_over_its_tables() -> None:
 def test_the_search_with_enough_workers_takes_the_longest_of_each_round() -> None:
     first = ["train 0 linear (0,)", "train 1 forest (0,)"]
     second = ["train 2 forest (1,)"]
-    cpu = dict(zip([*first, *second, "select"], (10.0, 4.0, 6.0, 8.0), strict=True))
+    cpu = dict(zip([*first, *second, "select 0"], (10.0, 4.0, 6.0, 8.0), strict=True))
     # The forest's fits had half of a processor, as other work took the rest.
     wall = cpu | {first[1]: 8.0, second[0]: 12.0}
     candidates = [{"name": "linear", "fit_seconds": 9.0}, {"name": "forest", "fit_seconds": 20.0}]
-    start = quality.START_S
-    assert quality.width(cpu, wall, [first, second], candidates) == {
-        "wall_s": 3 * start + 24.0,
+    start, warm = quality.START_S, quality.WARM_S
+    # One of the two sandboxes that trained first trains again.
+    assert quality.width(cpu, wall, [first, second, ["select 0"]], candidates) == {
+        "wall_s": 2 * start + warm + 24.0,
         "slowest_s": 10.0,
         "bound_s": 35.0,
         "invocations": 3,
     }
+    members = [f"train {part} forest ()" for part in (3, 4, 5)]
+    cpu |= dict(zip(members, (1.0, 2.0, 1.5), strict=True)) | {"select 1": 4.0}
+    rounds = [first, [], ["select 0"], members, ["select 1"]]
+    assert quality.width(cpu, wall | cpu, rounds, candidates)["wall_s"] == 3 * start + warm + 24.0
 
 
 def test_the_bootstrap_knows_the_error_of_a_mean() -> None:

@@ -106,10 +106,20 @@ def test_a_unit_that_is_not_done_goes_on_in_the_next_invocation() -> None:
     for states, task, choice, after, where in loops:
         assert states[task]["Parameters"]["Payload"]["turn.$"] == f"$.{where}.next"
         assert (states[task]["ResultPath"], states[task]["Next"]) == (f"$.{where}", choice)
-        (again,) = states[choice]["Choices"]
+        again = states[choice]["Choices"][-1]
         assert again == {"Variable": f"$.{where}.done", "BooleanEquals": False, "Next": task}
         assert states[choice]["Default"] == after
     assert STATES["BeginSelect"]["ResultPath"] == "$.selected"
+
+
+def test_members_are_trained_by_the_map_of_the_candidates_before_select_goes_on() -> None:
+    first = STATES["Selected"]["Choices"][0]
+    assert first == {"Variable": "$.selected.units[0]", "IsPresent": True, "Next": "Members"}
+    members = STATES["Members"]
+    assert (members["ResultPath"], members["Next"]) == ("$.collected", "Train")
+    # No other round follows, and nothing is fitted to all rows again: the way leads back to Select.
+    assert members["Parameters"] == {"units.$": "$.selected.units", "more": False, "exact": []}
+    assert STATES["AllRows"]["Default"] == "BeginSelect"
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -195,9 +205,10 @@ def test_only_names_and_numbers_of_folds_travel() -> None:
     chosen = {
         **dict.fromkeys(("Collect", "Narrow"), ("units", "more", "exact")),
         **dict.fromkeys(("BeginRounds", "AddRound"), ("round", "shards", "done")),
-        **dict.fromkeys(("TrainCandidate", "Select"), ("done", "next")),
+        "TrainCandidate": ("done", "next"),
+        "Select": ("done", "next", "units"),
     }
-    assert kept == set(chosen)
+    assert kept == {*chosen, "Members"}
     for name, fields in chosen.items():
         assert (STATES | TRAIN)[name]["ResultSelector"] == {
             f"{field}.$": f"$.Payload.{field}" for field in fields

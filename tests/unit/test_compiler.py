@@ -263,6 +263,15 @@ def test_of_a_large_plan_the_slower_paths_take_fewer_rows(
     assert ("kernel" in parity.paths) == kernel
 
 
+def test_of_very_many_rows_a_certificate_takes_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "MOST_ROWS", 20)
+    pipeline = fitted("passthrough", estimator=Ridge())
+    _, parity = compiler.certified(
+        pipeline, schema=pipelines.schema("regression", FRAME), model="m", frame=HOLDOUT
+    )
+    assert (len(HOLDOUT), parity.rows) == (50, 17)
+
+
 class Crooked(LogisticRegression):  # type: ignore[misc]
     """Answers something else than its coefficients say."""
 

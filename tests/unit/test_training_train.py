@@ -131,6 +131,21 @@ def test_a_large_table_is_sampled_and_a_note_says_so(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid value).*:RuntimeWarning")
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_of_very_many_rows_a_fold_validates_a_part(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, schema = mixed_table(300, task=task)
+    whole = cut(table, schema, budget="quick", seed=0)
+    monkeypatch.setattr("millrace.training.train.VALIDATED_ROWS", 40)
+    rows, (result,), predictions = searched(table, schema, "linear")
+    for part, before in zip(rows.folds, whole.folds, strict=True):
+        assert 40 <= len(part.validation) <= 40 + len(schema.classes) < len(before.validation)
+        assert set(part.validation) < set(before.validation)
+        assert np.array_equal(part.training, before.training)
+    known = np.isfinite(predictions["linear"].reshape(len(rows.chosen), -1)).all(axis=1)
+    assert np.array_equal(np.flatnonzero(known), np.sort(rows.validated))
+    assert result.cv_score is not None
+
+
 def test_numbers_of_extreme_size_never_give_a_score_that_is_no_number() -> None:
     table, schema = mixed_table(80, task="regression")
     wild = {**table.columns, "number": np.where(np.arange(80) % 2, 1e300, -1e300)}

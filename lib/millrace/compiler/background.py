@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.compiler.common import Arrays, missing
+from millrace.compiler.common import Arrays
 from millrace.scoring.blocks import steps
 from millrace.scoring.explain import weighted_sums
 
@@ -55,7 +55,10 @@ def _typical(field: Mapping[str, Any], values: NDArray[Any]) -> float | str | No
         return None
     column = converted(values, kind)
     if kind in ("category", "boolean"):
-        counts = Counter(None if missing(value) else value for value in column.tolist())
+        known = column if kind == "category" else column[~np.isnan(column)]
+        counts = Counter(known.tolist())
+        if len(known) < len(column):
+            counts[None] = len(column) - len(known)
         # Of equally frequent values one that is there, and of these the first.
         most = max(counts.values())
         return min(

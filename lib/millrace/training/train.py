@@ -40,6 +40,10 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+VALIDATED_ROWS = 50_000
+"""Most rows that a fold validates: more of them say no better which candidate is better, and a large model
+takes as long to answer them as to be fitted."""
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -210,7 +214,14 @@ def cut(table: Table, schema: Schema, *, budget: Budget, seed: int) -> Cut:
         seed=seed,
         count=fold_count(limits, len(chosen)),
     )
-    return Cut(sides, chosen, rows, parts)
+
+    def fewer(part: Split) -> Split:
+        validation = part.validation
+        codes = _codes(rows.target[validation], schema)
+        drawn = sample(rows.record[validation], VALIDATED_ROWS, codes=codes, seed=seed)
+        return Split(part.training, validation[drawn])
+
+    return Cut(sides, chosen, rows, tuple(map(fewer, parts)))
 
 
 def rows_of(table: Table, schema: Schema, frame: pd.DataFrame, positions: NDArray[np.intp]) -> Rows:
