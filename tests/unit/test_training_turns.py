@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -213,8 +214,9 @@ def test_what_follows_the_fits_has_half_an_invocation_at_least() -> None:
             fits.pause()
 
 
-def waves() -> tuple[World, str]:
-    """Return a run on a table that several kinds of models learn something of."""
+@pytest.fixture(scope="module")
+def waves() -> tuple[World, str, bytes]:
+    """Return a run on a table that several kinds learn something of, trained, and its plan."""
     world = World()
     world.data.put("datasets/waves/spec.json", b'{"target": "height", "budget": "standard", "seed": 3}')
     draw = np.random.default_rng(0)
@@ -222,43 +224,51 @@ def waves() -> tuple[World, str]:
     height = np.sin(2 * rows[:, 0]) + rows[:, 1] * (rows[:, 2] > 0) + draw.normal(scale=0.3, size=240)
     lines = [",".join(f"{value:.3f}" for value in (*row, y)) for row, y in zip(rows, height, strict=True)]
     data = "\n".join(["wind,tide,depth,swell,height", *lines]).encode() + b"\n"
-    return world, world.prepare(data, "datasets/waves/waves.csv")
+    run_id = world.prepare(data, "datasets/waves/waves.csv")
+    for unit in world.collect(run_id).units:
+        train(run_id, unit, world.artifacts, world.runs)
+    trained = deepcopy(world)
+    assert select_model(run_id, world.artifacts, world.runs)["done"] is True
+    return trained, run_id, world.artifacts.get(keys.run_plan(run_id))
 
 
-@pytest.mark.parametrize("how", ["at once", "hurried", "one is lost", "one is damaged"])
-def test_members_fitted_apart_make_the_same_model(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    restored: list[Any] = []
-    restore = turns.restore_fitted
-    monkeypatch.setattr(turns, "restore_fitted", lambda *a, **more: (restored.append(a), restore(*a, **more)))
-    found = []
-    for worth_s in (np.inf, 0.0):
-        monkeypatch.setattr(apart, "WORTH_S", worth_s)
-        world, run_id = waves()
-        units = world.collect(run_id).units
-        for unit in units:
-            train(run_id, unit, world.artifacts, world.runs)
-        answer = select_model(run_id, world.artifacts, world.runs)
-        if not worth_s:
-            assert answer["done"] is False
-            assert not is_there(keys.run_plan(run_id), world.artifacts)
-            asked = [decode(Unit, unit) for unit in answer["units"]]
-            assert [unit.part for unit in asked] == [len(units) + i for i in range(len(asked))]
-            for unit in asked[1:] if how == "one is lost" else asked:
-                turn = hurried(0, 4.0) if how == "hurried" else ALONE
-                while not (state := train(run_id, unit, world.artifacts, world.runs, turn))["done"]:
-                    turn = hurried(state["next"], 4.0)
-            if how == "one is damaged":
-                world.artifacts.put(keys.turn(run_id, f"train-{asked[0].part:03d}"), b"none of ours")
-            restored.clear()
-            answer = select_model(run_id, world.artifacts, world.runs, trained=asked)
-            assert len(restored) == len(asked) - how.startswith("one")
-            progress = world.runs.get(run_id).progress["train"]
-            assert progress.total == len(units) + len(asked)
-            assert progress.complete == (how != "one is lost")
-        assert answer["done"] is True
-        found.append(world.artifacts.get(keys.run_plan(run_id)))
-    assert len(restored) > 0
-    assert found[0] == found[1]
+@pytest.mark.parametrize("how", ["at once", "hurried", "one is lost", "one is damaged", "one fails"])
+def test_members_fitted_apart_make_the_same_model(
+    how: str, waves: tuple[World, str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, run_id, plan = deepcopy(waves[0]), *waves[1:]
+    units = world.collect(run_id).units
+    monkeypatch.setattr(apart, "WORTH_S", 0.0)
+    answer = select_model(run_id, world.artifacts, world.runs)
+    assert answer["done"] is False
+    assert not is_there(keys.run_plan(run_id), world.artifacts)
+    asked = [decode(Unit, unit) for unit in answer["units"]]
+    assert [unit.part for unit in asked] == [len(units) + i for i in range(len(asked))]
+    if how == "one fails":
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            patch.setattr("millrace.training.stages.fit_whole", lambda *_, **__: 1 / 0)
+            train(run_id, asked[0], world.artifacts, world.runs)
+    for unit in asked[1:] if how in ("one is lost", "one fails") else asked:
+        turn = hurried(0, 4.0) if how == "hurried" else ALONE
+        while not (state := train(run_id, unit, world.artifacts, world.runs, turn))["done"]:
+            turn = hurried(state["next"], 4.0)
+    if how == "one is damaged":
+        world.artifacts.put(keys.turn(run_id, f"train-{asked[0].part:03d}"), b"none of ours")
+
+    restored: list[str] = []
+    restore = turns.Fits.restored
+    monkeypatch.setattr(
+        turns.Fits,
+        "restored",
+        lambda self, place, *a, **more: restore(self, place, *a, **more) and not restored.append(place),
+    )
+    assert select_model(run_id, world.artifacts, world.runs, trained=asked)["done"] is True
+    names = [unit.candidates[0] for unit in asked]
+    assert restored == (names[1:] if how.startswith("one") else names)
+    progress = world.runs.get(run_id).progress["train"]
+    assert progress.total == len(units) + len(asked)
+    assert progress.complete == (how != "one is lost")
+    assert world.artifacts.get(keys.run_plan(run_id)) == plan
 
 
 def test_members_are_fitted_apart_where_that_spares_time() -> None:

@@ -101,9 +101,10 @@ def train(
         return {"part": unit.part, "scores": _scores(unit, found), **turn.answer(done=False)}
     except Exception as error:
         if not (isinstance(error, MillraceError) and error.retry):
-            failure = f"{type(error).__name__}: {error}"[:500]
-            failed = [FoldResult(name, unit.folds[0], error=failure) for name in unit.candidates]
-            _put_json(artifacts, keys.trained(run_id, unit.part), encode(failed))
+            if not unit.whole:  # select fits such a member itself, and sees what fails
+                failure = f"{type(error).__name__}: {error}"[:500]
+                failed = [FoldResult(name, unit.folds[0], error=failure) for name in unit.candidates]
+                _put_json(artifacts, keys.trained(run_id, unit.part), encode(failed))
             runs.complete_part(run_id, "train", unit.part)
         raise
     if not unit.whole:
