@@ -13,15 +13,17 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from millrace import compiler, plan
+from millrace.compiler import onnx as exchange
 from millrace.contracts import Budget, Schema
 from millrace.edge.predict import score
 from millrace.features.blocks import Table
 from millrace.plan import writing
-from millrace.training.select import select
+from millrace.training.select import choices, select
 from tests import pipelines, plans
 from tests.handlers.test_predict import ROW, Caller, publish, s3
 from tests.learning import mixed_table, searched
 from tests.s3_stub import S3Stub
+from tests.unit.test_onnx_foreign import signature, weighted
 
 __all__ = ["s3"]
 
@@ -42,7 +44,8 @@ ROWS: list[dict[str, Any]] = [
 def selected(table: Table, schema: Schema, *names: str, budget: Budget = "standard") -> tuple[bytes, Any]:
     """Return the plan and the evaluation of what a run chooses among candidates."""
     rows, results, out_of_fold = searched(table, schema, *names, budget=budget)
-    found = select(table, schema, rows, results, out_of_fold, model="m", budget=budget, seed=0)
+    possible = choices(schema, rows, results, out_of_fold, budget)
+    found = select(table, schema, rows, results, possible, model="m", budget=budget, seed=0)
     return found.plan, found.evaluation
 
 
@@ -150,6 +153,24 @@ def test_a_plan_with_a_typical_row_alone_is_explained_by_it(s3: S3Stub) -> None:
             }
         ],
     }
+
+
+def test_a_model_from_elsewhere_is_explained_from_the_row_that_its_signature_says(s3: S3Stub) -> None:
+    made = exchange.wrap(weighted(), signature(typical={"a": 1.0, "b": 2.0}), model="demo")
+    publish(s3, "demo", 1, made)
+    rows = [{"a": 3.0, "b": 2.0}, {"a": 0.0, "b": 4.0}]
+    found = Caller(s3).post({"rows": rows, "explain": True})
+    assert found["predictions"] == [7.0, 8.0]
+    assert found["explanations"] == {
+        "scale": "prediction",
+        "typical": {"a": 1.0, "b": 2.0},
+        "rows": [
+            {"class": None, "method": "exact", "base": 5.0, "contributions": {"a": 2.0, "b": 0.0}},
+            {"class": None, "method": "exact", "base": 5.0, "contributions": {"a": -1.0, "b": 4.0}},
+        ],
+    }
+    publish(s3, "demo", 1, exchange.wrap(weighted(), signature(), model="demo"))
+    Caller(s3).problem({"rows": rows, "explain": True}, 422, "explanation-unavailable")
 
 
 def test_without_a_typical_row_there_is_no_explanation(s3: S3Stub) -> None:

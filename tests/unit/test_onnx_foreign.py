@@ -242,6 +242,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no fields": ({"fields": []}, "at least one field"),
     "field": ({"fields": [{"name": "a"}]}, "no object with 'name' and 'type'"),
     "same field twice": ({"fields": [{"name": "a", "type": "number"}] * 2}, "same name"),
+    "typical row": ({"typical": [1.0, 2.0]}, "'typical' is no row"),
+    "typical value": ({"typical": {"a": "much"}}, "The typical row is refused: .*'a'"),
+    "typical field": ({"typical": {"a": 1.0, "c": 2.0}}, "a field 'c' that 'fields' has not"),
     "text for numbers": (
         {"fields": [{"name": "a", "type": "number"}, {"name": "b", "type": "text"}]},
         "takes numbers",
@@ -263,6 +266,14 @@ def test_a_signature_that_does_not_fit_is_refused(case: str) -> None:
     changes, said = WRONG[case]
     with pytest.raises(BadInput, match=said) as error:
         exchange.wrap(weighted(), signature(**changes), model="m")
+    assert error.value.code == "onnx-signature"
+
+
+def test_a_typical_row_that_the_model_refuses_is_refused() -> None:
+    said = signature(typical={"a": 1.0})
+    assert plan.read(exchange.wrap(weighted(), said, model="m")).header["typical"] == [1.0, None]
+    with pytest.raises(BadInput, match=r"The model refuses the typical row: .*takes whole numbers") as error:
+        exchange.wrap(per_field(), city(typical={"city": "Bern"}), model="m")
     assert error.value.code == "onnx-signature"
 
 

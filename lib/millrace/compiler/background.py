@@ -56,7 +56,7 @@ def _typical(field: Mapping[str, Any], values: NDArray[Any]) -> float | str | No
     column = converted(values, kind)
     if kind in ("category", "boolean"):
         known = column if kind == "category" else column[~np.isnan(column)]
-        counts = Counter(known.tolist())
+        counts: Counter[str | float | None] = Counter(known.tolist())
         if len(known) < len(column):
             counts[None] = len(column) - len(known)
         # Of equally frequent values one that is there, and of these the first.

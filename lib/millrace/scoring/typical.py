@@ -31,9 +31,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from millrace.plan import Plan
+
     Value = float | str | None
 
-__all__ = ["BLOCK_ROWS", "EVALUATIONS", "EXACT_FIELDS", "Values", "shapley"]
+__all__ = ["BLOCK_ROWS", "EVALUATIONS", "EXACT_FIELDS", "Values", "shapley", "typical_row"]
 
 EXACT_FIELDS = 10
 """Most fields that differ for which every coalition is answered: 1,024 of them."""
@@ -44,6 +46,18 @@ FEWEST_PAIRS = 4
 _NAN = float("nan")
 BLOCK_ROWS = 256
 """Most coalitions that are answered at once."""
+
+
+def typical_row(plan: Plan) -> list[Value]:
+    """Return the typical row of a plan that has one, as converted values."""
+    return [
+        (None if field["type"] in ("category", "text") else _NAN)
+        if value is None
+        else value
+        if isinstance(value, str)
+        else float(value)
+        for value, field in zip(plan.header["typical"], plan.signature.fields, strict=True)
+    ]
 
 
 class Values:

@@ -16,10 +16,11 @@ from onnx import TensorProto
 
 from millrace import __version__, plan
 from millrace.compiler.onnx import MAX_FOREIGN_BYTES, encode
-from millrace.errors import BadInput, MillraceError, TooLarge
+from millrace.errors import BadInput, MillraceError, TooLarge, Unprocessable
 from millrace.plan.signature import Signature
 from millrace.scoring.blocks import BlockScorer
 from millrace.scoring.rows import RowScorer
+from millrace.scoring.typical import typical_row
 
 __all__ = ["wrapped"]
 
@@ -41,7 +42,7 @@ _AS = {
     "labels": ("classification", "probabilities"),
 }
 """What an output may be, for which task, and the plan's link behind it."""
-_MEMBERS = frozenset(("task", "target", "classes", "fields", "encoders", "inputs", "output"))
+_MEMBERS = frozenset(("task", "target", "classes", "fields", "typical", "encoders", "inputs", "output"))
 _SHARE_ERROR = 1e-3
 """How far probabilities may be from adding up to 1: those of float32 are off by 1e-7, logits by far more."""
 
@@ -71,6 +72,7 @@ def wrapped(onnx_bytes: bytes, signature: Mapping[str, Any], model: str) -> byte
         "ignored": [],
         "features": steps,
         "estimator": spec,
+        "typical": said["typical"],
         "certificate": None,
         "libraries": {
             "python": platform.python_version(),
@@ -215,10 +217,29 @@ def _checked(signature: Mapping[str, Any]) -> dict[str, Any]:
         "task": task,
         "classes": classes,
         "fields": fields,
+        "typical": _typical(fields, signature.get("typical")),
         "encoders": encoders or [],
         "inputs": inputs,
         "output": {**output, "labels": labels},
     }
+
+
+def _typical(fields: Sequence[Mapping[str, Any]], row: Any) -> list[float | str | None] | None:
+    """Return the typical row as a plan has it, from a row as a request has it."""
+    if row is None:
+        return None
+    if not isinstance(row, dict):
+        raise _wrong("'typical' is no row: an object with a value for each field", "member 'typical'")
+    try:
+        values, noticed = Signature(fields).convert_row(row)
+    except Unprocessable as error:
+        raise _wrong(f"The typical row is refused: {error.what}", f"typical: {error.where}") from None
+    unknown = [field for field, code, _ in noticed if code == "unknown-field"]
+    if unknown:
+        raise _wrong(
+            f"The typical row has a field {unknown[0]!r:.80} that 'fields' has not", "member 'typical'"
+        )
+    return [None if value != value else value for value in values]
 
 
 def _texts(value: Any) -> bool:
@@ -345,6 +366,11 @@ def _tensor(value: onnx.ValueInfoProto, where: str) -> tuple[int, list[int | Non
 def _tried(made: bytes, shares: bool) -> None:
     """Score a made-up row alone and three of them at once; the two must agree, and be what they say."""
     read = plan.read(made)
+    if read.header["typical"] is not None:
+        try:
+            RowScorer(read).score(typical_row(read))
+        except Unprocessable as error:
+            raise _wrong(f"The model refuses the typical row: {error.what}", "member 'typical'") from None
     row = [_example(field) for field in read.signature.fields]
     prediction, probabilities = RowScorer(read).score(row)
     columns: dict[str, NDArray[Any]] = {

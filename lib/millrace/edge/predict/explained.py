@@ -9,7 +9,7 @@ from __future__ import annotations
 from millrace.errors import Unprocessable
 from millrace.plan.signature import instant
 from millrace.scoring.explain import Explainer
-from millrace.scoring.typical import shapley
+from millrace.scoring.typical import shapley, typical_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["SCALES", "explanations"]
 
 _ROWS_A_LOOK = 16
 """Rows that are answered one by one between two looks at the clock."""
-_NAN = float("nan")
 
 SCALES = {
     "identity": "prediction",
@@ -116,7 +115,7 @@ def _of_answer(
     plan: Plan, scorer: Scorer, look: Callable[[int], object]
 ) -> Callable[[int, Sequence[Any], str | None], dict[str, Any]]:
     """Return what explains answers, against the typical row."""
-    typical = _typical(plan)
+    typical = typical_row(plan)
     names = [field["name"] for field in plan.signature.fields]
     kernel = scorer.kernel()
 
@@ -157,18 +156,6 @@ def _is_finite(found: Mapping[str, Any]) -> bool:
     errors = found.get("standard_errors", {})
     total = found["base"] + sum(found["contributions"].values()) + sum(errors.values())
     return bool(total - total == 0.0)
-
-
-def _typical(plan: Plan) -> list[Any]:
-    """Return the typical row as converted values."""
-    return [
-        (None if field["type"] in ("category", "text") else _NAN)
-        if value is None
-        else value
-        if isinstance(value, str)
-        else float(value)
-        for value, field in zip(plan.header["typical"], plan.signature.fields, strict=True)
-    ]
 
 
 def _spelled(plan: Plan) -> dict[str, Any]:
