@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "Column", "Row", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 6
+ABI = 7
 """Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 

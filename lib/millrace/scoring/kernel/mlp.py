@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -26,7 +28,11 @@ def _mlp(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
 def _layer(program: Program, layer: dict[str, Any], flow: Flow, number: int) -> Flow:
     coef, intercept = program.arrays[layer["coef"]], program.arrays[layer["intercept"]]
     outputs = len(intercept)
-    return program.step("step_layer", flow, outputs, p=coef, q=intercept, i=number, j=outputs)
+    inputs = len(coef) // outputs
+    by_input = array("d")
+    for place in range(inputs):
+        by_input.extend(coef[place::inputs])
+    return program.step("step_layer", flow, outputs, p=coef, q=intercept, table=by_input, i=number, j=outputs)
 
 
 KINDS = {"mlp": _mlp}
