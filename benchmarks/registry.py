@@ -28,7 +28,7 @@ from typing import Any
 
 from millrace import keys
 from millrace.aws.objects import S3Store
-from millrace.errors import Conflict, NotFound, TransientError
+from millrace.errors import BadInput, Conflict, NotFound, TransientError
 from millrace.local.platform import Platform
 from millrace.registry.registry import Registry
 from millrace.registry.versions import Version
@@ -72,6 +72,11 @@ def measure(client: Callable[[], Any], at_once: int, turns: int) -> dict[str, An
             try:
                 tried(lambda target=target: registry.promote(MODEL, target, by=f"mover {number}", why=""))
             except Conflict:
+                continue
+            except BadInput as error:
+                # The newest has a number before it has its plan, and cannot be promoted until then.
+                if error.code != "version-incomplete":
+                    raise
                 continue
             return turn
         raise AssertionError
