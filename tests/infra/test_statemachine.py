@@ -99,22 +99,21 @@ def test_rounds_over_all_rows_follow_where_training_drew_a_part() -> None:
 
 def test_a_unit_that_is_not_done_goes_on_in_the_next_invocation() -> None:
     assert STATES["Train"]["ItemSelector"]["turn"] == STATES["BeginSelect"]["Result"] == {"next": 0}
-    loops = [
-        (TRAIN, "TrainCandidate", "CandidateDone", "CandidateTrained", "turn"),
-        (STATES, "Select", "Selected", "Report", "selected"),
+    members = {"Variable": "$.selected.units[0]", "IsPresent": True, "Next": "Members"}
+    loops: list[Any] = [
+        (TRAIN, "TrainCandidate", "CandidateDone", [], "CandidateTrained", "turn"),
+        (STATES, "Select", "Selected", [members], "Report", "selected"),
     ]
-    for states, task, choice, after, where in loops:
+    for states, task, choice, before, after, where in loops:
         assert states[task]["Parameters"]["Payload"]["turn.$"] == f"$.{where}.next"
         assert (states[task]["ResultPath"], states[task]["Next"]) == (f"$.{where}", choice)
-        again = states[choice]["Choices"][-1]
-        assert again == {"Variable": f"$.{where}.done", "BooleanEquals": False, "Next": task}
+        again = {"Variable": f"$.{where}.done", "BooleanEquals": False, "Next": task}
+        assert states[choice]["Choices"] == [*before, again]
         assert states[choice]["Default"] == after
     assert STATES["BeginSelect"]["ResultPath"] == "$.selected"
 
 
 def test_members_are_trained_by_the_map_of_the_candidates_before_select_goes_on() -> None:
-    first = STATES["Selected"]["Choices"][0]
-    assert first == {"Variable": "$.selected.units[0]", "IsPresent": True, "Next": "Members"}
     members = STATES["Members"]
     assert (members["ResultPath"], members["Next"]) == ("$.collected", "Train")
     # No other round follows, and nothing is fitted to all rows again: the way leads back to Select.

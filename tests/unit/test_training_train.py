@@ -130,7 +130,6 @@ def test_a_large_table_is_sampled_and_a_note_says_so(monkeypatch: pytest.MonkeyP
     assert int(np.isfinite(predictions).all(axis=1).sum()) == result.rows
 
 
-@pytest.mark.filterwarnings("ignore:.*(overflow|invalid value).*:RuntimeWarning")
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_of_very_many_rows_a_fold_validates_a_part(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     table, schema = mixed_table(300, task=task)
@@ -146,6 +145,7 @@ def test_of_very_many_rows_a_fold_validates_a_part(task: Task, monkeypatch: pyte
     assert result.cv_score is not None
 
 
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid value).*:RuntimeWarning")
 def test_numbers_of_extreme_size_never_give_a_score_that_is_no_number() -> None:
     table, schema = mixed_table(80, task="regression")
     wild = {**table.columns, "number": np.where(np.arange(80) % 2, 1e300, -1e300)}
