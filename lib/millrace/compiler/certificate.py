@@ -142,9 +142,7 @@ def parity(
         machine's kernel knows the plan; by default all.
     """
     compiled = plan.read(plan_bytes)
-    row_step, block_step = (
-        1 if most is None else max(1, -(-len(frame) // most)) for most in (by_row, by_block)
-    )
+    row_step, block_step = _step(frame, by_row), _step(frame, by_block)
 
     def asked(rows: pd.DataFrame) -> NDArray[np.float64]:
         found = pipeline.predict(rows) if compiled.task == "regression" else pipeline.predict_proba(rows)
@@ -168,6 +166,11 @@ def parity(
     paths = {path: float(differences.max(initial=0.0)) for path, differences in off().items()}
     worst = max(paths.values())
     return Parity(len(frame), worst, limit, worst <= limit, paths, alone)
+
+
+def _step(frame: pd.DataFrame, most: int | None) -> int:
+    """Return every which row is taken, so that at most so many are."""
+    return 1 if most is None else max(1, -(-len(frame) // most))
 
 
 def answers(
@@ -247,7 +250,7 @@ def certified(
     packed = plan.pack(arrays)
     size = max(1, sum(array.size for array in arrays))
     outcome = parity(
-        *(pipeline, plan.write(header, packed), frame.iloc[:: max(1, -(-len(frame) // MOST_ROWS))]),
+        *(pipeline, plan.write(header, packed), frame.iloc[:: _step(frame, MOST_ROWS)]),
         limit=limit,
         by_row=min(MOST_BY_ROW, max(FEWEST_BY_ROW, CELLS_BY_ROW // size)),
         by_block=max(FEWEST_BY_BLOCK, CELLS_BY_BLOCK // size),

@@ -205,22 +205,20 @@ def select_model(
         )
         artifacts.put(keys.state(run_id), artifacts.get(keys.updated(run_id, "npz")))
         made = _store(run, selection, description, table, schema, artifacts, runs)
-        return made | turn.answer(done=True) | {"units": []}
+        return made | turn.answer(done=True, units=[])
     # Units were dealt out before anything was suspected.
     names, parts, stopped, count = _trained(run, decided, artifacts)
     rows_cut = cut(table, schema, budget=spec.budget, seed=spec.seed)
     results, out_of_fold = put_together(rows_cut, schema, names, parts, stopped=stopped)
+    possible = choices(schema, rows_cut, results, out_of_fold, spec.budget)
+    members = [unit for unit in trained if unit.whole]
+    apart = () if members else members_apart(possible[0].weights, results, first=count, limit_s=turn.limit_s)
+    if apart:
+        runs.start_pass(run_id, "train", total=count + len(apart))
+        return turn.answer(done=False, units=encode(apart))
     going = [name for name in names if name not in stopped]
     linear = exact_candidates(schema, spec.budget, run.rows_kept or 0, going)
     exact = exact_weights(run_id, artifacts) if linear else None
-    possible = choices(schema, rows_cut, results, out_of_fold, spec.budget)
-    members = [unit for unit in trained if unit.whole]
-    apart: tuple[Unit, ...] = ()
-    if not members:
-        apart = members_apart(possible[0].weights, results, first=count, limit_s=turn.limit_s)
-    if apart:
-        runs.start_pass(run_id, "train", total=count + len(apart))
-        return turn.answer(done=False) | {"units": encode(apart)}
     fits = Fits(turn, keys.turn(run_id, "select"), artifacts, {"run": run_id})
     for unit in members:
         fits.take_over(_fits(run_id, unit, artifacts, turn))
@@ -236,14 +234,14 @@ def select_model(
         )
     except NotDone:
         fits.store()
-        return turn.answer(done=False) | {"units": []}
+        return turn.answer(done=False, units=[])
     if selection.found is not None and exact is None:
         state = state_of(*(selection.found, rows_cut, schema), records=run.rows_read or 0, code=turn.code())
         artifacts.put(keys.state(run_id), state)
     told = tuple(_not_exact(linear)) if exact is None else ()
     others = () if exact is None else rows_seen(run_id, exact, artifacts)
     made = _store(run, selection, description, table, schema, artifacts, runs, told, others)
-    return made | turn.answer(done=True) | {"units": []}
+    return made | turn.answer(done=True, units=[])
 
 
 def _updated(run: Run, artifacts: ObjectStore) -> dict[str, Any] | None:

@@ -75,9 +75,9 @@ class Turn:
         """Whether no other follows it."""
         return self.number + 1 >= MOST_TURNS
 
-    def answer(self, *, done: bool) -> dict[str, Any]:
-        """Return what the state machine is to know: whether the work is done, and whose turn is next."""
-        return {"done": done, "next": self.number + 1}
+    def answer(self, *, done: bool, **more: Any) -> dict[str, Any]:
+        """Return what the state machine is to know: is the work done, whose turn is next, and ``more``."""
+        return {"done": done, "next": self.number + 1, **more}
 
 
 ALONE = Turn()

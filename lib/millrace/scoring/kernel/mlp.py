@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 
+from millrace.scoring.kernel.program import DENSE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -28,11 +30,13 @@ def _mlp(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
 def _layer(program: Program, layer: dict[str, Any], flow: Flow, number: int) -> Flow:
     coef, intercept = program.arrays[layer["coef"]], program.arrays[layer["intercept"]]
     outputs = len(intercept)
-    inputs = len(coef) // outputs
-    by_input = array("d")
-    for place in range(inputs):
-        by_input.extend(coef[place::inputs])
-    return program.step("step_layer", flow, outputs, p=coef, q=intercept, table=by_input, i=number, j=outputs)
+    members: dict[str, Any] = {"p": coef, "q": intercept, "i": number, "j": outputs}
+    if any(kind != DENSE for kind, *_ in flow):
+        inputs = len(coef) // outputs
+        members["table"] = by_input = array("d")
+        for place in range(inputs):
+            by_input.extend(coef[place::inputs])
+    return program.step("step_layer", flow, outputs, **members)
 
 
 KINDS = {"mlp": _mlp}

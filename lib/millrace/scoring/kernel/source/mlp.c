@@ -73,20 +73,21 @@ INLINE void layer_body(const struct step *s, int64_t first, int64_t n)
         for (int64_t r = 0; r < n + ROWS - 1 - (n - 1) % ROWS; r++) s->out[u * stride + r] = s->q[u];
     for (int64_t c = 0, run; c < s->count; c += run) {
         const struct column *in = &s->columns[c];
-        const double *w = s->p + done, *by_input = (const double *)s->table + done * outputs;
         for (run = 1; in->kind != SPARSE && c + run < s->count && in[run].kind == in->kind;) run++;
         if (in->kind == DENSE) {
+            const double *w = s->p + done;
             for (u = 0; u + UNITS <= outputs; u += UNITS)
                 add_dense(in, run, w + u * width, width, s->out + u * stride, stride, n, UNITS);
             for (; u < outputs; u++)
                 add_dense(in, run, w + u * width, width, s->out + u * stride, stride, n, 1);
         } else if (in->kind == ONE_HOT) {
+            const double *by_input = (const double *)s->table + done * outputs;
             for (u = 0; u + BESIDE <= outputs; u += BESIDE)
                 add_codes(in, run, by_input + u, outputs, s->out + u * stride, stride, n, BESIDE);
             for (; u < outputs; u++)
                 add_codes(in, run, by_input + u, outputs, s->out + u * stride, stride, n, 1);
         } else {
-            add_sparse(in, by_input, outputs, s->out, stride, first, n);
+            add_sparse(in, (const double *)s->table + done * outputs, outputs, s->out, stride, first, n);
         }
         for (int64_t i = 0; i < run; i++) done += in[i].width;
     }
@@ -94,8 +95,8 @@ INLINE void layer_body(const struct step *s, int64_t first, int64_t n)
 
 WIDE(layer, (const struct step *s, int64_t first, int64_t n), (s, first, n))
 
-/* p: weights, j outputs x inputs; table: the same, inputs x outputs; q: intercepts; i: the activation's
-   number. */
+/* p: weights, j outputs x inputs; table: the same, inputs x outputs, where a column is not dense; q: intercepts;
+   i: the activation's number. */
 void step_layer(const struct step *s, int64_t first, int64_t n)
 {
     layer(s, first, n);
