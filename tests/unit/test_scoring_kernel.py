@@ -159,9 +159,16 @@ def forest(
         arrays.append(array("d", [random_.gauss(0, 1) for _ in range(5 * outputs)]))
     if sets:
         estimator["masks"] = len(arrays)
-        arrays.append(array("B", random_.randbytes(32 * masks)))
+        arrays.append(array("B", b"".join(mask(random_) for _ in range(masks))))
     read = written([one_hot(3)], estimator, arrays, 0 if outputs == 1 else outputs)
     return read, sorted({n for n, step in zip(number, skip, strict=True) if step})[:20]
+
+
+def mask(random_: random.Random) -> bytes:
+    """Return a set of some of the first categories; all behind them are in it or not."""
+    known, behind = random_.choice([0, 3, 7, 8, 15, 16, 40, 255, 256]), random_.randrange(2)
+    bits = [random_.randrange(2) if code < known else behind for code in range(256)]
+    return sum(bit << code for code, bit in enumerate(bits)).to_bytes(32, "little")
 
 
 def columns_of(read: plan.Plan, rows: list[list[Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "Column", "Row", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 7
+ABI = 8
 """Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 
@@ -119,7 +119,7 @@ def _declare(loaded: Any) -> None:
     char = ctypes.c_char
     loaded.millrace_trees.argtypes = (
         *(_pointer, char, _pointer, char, _pointer, char, _int64, _pointer, _int32, _int32, _int32),
-        *(_pointer, _pointer, _pointer, _int64, _int32, _int32),
+        *(_pointer, _pointer, _pointer, _int32, _int32),
     )
     loaded.millrace_trees.restype = _pointer
     loaded.millrace_trees_free.argtypes = (_pointer,)

@@ -33,7 +33,7 @@ def _trees(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
         return found
 
     nodes = [program.arrays[spec[name]] for name in ("feature", "skip", "number")]
-    roots, masks = program.arrays[spec["roots"]], array_of("masks")
+    roots = program.arrays[spec["roots"]]
     arguments: list[Any] = []
     for view in nodes:
         arguments += [place(view), view.format.encode()]
@@ -46,8 +46,7 @@ def _trees(program: Program, spec: dict[str, Any], flow: Flow) -> Flow:
         spec["outputs"],
         place(array_of("values")),
         place(array_of("baseline")),
-        place(masks),
-        0 if masks is None else len(masks) // 32,
+        place(array_of("masks")),
         int(spec["mean"]),
         int(spec["single"]),
     )

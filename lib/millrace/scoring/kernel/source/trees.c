@@ -4,8 +4,9 @@
    byte (or two), and a node compares a vector of ranks at once: for 32 rows, one comparison and two logical
    operations say which of them go on to the left and to the right. All nodes of a tree are visited, with the
    set of rows that reach each of them, and a leaf writes its number where its set is. There is no branch that
-   depends on a row. Of few rows each is walked, over the same ranks and nodes: with 6 bytes a node there is
-   little to fetch for a request that comes alone.
+   depends on a row. A category is a bit among those that its input's sets tell apart, eight a column, so whether
+   it is in a node's set is a logical operation, too. Of few rows each is walked, over the same ranks and nodes:
+   with 6 bytes a node there is little to fetch for a request that comes alone.
 
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
    whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
@@ -27,6 +28,7 @@ enum {
     LEAF = 0x8000, IN_SET = 0x4000, COLUMN = 0x3fff,
     AT_ONCE = 8,                      /* rows that walk together */
     SMALL_BITS = 12,                  /* of a small node's word: its column times AT_ONCE; above is its step */
+    MOST_SETS = 1 << 16,
     MOST_LEAVES = 1 << 24,            /* of a tree that is walked: their numbers are float32 */
     WALK_BYTES = 400 << 10,           /* of inputs that stay in the cache while all trees are walked */
     FEW_RANKS = 8, FEW_WALKS = 2      /* rows up to which one after the other is quicker */
@@ -34,10 +36,18 @@ enum {
 
 #define OF_SET (1u << 31)             /* in a large node's column */
 
+/* Hide where a number comes from: clang would compare bytes as the wider number that one of them was. */
+#if defined(__GNUC__) || defined(__clang__)
+#define OPAQUE(number) __asm__("" : "+r"(number))
+#else
+#define OPAQUE(number) (void)(number)
+#endif
+
 enum method { BYTE_RANKS, WORD_RANKS, SMALL_NODES, LARGE_NODES };
 
-struct used { int32_t input, section; int64_t start, count; int16_t zero, one; };
-/* The code is a leaf's number, or a set's mask's, of 16 bits. Left is the next item, right one a step away. */
+/* Its codes have `planes` columns from `place` on: one of ranks, or those of the bits of `count` categories. */
+struct used { int32_t input, section, place, planes; int64_t start, count; int16_t zero, one; };
+/* The code is a rank, or the number of a leaf, or of a set in 16 bits. Left is the next item, right one a step away. */
 struct item { uint16_t column; int16_t code; uint16_t step; };
 /* The step leads from a node to its left child; the right one is behind that. */
 struct small { float threshold; uint32_t word; };
@@ -49,12 +59,13 @@ struct trees {
     int64_t divisor;
     const double *values, *baseline;  /* the plan's */
     int32_t number_single;            /* float32 or float64 */
-    int32_t used_count;
+    int32_t used_count, columns;      /* columns: of codes */
     struct used *used;                /* by input */
     int32_t *used_from;               /* first of each input, width + 1 of them */
     double *thresholds;               /* of each used column, sorted */
     const uint8_t *masks;             /* the plan's */
-    uint8_t *mask_bytes;              /* a byte for each of their bits */
+    int64_t set_size;
+    void *chosen;                     /* of each set: how many columns its input has, then which bits of each */
     struct item *items;               /* in preorder, tree by tree */
     double *leaves;                   /* value, or row of `values`, tree by tree */
     int64_t *first_item, *first_leaf, *roots; /* trees + 1 of them */
@@ -77,7 +88,7 @@ INLINE double real(const void *from, int single, int64_t i)
 void millrace_trees_free(struct trees *t)
 {
     if (!t) return;
-    free(t->used); free(t->used_from); free(t->thresholds); free(t->mask_bytes); free(t->items);
+    free(t->used); free(t->used_from); free(t->thresholds); free(t->chosen); free(t->items);
     free(t->leaves); free(t->first_item); free(t->first_leaf); free(t->roots); free(t->nodes);
     free(t->inputs); free(t->sums);
     free(t);
@@ -135,9 +146,17 @@ INLINE int64_t rank_of(const double *thresholds, int64_t count, double x)
 
 INLINE int64_t category(double x) { return x >= 0.0 && x < MASK - 1 ? (int64_t)x : MASK - 1; }
 
+/* The category's bit among those of its input; the last is of all that no set tells from an unknown one. */
+INLINE int32_t bit_of(const struct used *u, double x)
+{
+    int64_t code = category(x);
+    return (int32_t)(code < u->count ? code : u->count);
+}
+
+INLINE int is_in(const uint8_t *mask, int64_t code) { return mask[code >> 3] >> (code & 7) & 1; }
+
 INLINE int64_t code_of(const struct trees *t, const struct used *u, double x, int64_t highest)
 {
-    if (u->section == SET) return category(x);
     if (t->single) x = (double)(float)x;
     if (u->section == RIGHT && x != x) return highest;
     return rank_of(t->thresholds + u->start, u->count, x);
@@ -247,16 +266,61 @@ static int make_leaves(struct trees *t, const struct table *table, int64_t leave
     return 1;
 }
 
-static int make_items(struct trees *t, const struct table *table, int64_t nodes, int64_t masks)
+INLINE const uint8_t *mask_of(const struct trees *t, const struct table *table, int64_t node)
+{
+    return t->masks + (int64_t)real(table->number, t->number_single, node) * MASK_BYTES;
+}
+
+/* Count the sets, and give each input its columns of codes, with `bits` categories in each; return how many
+   columns there are. */
+static int64_t find_places(struct trees *t, const struct table *table, int32_t bits)
+{
+    t->sets = 0;
+    for (int32_t tree = 0; tree < t->trees; tree++)
+        for (int64_t i = t->roots[2 * tree]; i < t->roots[2 * tree + 1]; i++)
+            if (whole(table->skip, table->skip_code, i)) {
+                struct used *u = &t->used[used_by(t, table, i)];
+                if (u->section != SET) continue;
+                const uint8_t *mask = mask_of(t, table, i);
+                int64_t count = MASK - 1;
+                t->sets++;
+                while (count > u->count && is_in(mask, count - 1) == is_in(mask, MASK - 1)) count--;
+                u->count = count;
+            }
+    int64_t columns = 0;
+    t->set_size = 1;
+    for (int32_t at = 0; at < t->used_count; at++) {
+        struct used *u = &t->used[at];
+        u->planes = u->section == SET ? (int32_t)u->count / bits + 1 : 1;
+        u->place = (int32_t)columns;
+        columns += u->planes;
+        if (u->planes >= t->set_size) t->set_size = u->planes + 1;
+    }
+    return columns;
+}
+
+/* Note which bits of its input's columns are in a set. */
+static void choose(struct trees *t, const struct used *u, const uint8_t *mask, int64_t number)
+{
+    int32_t bytes = t->method == BYTE_RANKS, bits = bytes ? 8 : 16;
+    for (int32_t place = 0; place <= u->planes; place++) {
+        uint32_t found = place ? 0 : (uint32_t)u->planes;
+        for (int32_t bit = 0, code = bits * (place - 1); place && bit < bits && code <= u->count; bit++, code++)
+            found |= (uint32_t)is_in(mask, code < u->count ? code : MASK - 1) << bit;
+        if (bytes) ((uint8_t *)t->chosen)[number * t->set_size + place] = (uint8_t)found;
+        else ((uint16_t *)t->chosen)[number * t->set_size + place] = (uint16_t)found;
+    }
+}
+
+static int make_items(struct trees *t, const struct table *table, int64_t nodes)
 {
     int64_t bias = t->method == BYTE_RANKS ? BYTE_BIAS : WORD_BIAS, highest = 2 * bias - 1;
     t->items = malloc(((size_t)nodes + 1) * sizeof *t->items);
     t->first_item = malloc(((size_t)t->trees + 1) * sizeof *t->first_item);
-    t->mask_bytes = malloc((size_t)(t->sets ? masks : 0) * MASK + 1);
-    if (!t->items || !t->first_item || !t->mask_bytes) return 0;
-    for (int64_t bit = 0; t->sets && bit < masks * MASK; bit++)
-        t->mask_bytes[bit] = t->masks[bit / 8] >> (bit % 8) & 1 ? 0xff : 0;
+    t->chosen = malloc((size_t)(t->sets + 1) * (size_t)t->set_size * sizeof(uint16_t));
+    if (!t->items || !t->first_item || !t->chosen) return 0;
     struct item *item = t->items;
+    int64_t set = 0;
     for (int32_t tree = 0; tree < t->trees; tree++) {
         uint16_t leaf_number = 0;
         t->first_item[tree] = item - t->items;
@@ -264,20 +328,25 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes,
             double number = real(table->number, t->number_single, i);
             item->step = (uint16_t)whole(table->skip, table->skip_code, i);
             if (!item->step) {
-                item->column = (uint16_t)(LEAF | t->used_count);
+                item->column = (uint16_t)(LEAF | t->columns);
                 item->code = (int16_t)leaf_number++;
                 continue;
             }
             int32_t at = used_by(t, table, i);
             const struct used *u = &t->used[at];
-            item->column = (uint16_t)(at | (u->section == SET ? IN_SET : 0));
-            item->code = (int16_t)(u->section == SET
-                                       ? (int64_t)number
-                                       : rank_of(t->thresholds + u->start, u->count, number) - bias);
+            if (u->section == SET) {
+                choose(t, u, mask_of(t, table, i), set);
+                item->column = (uint16_t)(u->place | IN_SET);
+                item->code = (int16_t)set++;
+                continue;
+            }
+            item->column = (uint16_t)u->place;
+            item->code = (int16_t)(rank_of(t->thresholds + u->start, u->count, number) - bias);
         }
     }
     t->first_item[t->trees] = item - t->items;
     for (int32_t at = 0; at < t->used_count; at++) {
+        if (t->used[at].section == SET) continue;
         t->used[at].zero = (int16_t)(code_of(t, &t->used[at], 0.0, highest) - bias);
         t->used[at].one = (int16_t)(code_of(t, &t->used[at], 1.0, highest) - bias);
     }
@@ -343,7 +412,7 @@ static int make_nodes(struct trees *t, const struct table *table, int64_t nodes,
 struct trees *millrace_trees(const void *feature, char feature_code, const void *skip, char skip_code,
                              const void *number, char number_code, int64_t nodes, const int32_t *roots,
                              int32_t count, int32_t width, int32_t outputs, const double *values,
-                             const double *baseline, const uint8_t *masks, int64_t mask_count, int32_t mean,
+                             const double *baseline, const uint8_t *masks, int32_t mean,
                              int32_t single)
 {
     struct table table = {feature, skip, number, feature_code, skip_code, number_code};
@@ -375,18 +444,22 @@ struct trees *millrace_trees(const void *feature, char feature_code, const void 
     }
     if (!find_used(t, &table)) goto end;
     t->method = LARGE_NODES;
-    if (most_leaves <= BYTE_LEAVES && t->used_count <= COLUMN && mask_count <= 0xffff) {
+    if (most_leaves <= BYTE_LEAVES) {
         int64_t most = find_thresholds(t, &table);
         if (most < 0) goto end;
-        if (most < 255) t->method = BYTE_RANKS;
-        else if (most < 0xffff && most_leaves <= WORD_LEAVES) t->method = WORD_RANKS;
+        int bytes = most < 255;
+        int64_t columns = find_places(t, &table, bytes ? 8 : 16);
+        if (columns <= COLUMN && t->sets <= MOST_SETS && (bytes || (most < 0xffff && most_leaves <= WORD_LEAVES))) {
+            t->method = bytes ? BYTE_RANKS : WORD_RANKS;
+            t->columns = (int32_t)columns;
+        }
     }
     if (t->method == LARGE_NODES && single && !t->sets && most_leaves <= MOST_LEAVES
         && (t->used_count + 1) * AT_ONCE <= 1 << SMALL_BITS && longest < 1 << (32 - SMALL_BITS))
         t->method = SMALL_NODES;
     done = make_leaves(t, &table, all_leaves)
            && (t->method == BYTE_RANKS || t->method == WORD_RANKS
-                   ? make_items(t, &table, all_nodes, mask_count)
+                   ? make_items(t, &table, all_nodes)
                    : make_nodes(t, &table, nodes, waiting));
 end:
     free(waiting);
@@ -398,8 +471,17 @@ end:
 /* How the trees are evaluated: 0 ranks of one byte, 1 of two, 2 small nodes, 3 large ones. */
 int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method; }
 
-/* Ranks of the rows from .. from + lanes, a column of `rows` of them for each used column. */
-#define RANKS(name, type, rows, bias)                                                                         \
+#define BITS(type) (8 * (int32_t)sizeof(type))
+
+/* Codes of the rows from .. from + lanes, `rows` of them in each column: ranks, or bits of categories. A row
+   alone has the number of its category's bit. */
+#define CODES(name, type, rows, bias)                                                                         \
+    INLINE void name##_bits(const struct used *u, const int32_t *bit, type *to, int64_t lanes)                \
+    {                                                                                                         \
+        for (int32_t p = 0; p < u->planes; p++, to += rows)                                                   \
+            for (int64_t r = 0; r < lanes; r++)                                                               \
+                to[r] = (type)(bit[r] / BITS(type) == p ? 1 << bit[r] % BITS(type) : 0); \
+    }                                                                                                         \
     static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes, \
                      type *codes)                                                                             \
     {                                                                                                         \
@@ -410,10 +492,22 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
             int32_t behind = input + in->width, start = at;                                                   \
             for (; at < t->used_count && t->used[at].input < behind; at++) {                                  \
                 const struct used *u = &t->used[at];                                                          \
-                type *to = codes + (int64_t)at * rows;                                                        \
-                if (in->kind == DENSE && u->section == SET) {                                                 \
-                    for (int64_t r = 0; r < lanes; r++) to[r] = (type)(category(in->data[from + r]) - bias);  \
-                } else if (in->kind == DENSE) {                                                               \
+                type *to = codes + (int64_t)u->place * rows;                                                  \
+                double number = (double)(in->first + (u->input - input));                                     \
+                if (u->section == SET) {                                                                      \
+                    for (int64_t r = 0; r < rows; r++)                                                        \
+                        x[r] = r >= lanes || in->kind == SPARSE ? 0.0                                         \
+                               : in->kind == ONE_HOT            ? in->data[from + r] == number                \
+                                                                : in->data[from + r];                         \
+                    if (rows == 1) {                                                                          \
+                        *to = (type)bit_of(u, *x);                                                             \
+                    } else {                                                                                  \
+                        for (int64_t r = 0; r < rows; r++) rank[r] = bit_of(u, x[r]);                         \
+                        name##_bits(u, rank, to, rows);                                                       \
+                    }                                                                                         \
+                    continue;                                                                                 \
+                }                                                                                             \
+                if (in->kind == DENSE) {                                                                      \
                     if (!is_second(t, at)) {                                                                  \
                         for (int64_t r = 0; r < rows; r++) x[r] = r < lanes ? in->data[from + r] : 0.0;       \
                         if (t->single)                                                                        \
@@ -426,7 +520,6 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
                     else                                                                                      \
                         for (int64_t r = 0; r < rows; r++) to[r] = (type)(rank[r] - bias);                    \
                 } else if (in->kind == ONE_HOT) {                                                             \
-                    double number = (double)(in->first + (u->input - input));                                 \
                     for (int64_t r = 0; r < lanes; r++)                                                       \
                         to[r] = (type)(in->data[from + r] == number ? u->one : u->zero);                      \
                 } else {                                                                                      \
@@ -440,9 +533,17 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
                     for (int64_t i = entry[0]; i < entry[1]; i++) {                                           \
                         int32_t k = in->index[i] - in->first;                                                 \
                         if (k < 0 || k >= in->width) continue;                                                \
-                        for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++)       \
-                            codes[(int64_t)a * rows + r] =                                                    \
-                                (type)(code_of(t, &t->used[a], in->values[i], 2 * bias - 1) - bias);          \
+                        for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++) {     \
+                            const struct used *u = &t->used[a];                                               \
+                            type *to = codes + (int64_t)u->place * rows + r;                                  \
+                            int32_t bit = bit_of(u, in->values[i]);                                           \
+                            if (u->section != SET)                                                            \
+                                *to = (type)(code_of(t, u, in->values[i], 2 * bias - 1) - bias);              \
+                            else if (rows == 1)                                                               \
+                                *to = (type)bit;                                                              \
+                            else                                                                              \
+                                name##_bits(u, &bit, to, 1);                                                  \
+                        }                                                                                     \
                     }                                                                                         \
                 }                                                                                             \
             input = behind;                                                                                   \
@@ -450,7 +551,7 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
     }
 
 /* Visit all nodes of a tree; `ids` are the leaves' numbers. */
-#define VISIT(name, type, bare, rows, bias)                                                                         \
+#define VISIT(name, type, bare, rows)                                                                         \
     INLINE void name##_body(const struct trees *t, int32_t tree, const type *codes, bare *ids)                \
     {                                                                                                         \
         type waiting[BYTE_LEAVES][rows], here[rows], leaf[rows];                                              \
@@ -469,15 +570,19 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
             const type *code = codes + (int64_t)(item->column & COLUMN) * rows;                               \
             type *right = waiting[depth++];                                                                   \
             if (item->column & IN_SET) {                                                                      \
-                const uint8_t *mask = t->mask_bytes + (int64_t)(uint16_t)item->code * MASK;                            \
+                const bare *set = (const bare *)t->chosen + (int64_t)(uint16_t)item->code * t->set_size;      \
                 type chosen[rows];                                                                            \
-                for (int32_t r = 0; r < rows; r++) chosen[r] = (int8_t)mask[(bare)(code[r] ^ bias)];           \
+                for (int32_t r = 0; r < rows; r++) chosen[r] = code[r] & (type)set[1];                        \
+                for (int32_t p = 1; p < set[0]; p++)                                                          \
+                    for (int32_t r = 0; r < rows; r++) chosen[r] |= code[p * rows + r] & (type)set[1 + p];    \
                 for (int32_t r = 0; r < rows; r++) {                                                          \
-                    right[r] = here[r] & ~chosen[r];                                                          \
-                    here[r] &= chosen[r];                                                                     \
+                    type others = chosen[r] == 0 ? -1 : 0;                                                    \
+                    right[r] = here[r] & others;                                                              \
+                    here[r] &= ~others;                                                                       \
                 }                                                                                             \
             } else {                                                                                          \
                 type highest = (type)item->code;                                                              \
+                OPAQUE(highest);                                                                              \
                 for (int32_t r = 0; r < rows; r++) {                                                          \
                     type others = code[r] > highest ? -1 : 0;                                                 \
                     right[r] = here[r] & others;                                                              \
@@ -513,14 +618,14 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
         }                                                                                                     \
     }
 
-RANKS(byte_ranks, int8_t, BYTES, BYTE_BIAS)
-RANKS(byte_rank, int16_t, 1, BYTE_BIAS)
-VISIT(byte_visit, int8_t, uint8_t, BYTES, BYTE_BIAS)
-EVALUATE(byte_trees, byte_ranks, byte_visit, int8_t, uint8_t, BYTES)
-RANKS(word_ranks, int16_t, (BYTES / 2), WORD_BIAS)
-RANKS(word_rank, int16_t, 1, WORD_BIAS)
-VISIT(word_visit, int16_t, uint16_t, (BYTES / 2), WORD_BIAS)
-EVALUATE(word_trees, word_ranks, word_visit, int16_t, uint16_t, (BYTES / 2))
+CODES(byte_codes, int8_t, BYTES, BYTE_BIAS)
+CODES(byte_code, int16_t, 1, BYTE_BIAS)
+VISIT(byte_visit, int8_t, uint8_t, BYTES)
+EVALUATE(byte_trees, byte_codes, byte_visit, int8_t, uint8_t, BYTES)
+CODES(word_codes, int16_t, (BYTES / 2), WORD_BIAS)
+CODES(word_code, int16_t, 1, WORD_BIAS)
+VISIT(word_visit, int16_t, uint16_t, (BYTES / 2))
+EVALUATE(word_trees, word_codes, word_visit, int16_t, uint16_t, (BYTES / 2))
 
 /* The rows from .. from + lanes as the nodes compare them: AT_ONCE rows, column by column, then the next. */
 #define PLACE(row, column) (((row) / AT_ONCE * size + (column)) * AT_ONCE + (row) % AT_ONCE)
@@ -598,9 +703,7 @@ INLINE void large_walk(const struct trees *t, const struct large *nodes, const i
             double value = x[(node->column & ~OF_SET) + own * (uint32_t)l];
             uint32_t right = !(value <= node->threshold);
             if (t->sets && node->column & OF_SET) {
-                const uint8_t *mask = t->masks + (int64_t)node->threshold * MASK_BYTES;
-                int64_t code = (int64_t)value;
-                right = !(mask[code >> 3] >> (code & 7) & 1);
+                right = !is_in(t->masks + (int64_t)node->threshold * MASK_BYTES, (int64_t)value);
             }
             here[l] += node->step + right;
             going |= node->step;
@@ -675,7 +778,7 @@ static void walked_trees(const struct trees *t, const struct step *s, int64_t fi
 }
 
 /* Walk from AT_ONCE items, each of another tree; `leaf` becomes the numbers of the leaves. */
-INLINE void rank_walk(const struct trees *t, const int64_t *start, const int16_t *codes, int64_t bias,
+INLINE void rank_walk(const struct trees *t, const int64_t *start, const int16_t *codes, int bytes,
                       uint32_t *leaf)
 {
     const struct item *here[AT_ONCE];
@@ -687,8 +790,11 @@ INLINE void rank_walk(const struct trees *t, const int64_t *start, const int16_t
             const struct item *item = here[l];
             int16_t code = codes[item->column & COLUMN];
             int32_t right = code > item->code;
-            if (t->sets && item->column & IN_SET)
-                right = !t->mask_bytes[(int64_t)(uint16_t)item->code * MASK + code + bias];
+            if (t->sets && item->column & IN_SET) {
+                int64_t set = (int64_t)(uint16_t)item->code * t->set_size + 1;
+                right = bytes ? !(((const uint8_t *)t->chosen)[set + code / 8] >> code % 8 & 1)
+                              : !(((const uint16_t *)t->chosen)[set + code / 16] >> code % 16 & 1);
+            }
             here[l] += right ? item->step : 1;
             going |= item->step;
         }
@@ -705,19 +811,19 @@ INLINE void walk_row(const struct trees *t, const struct step *s, int64_t first,
     uint32_t leaf[AT_ONCE];
     int16_t *codes = (int16_t *)s->q;
     switch (method) {
-    case BYTE_RANKS: byte_rank(t, s, first, row, 1, codes); break;
-    case WORD_RANKS: word_rank(t, s, first, row, 1, codes); break;
+    case BYTE_RANKS: byte_code(t, s, first, row, 1, codes); break;
+    case WORD_RANKS: word_code(t, s, first, row, 1, codes); break;
     case SMALL_NODES: small_inputs(t, s, first, row, 1); break;
     case LARGE_NODES: large_inputs(t, s, first, row, 1); break;
     }
-    if (ranks) codes[t->used_count] = INT16_MAX; /* above all leaves' numbers: walking on stays there */
+    if (ranks) codes[t->columns] = INT16_MAX; /* above all leaves' numbers: walking on stays there */
     double *out = s->out + row;
     for (int32_t tree = 0, output = 0; tree < t->trees; tree += AT_ONCE) {
         int32_t lanes = t->trees - tree < AT_ONCE ? t->trees - tree : AT_ONCE;
         for (int32_t l = 0; l < AT_ONCE; l++) start[l] = roots[each * (tree + (l < lanes ? l : 0))];
         switch (method) {
-        case BYTE_RANKS: rank_walk(t, start, codes, BYTE_BIAS, leaf); break;
-        case WORD_RANKS: rank_walk(t, start, codes, WORD_BIAS, leaf); break;
+        case BYTE_RANKS: rank_walk(t, start, codes, 1, leaf); break;
+        case WORD_RANKS: rank_walk(t, start, codes, 0, leaf); break;
         case SMALL_NODES: small_walk(t->nodes, start, t->inputs, 0, leaf); break;
         case LARGE_NODES: large_walk(t, t->nodes, start, t->inputs, 0, leaf); break;
         }
@@ -746,7 +852,7 @@ FEW(few_small, SMALL_NODES)
 FEW(few_large, LARGE_NODES)
 
 /* Bytes that a step's `q` needs. */
-int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->used_count + 1) * BYTES; }
+int64_t millrace_trees_scratch(const struct trees *t) { return (int64_t)(t->columns + 1) * BYTES; }
 
 /* table: the trees; q: scratch. */
 void step_trees(const struct step *s, int64_t first, int64_t n)
