@@ -63,10 +63,10 @@ def follow(api: Api, run: dict[str, Any]) -> tuple[dict[str, Any], dict[str, flo
 
 
 def by_file(
-    api: Api, file: Path, rows: int, workers: int, model: str, score: dict[str, Any]
+    api: Api, file: Path, name: str, rows: int, workers: int, model: str, score: dict[str, Any]
 ) -> dict[str, Any]:
     """Score the file as a run; return its rows a second, here and with the default number of workers."""
-    place = upload(api, file, file.name, model=model, score=score)
+    place = upload(api, file, name, model=model, score=score)
     began = time.time()
     run, stages = follow(api, started(api, place, model))
     wall = datetime.fromisoformat(run["updated_at"]).timestamp() - began
@@ -131,7 +131,9 @@ def main() -> int:
                 print(f"{repeat or 'warm-up'}: requests {requests[-1]:,.0f} rows/s", file=sys.stderr)
                 for way, done in ways.items():
                     score = {"version": run["version"], "keep": [] if way == "answers" else None}
-                    one = by_file(api, file, rows, workers, example.name, score)
+                    # A new name: the embedded AWS copies a version that the next one displaces, S3 does not.
+                    name = f"{way}-{repeat}.csv"
+                    one = by_file(api, file, name, rows, workers, example.name, score)
                     done.append(one)
                     print(f"  {way}: {one['rows_per_s']:,.0f} rows/s ({one['stages_s']})", file=sys.stderr)
     peers = statistics.median(requests[1:])
