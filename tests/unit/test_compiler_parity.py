@@ -77,6 +77,8 @@ PAIRED = 1 if ROWS >= 2000 else 12
 """Of how many transformers an estimator meets one."""
 EXAMPLES = 1000 if ROWS >= 2000 else 25
 """Pipelines that Hypothesis draws."""
+NEAR = 1e-12
+"""What sums of a few numbers of about 1 differ by at most, in whatever order they are added up."""
 LARGER = {"QuantileTransformer": 0.9, "TimeParts": 1.25}
 """Shares of the joblib file that plans of features alone may have where it is more than half: quantiles are
 doubles of the training data in both files, and the sines of calendar parts stand in the plan alone."""
@@ -141,10 +143,34 @@ def joined(name: str, case: str, model: Any, task: Task) -> Pipeline:
 def differs(estimator: str, pipeline: Pipeline, task: Task) -> float:
     """Return the difference on the held-out rows, or fail when it is more than the estimator may have."""
     data = compiler.compile(pipeline, schema=text_schema(task), model="m")
-    outcome = compiler.parity(pipeline, data, holdout())
-    assert outcome.passed and outcome.rows == len(holdout())
+    undecided = on_a_double_step(pipeline)
+    outcome = compiler.parity(pipeline, data, holdout()[~undecided])
+    assert outcome.passed and undecided.mean() < 0.05
     assert outcome.max_difference <= (0.0 if "Trees" in estimator or "Forest" in estimator else 1e-12)
     return outcome.max_difference
+
+
+def on_a_double_step(pipeline: Pipeline) -> Any:
+    """Return which held-out rows stand between two steps of an isotonic calibration that are one.
+
+    Of rows with the same inputs BLAS may add up some in another order than others, and then a calibration
+    that learned from them has two steps nearer to each other than a sum is exact. What scikit-learn answers
+    there is another thing on another processor.
+    """
+    model = pipeline[-1]
+    found = np.zeros(len(holdout()), dtype=bool)
+    if getattr(model, "method", None) != "isotonic":
+        return found
+    matrix = pipeline[:-1].transform(holdout())
+    for fold in model.calibrated_classifiers_:
+        if not hasattr(fold.estimator, "decision_function"):
+            continue
+        scores = fold.estimator.decision_function(matrix).reshape(len(found), -1)
+        for score, steps in zip(scores.T, fold.calibrators, strict=True):
+            x, rises = steps.X_thresholds_, np.diff(steps.y_thresholds_) > 0.0
+            for i in np.flatnonzero(rises & (np.diff(x) < NEAR)):
+                found |= (score > x[i] - NEAR) & (score < x[i + 1] + NEAR)
+    return found
 
 
 def expected(pipeline: Pipeline, task: str, frame: pd.DataFrame) -> Any:
