@@ -215,6 +215,19 @@ def test_a_row_counts_as_its_pipeline_answers_it_alone() -> None:
     assert (outcome.passed, outcome.alone) == (False, 0)
 
 
+def test_of_two_answers_to_a_row_each_path_may_have_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=3, random_state=0))
+    data, unsteady = compile_it(pipeline, "regression"), _Unsteady(pipeline, [3, 7])
+    steady, block = pipeline.predict(HOLDOUT), unsteady.predict(HOLDOUT)
+    wrong = np.where(steady == block, steady, steady + 0.125)
+    for kernel, passed in ((block, True), (wrong, False)):
+        found = {"rows": steady, "blocks": block, "kernel": kernel}
+        monkeypatch.setattr(certificate, "answers", lambda *_, found=found: found)
+        outcome = compiler.parity(unsteady, data, HOLDOUT)
+        assert (outcome.passed, outcome.alone) == (passed, 2)
+        assert outcome.paths["rows"] == outcome.paths["blocks"] == 0.0
+
+
 def test_the_certificate_stands_in_the_plan() -> None:
     pipeline = fitted("passthrough", estimator=RandomForestRegressor(n_estimators=3, random_state=0))
     schema = pipelines.schema("regression", FRAME)
