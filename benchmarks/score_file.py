@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,17 @@ def by_file(
         raise SystemExit(f"{run['rows_scored']} of {rows} rows were scored")
     scoring = run["cost"]["functions"]["preprocess"]["seconds"]
     wider = wall - scoring / workers + scoring / min(DEFAULT_WORKERS, run["progress"]["score"]["total"])
-    return {"rows_per_s": rows / wall, "simulated_rows_per_s": rows / wider, "stages_s": stages}
+    speed = {"rows_per_s": rows / wall, "simulated_rows_per_s": rows / wider, "stages_s": stages}
+    return {"run": run["run"], **speed}
+
+
+def forget(s3: Any, buckets: Iterable[str], run: str, name: str) -> None:
+    """Delete a run's objects: the embedded AWS keeps them on this machine's disk, which has to write them."""
+    for bucket in buckets:
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            for found in page.get("Versions", []):
+                if found["Key"].endswith(f"/{name}") or found["Key"].startswith(f"runs/{run}/"):
+                    s3.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
 
 
 def by_requests(api: Api, model: str, version: int, blocks: list[list[dict[str, Any]]]) -> float:
@@ -111,7 +122,8 @@ def main() -> int:
         # As many workers as there are cores: more would only take turns.
         workers = min(DEFAULT_WORKERS, os.cpu_count() or 1)
         with Platform(Path(folder) / "state") as platform:
-            platform.deploy(parameters={"ParallelizationFactor": str(workers)})
+            stack = platform.deploy(parameters={"ParallelizationFactor": str(workers)})
+            s3, buckets = platform.client("s3"), (stack["DataBucket"], stack["ArtifactBucket"])
             api = Api(platform.api_url())
             run = train(api, example)
             version = api.get(f"/models/{example.name}/versions/{run['version']}")
@@ -135,6 +147,7 @@ def main() -> int:
                     name = f"{way}-{repeat}.csv"
                     one = by_file(api, file, name, rows, workers, example.name, score)
                     done.append(one)
+                    forget(s3, buckets, one["run"], name)
                     print(f"  {way}: {one['rows_per_s']:,.0f} rows/s ({one['stages_s']})", file=sys.stderr)
     peers = statistics.median(requests[1:])
 
