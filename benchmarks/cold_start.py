@@ -89,18 +89,23 @@ def show(title: str, result: dict[str, Any]) -> None:
     table.print(title)
 
 
-def chain(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
-    """Return the server's side of a certificate chain, and what makes a handler trust it.
+def chain(folder: Path, lean: list[Handler]) -> tuple[ssl.SSLContext, dict[str, str]]:
+    """Return the server's side of a certificate chain, and what makes boto3 trust it.
 
-    The root is added to the bundle that botocore brings: a handler's library reads the whole of it.
+    The root is added to the bundle that botocore brings, all of which boto3 reads; and to the five that our
+    own small client has in ``lean``.
     """
     subprocess.run([TOOLS / "peers" / "bin" / "python", PEERS / "chain.py", folder], check=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     usual = next((TOOLS / "runtime").glob("lib/python*/site-packages/botocore/cacert.pem"))
     bundle = folder / "bundle.pem"
-    bundle.write_bytes(usual.read_bytes() + (folder / "root.pem").read_bytes())
-    return context, {"AWS_CA_BUNDLE": str(bundle), "SSL_CERT_FILE": str(bundle)}
+    root = (folder / "root.pem").read_bytes()
+    bundle.write_bytes(usual.read_bytes() + root)
+    for handler in lean:
+        with (handler.code / "millrace" / "aws" / "roots.pem").open("ab") as roots:
+            roots.write(root)
+    return context, {"AWS_CA_BUNDLE": str(bundle)}
 
 
 def main() -> int:
@@ -134,7 +139,7 @@ def main() -> int:
         result |= summary(measure(host, runs, model))
         show("cold start, S3 in plain", result)
         (host.folder / "chain").mkdir()
-        context, environment = chain(host.folder / "chain")
+        context, environment = chain(host.folder / "chain", [handlers.ours, handlers.onnxruntime])
         encrypted = Store(context)
         encrypted.publish(model)
         with Host(encrypted, environment) as tls_host:

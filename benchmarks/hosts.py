@@ -187,10 +187,9 @@ class Handlers:
     def onnxruntime(self) -> Handler:
         """onnxruntime and numpy; it reads S3 by our own small client, which is its cheapest way."""
         code = self._code("onnxrt")
-        ours = ROOT / "lib" / "millrace"
-        for name in ("__init__.py", "errors.py", "aws/__init__.py", "aws/lean.py"):
+        for name in ("__init__.py", "errors.py", "aws/__init__.py", "aws/lean.py", "aws/roots.pem"):
             (code / "millrace" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ours / name, code / "millrace" / name)
+            shutil.copyfile(self.ours.code / "millrace" / name, code / "millrace" / name)
         _compile(code)
         packages = _packages("peer-onnxruntime")
         _compile(packages)

@@ -44,6 +44,14 @@ KERNELS = {
 """The kernels for that platform, as ``kernel.py`` builds them, by their place in the package."""
 PREDICT_KERNEL = "scoring/kernel/kernel.so"
 """The one that ``predict`` carries."""
+BUNDLE = Path(sys.prefix) / "lib" / f"python{PYTHON}" / "site-packages" / "botocore" / "cacert.pem"
+"""The certificates that botocore brings."""
+ROOTS = (
+    *(f"Amazon Root CA {number}" for number in range(1, 5)),
+    "Starfield Services Root Certificate Authority - G2",
+)
+"""Those of them that vouch for Amazon's servers; a small trust store should have all five
+(https://www.amazontrust.com/repository/)."""
 
 LAYERS = ("core", "columnar", "science", "plotting", "arrays", "onnx")
 NOT_IN_CORE = ("local", "cli")
@@ -130,7 +138,7 @@ def build_predict() -> None:
     home = ROOT / "functions" / "predict"
     rooms = (home / "rooms.txt").read_text("utf-8").split("\n")
     modules = sorted({PACKAGE / line for line in (r.partition("#")[0].strip() for r in rooms) if line})
-    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNELS[PREDICT_KERNEL], *modules]
+    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNELS[PREDICT_KERNEL], BUNDLE, *modules]
     archive = BUILD / "functions" / "predict.zip"
     if is_built(archive, key_of(sources)):
         return
@@ -146,10 +154,20 @@ def build_predict() -> None:
     ]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+    (folder / "millrace" / "aws" / "roots.pem").write_text(roots(), "ascii")
     use_in_isolation(folder, ROOT / "layers" / "predict_use.py")
     compile_folder(folder, shown_as="/var/task")
     write_zip(archive, folder, key_of(sources))
     shutil.rmtree(folder)
+
+
+def roots() -> str:
+    """Return the certificates of ``ROOTS``."""
+    found = {}
+    for part in BUNDLE.read_text("utf-8").split("# Label: ")[1:]:
+        label, _, rest = part.partition("\n")
+        found[label.strip('"')] = rest[rest.index("-----BEGIN") :].partition("\n\n")[0].strip() + "\n"
+    return "".join(found[name] for name in ROOTS)
 
 
 def package_files() -> Iterator[Path]:

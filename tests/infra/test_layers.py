@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 import sys
 import zipfile
 from pathlib import Path
@@ -74,6 +75,13 @@ def test_byte_code_is_not_tied_to_time_stamps(build: ModuleType, tmp_path: Path)
     assert int.from_bytes(code.read_bytes()[4:8], "little") == 0b01  # hash-based, unchecked: PEP 552
     assert b"/opt/python/a.py" in code.read_bytes()
     assert str(tmp_path).encode() not in code.read_bytes()
+
+
+def test_predict_carries_the_roots_of_amazons_servers(build: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "roots.pem"
+    file.write_text(build.roots(), "ascii")
+    found = ssl.create_default_context(cafile=file).get_ca_certs()
+    assert [dict(part[0] for part in one["subject"])["commonName"] for one in found] == list(build.ROOTS)
 
 
 def test_rooms_that_never_run_on_lambda_stay_out_of_the_core_layer(build: ModuleType) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import botocore
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -314,6 +315,30 @@ def test_tls_is_spoken_and_the_name_is_checked(certificate: Path, monkeypatch: p
             lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None).get("k")
     assert "CERTIFICATE_VERIFY_FAILED" in unknown.value.what
     assert "not valid for '127.0.0.1'" in foreign.value.what
+
+
+def test_a_few_roots_are_asked_first(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with S3Stub(tls=context) as stub:
+        stub.objects["k"] = b"secret"
+        monkeypatch.setattr(lean, "ROOTS", str(certificate))
+        bucket = lean.Bucket(stub.bucket, stub.environ)
+        assert bucket.get("k")[0] == b"secret"
+        bucket.close()
+        # They do not vouch for this one, and the machine's do: that is found out once.
+        monkeypatch.setattr(lean, "ROOTS", str(Path(botocore.__file__).with_name("cacert.pem")))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        bucket = lean.Bucket(stub.bucket, stub.environ)
+        for _ in range(2):
+            before = stub.connections
+            assert bucket.get("k")[0] == b"secret"
+            bucket.close()
+        assert stub.connections == before + 1
+        # Nor do the machine's.
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(TransientError, match="CERTIFICATE_VERIFY_FAILED"):
+            lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None).get("k")
 
 
 def test_no_credentials(s3: S3Stub) -> None:
