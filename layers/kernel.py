@@ -1,4 +1,4 @@
-"""Build the C kernels, ``lib/millrace/<room>/kernel/source``, with zig's C compiler.
+"""Build the kernels, ``lib/millrace/<room>/kernel/source``, with zig's C compiler.
 
 There are two: ``scoring``, which ``predict`` carries, and ``csvfile``, which the workers use. One build of
 each is for Lambda, ``.build/kernel/<target>/<room>.so``, and ``build.py`` puts it into the zips. The other is
@@ -40,6 +40,7 @@ FLAGS = (
     "-Wextra",
     "-Werror",
 )
+ZIG_FLAGS = ("-OReleaseFast", "-fstrip", "-fPIC")
 LIBRARIES = {"linux": ("-nostdlib", "-lc", "-lm")}
 """The platform's own ``exp`` and ``log``, as Python uses them, not those that zig brings."""
 
@@ -67,7 +68,7 @@ def here() -> str:
 
 def built(room: str, target: str) -> Path:
     """Return a room's library for a target, built unless it is there."""
-    sources = sorted((PACKAGE / room / "kernel" / "source").glob("*.[ch]"))
+    sources = sorted((PACKAGE / room / "kernel" / "source").iterdir())
     digest = hashlib.sha256(target.encode())
     for path in [*sources, Path(__file__), ROOT / "locks" / "zig.txt"]:
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -78,14 +79,24 @@ def built(room: str, target: str) -> Path:
     print(f"kernel: {room}, {target}", flush=True)
     library.parent.mkdir(parents=True, exist_ok=True)
     part = library.with_suffix(f".{os.getpid()}.part")
-    command = [
-        *(ZIG / "bin" / "python", "-m", "ziglang", "cc", "-target", target, *FLAGS, "-o", part),
-        *(path for path in sources if path.suffix == ".c"),
-        *LIBRARIES.get("linux" if "-linux-" in target else "", ()),
-    ]
+    units = [path for path in sources if path.suffix == ".c"]
+    for source in (path for path in sources if path.suffix == ".zig"):
+        units.append(library.with_name(f"{source.stem}.{os.getpid()}.o"))
+        zig("build-obj", "-target", target, *ZIG_FLAGS, f"-femit-bin={units[-1]}", source)
+    system = LIBRARIES.get("linux" if "-linux-" in target else "", ())
+    zig("cc", "-target", target, *FLAGS, "-o", part, *units, *system)
+    for unit in set(units) - set(sources):
+        unit.unlink()
+    part.replace(library)
+    note.write_text(digest.hexdigest(), "utf-8")
+    return library
+
+
+def zig(*words: str | Path) -> None:
+    """Run the compiler."""
     caches = {f"ZIG_{kind}_CACHE_DIR": str(ZIG / "cache") for kind in ("GLOBAL", "LOCAL")}
     done = subprocess.run(
-        [str(word) for word in command],
+        [ZIG / "bin" / "python", "-m", "ziglang", *map(str, words)],
         cwd=ROOT,
         env=os.environ | caches,
         capture_output=True,
@@ -93,10 +104,7 @@ def built(room: str, target: str) -> Path:
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"zig cc failed:\n{done.stdout}{done.stderr}")
-    part.replace(library)
-    note.write_text(digest.hexdigest(), "utf-8")
-    return library
+        raise SystemExit(f"zig {words[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":

@@ -145,6 +145,15 @@ def test_a_regression_that_has_an_interval_answers_with_its_bounds(s3: S3Stub) -
     assert answer["intervals"]["bounds"][0] == [99.0, 107.5]
 
 
+@pytest.mark.parametrize("count", [1, 50])
+def test_what_json_cannot_say_is_null_in_requests_of_few_rows_and_of_many(s3: S3Stub, count: int) -> None:
+    around = {"level": 0.9, "below": -1e300, "above": 1e307}
+    publish(s3, "price", 1, plans.regression(intercept=1.79e308, interval=around))
+    answer = Caller(s3).post({"rows": [ROW, {"age": 1e308, "city": "Köln"}] * count})
+    assert answer["predictions"] == [1.79e308, None] * count
+    assert answer["intervals"]["bounds"] == [[1.79e308 - 1e300, None], None] * count
+
+
 def test_explanations_add_up_to_the_output_on_their_scale(s3: S3Stub) -> None:
     # Training saw 40 years on average, and Köln in three of four rows.
     publish(s3, "demo", 1, plans.binary(intercept=0.5, background=[40.0, 0.25, 0.75]))
@@ -196,19 +205,20 @@ def test_a_row_is_answered_after_the_kernel_could_not_be_made(monkeypatch: pytes
     assert scorer.score([39.5]) == scorer.score([39.5]) == expected
 
 
-@pytest.mark.parametrize("rows", [1, 20])
-@pytest.mark.parametrize("model", ["demo", "sum"])
+@pytest.mark.parametrize("rows", [1, 20, 50])
+@pytest.mark.parametrize("model", ["demo", "price", "sum"])
 def test_an_http_answer_is_the_text_of_a_direct_one(s3: S3Stub, model: str, rows: int) -> None:
     publish(s3, "demo", 1, plans.binary(classes=("1 %", 'a "b"\n')))
+    publish(s3, "price", 1, plans.regression(interval={"level": 0.9, "below": -0.1, "above": 1 / 3}))
     publish(s3, "sum", 1, plans.numbers("sum", [1.0, 1e300]))
     caller = Caller(s3)
-    row = ROW if model == "demo" else {"x0": 0.1, "x1": 2.5}
+    row = {"x0": 0.1, "x1": 2.5} if model == "sum" else ROW
     body = {"model": model, "rows": [row, {**row, "x1": 1e300}] * rows}
     text = caller.raw(json.dumps(body))["body"]
     direct = caller.predict(body, caller.context)
     assert json.loads(text) == direct
     assert text == json.dumps(direct, separators=(",", ":"))
-    assert model == "demo" or direct["predictions"][1] is None
+    assert model != "sum" or direct["predictions"][1] is None
 
 
 def test_a_plan_without_means_explains_nothing_and_says_so(demo: Caller) -> None:

@@ -61,7 +61,7 @@ def answer(call: Call) -> dict[str, Any]:
     scores = call.score(served, _request(call, served))
     if table.is_csv(call.headers.get("accept", "")):
         return table.write_csv(served, scores)
-    return http.reply(200, ours.as_text(ours.as_object(served, scores)))
+    return ours.respond(served, scores)
 
 
 def refuse(error: MillraceError, path: str) -> dict[str, Any]:

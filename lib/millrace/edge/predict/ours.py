@@ -39,10 +39,13 @@ __all__ = [
     "intervals",
     "read",
     "refuse",
+    "respond",
 ]
 
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
+MANY_NUMBERS = 64
+"""Numbers from which on the kernel writes them: a block has loaded it."""
 FLAGS = {"explain": "explain-not-a-boolean", "strict": "strict-not-a-boolean"}
 """Members that are true or false, and the code of the error when one is not."""
 FIELDS = frozenset((*FLAGS, "alias", "model", "rows", "version"))
@@ -62,9 +65,12 @@ def answer(call: Call) -> dict[str, Any]:
         from millrace.edge.predict import table
 
         return table.answer(call, named)
-    return http.reply(
-        200, _fitting(_written(*_scored(call, http.body(call.event, call.max_body_bytes), named)))
-    )
+    return respond(*_scored(call, http.body(call.event, call.max_body_bytes), named))
+
+
+def respond(served: Served, scores: Scores) -> dict[str, Any]:
+    """Return the response with an answer as JSON."""
+    return http.reply(200, _fitting(_written(served, scores)))
 
 
 def answer_object(call: Call, body: Any) -> dict[str, Any]:
@@ -123,19 +129,36 @@ def _written(served: Served, scores: Scores) -> str:
         probabilities = f"[{rows % tuple(_numbers(scores.probabilities))}]"
     else:
         predictions = _numbers(scores.predictions)
-    around, warnings = intervals(plan.header.get("interval"), scores.predictions), scores.warnings
+    around, warnings = plan.header.get("interval"), scores.warnings
+    bounds = _bounds(around, scores.predictions) if around else "null"
     more = "" if scores.explanations is None else f',"explanations":{_encode(scores.explanations)}'
     return (
         f'{{"model":{_quoted(served.model)},"version":{served.version},"predictions":[{",".join(predictions)}],'
-        f'"probabilities":{probabilities},"intervals":{_encode(around) if around else "null"},'
+        f'"probabilities":{probabilities},"intervals":{bounds},'
         f'"warnings":{_encode(warnings) if warnings else "[]"}{more}}}'
     )
+
+
+def _bounds(around: Mapping[str, float], predictions: Sequence[Any]) -> str:
+    """Return what :func:`intervals` returns as JSON."""
+    sides = [
+        [None if value is None else value + around[side] for value in predictions]
+        for side in ("below", "above")
+    ]
+    pairs = ",".join(map("[{},{}]".format, *map(_numbers, sides))).replace("[null,null]", "null")
+    if "inf" in pairs:  # a bound of one of the greatest numbers
+        pairs = pairs.replace("-inf", "null").replace("inf", "null")
+    return f'{{"level":{_encode(around["level"])},"bounds":[{pairs}]}}'
 
 
 def _numbers(values: Sequence[Any]) -> Sequence[str]:
     """Write finite numbers and None."""
     try:
-        return list(map(float.__repr__, values))
+        if len(values) < MANY_NUMBERS:
+            return list(map(float.__repr__, values))
+        from millrace.scoring.kernel.spelling import spelled
+
+        return spelled(values)
     except TypeError:
         return ["null" if value is None else float.__repr__(value) for value in values]
 

@@ -48,7 +48,7 @@ def answer(call: Call, named: Target | None) -> dict[str, Any]:
     scores = call.score(served, request)
     if is_csv(call.headers.get("accept", "")):
         return write_csv(served, scores)
-    return http.reply(200, ours.as_text(ours.as_object(served, scores)))
+    return ours.respond(served, scores)
 
 
 def _members(event: Any) -> dict[str, Any]:

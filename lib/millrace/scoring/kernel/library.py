@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "Column", "Row", "Step", "StepFunction", "Unavailable", "address", "library", "start"]
 
-ABI = 8
+ABI = 9
 """Of ``source/kernel.h``: raised with every new function, and when a structure or what one takes changes."""
 NAME = "kernel.so"
 
@@ -141,6 +141,8 @@ def _declare(loaded: Any) -> None:
         *(_pointer, _int32, _int32, _pointer, _pointer, _pointer, _pointer),
     )
     loaded.millrace_shapley.restype = None
+    loaded.millrace_spell.argtypes = (_pointer, _int64, _pointer)
+    loaded.millrace_spell.restype = _int64
     loaded.millrace_start(1)
 
 

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#define MILLRACE_ABI 8
+#define MILLRACE_ABI 9
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
