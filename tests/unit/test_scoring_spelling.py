@@ -6,10 +6,12 @@ import math
 import random
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.scoring import fastest
 from millrace.scoring.kernel import Unavailable, spelling
 from millrace.scoring.kernel.spelling import spelled
 
@@ -47,7 +49,13 @@ def test_what_json_cannot_say_is_null(there: bool, monkeypatch: pytest.MonkeyPat
             raise Unavailable("none")
 
         monkeypatch.setattr(spelling, "library", missing)
-    assert spelled([1.5, math.nan, math.inf, -math.inf, -0.25]) == ["1.5", "null", "null", "null", "-0.25"]
+    numbers = [1.5, math.nan, math.inf, -math.inf, -0.25]
+    assert spelled(numbers) == ["1.5", "null", "null", "null", "-0.25"]
+    text, offsets = fastest.spelled(np.asarray(numbers))
+    assert (text.tobytes(), offsets.tolist()) == (b"1.5nullnullnull-0.25", [0, 3, 7, 11, 15, 20])
+    # These do not lie in one piece.
+    assert fastest.spelled(np.asarray(numbers)[::-4])[0].tobytes() == b"-0.251.5"
+    assert fastest.spelled(np.empty(0))[1].tolist() == [0]
     assert spelled([]) == []
     with pytest.raises(TypeError):
         spelled([None])  # type: ignore[list-item]

@@ -395,25 +395,35 @@ def header(names: Sequence[str], delimiter: str) -> bytes:
 
 
 def _csv(table: pa.Table, delimiter: str) -> bytes:
-    """Return the rows in UTF-8; a cell is quoted where it must be, a missing one is empty.
-
-    Numbers are written as the shortest text that reads as the same float64.
-    """
+    """Return the rows in UTF-8; a cell is quoted where it must be, a missing one is empty."""
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]
 
     if not table.num_rows:
         return b""
     cells = [
-        _quoted(column, delimiter) if pa.types.is_string(column.type) else pc.cast(column, pa.string())
+        _quoted(column, delimiter) if pa.types.is_string(column.type) else _spelled(column)
         for column in table.columns
     ]
     options = {"null_handling": "replace", "null_replacement": ""}
     cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n", **options)
-    whole = pc.binary_join_element_wise(*cells, delimiter, **options).combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        return b"".join(_bytes(part) for part in whole.chunks)
-    return _bytes(whole)
+    lines = pc.binary_join_element_wise(*cells, delimiter, **options)
+    return b"".join(map(_bytes, lines.chunks)) if isinstance(lines, pa.ChunkedArray) else _bytes(lines)
+
+
+def _spelled(column: pa.ChunkedArray) -> pa.Array:
+    """Return numbers as texts, to the digits of ``POST /predict``; null where there is none."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from millrace.scoring.fastest import spelled
+
+    numbers = column.to_numpy()
+    text, offsets = spelled(numbers)
+    texts = pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(text))
+    finite = np.isfinite(numbers)
+    return texts if finite.all() else pc.if_else(pa.array(finite), texts, None)
 
 
 def _bytes(texts: pa.StringArray) -> bytes:

@@ -1,4 +1,4 @@
-"""The fastest way to score blocks on this machine: the kernel, or numpy where there is none."""
+"""The fastest way to score blocks and to spell numbers on this machine: by the kernel if there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.plan import Plan
 
-__all__ = ["BlockScorer", "block_scorer"]
+__all__ = ["BlockScorer", "block_scorer", "spelled"]
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -48,6 +48,28 @@ def block_scorer(plan: Plan) -> BlockScorer:
     from millrace.scoring import blocks
 
     return blocks.BlockScorer(plan)
+
+
+def spelled(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Spell numbers one behind the other, each as ``repr`` does; what is not finite is ``null``.
+
+    Returns
+    -------
+    text : ndarray of uint8
+        In ASCII.
+    offsets : ndarray of int32, shape (n + 1,)
+        Where each begins, and the last ends.
+    """
+    from millrace.scoring.kernel import Unavailable, spelling
+
+    offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
+    text = np.empty(spelling.MOST_BYTES * len(numbers), dtype=np.uint8)
+    try:
+        return text[: spelling.spell(np.ascontiguousarray(numbers), text, offsets[1:])], offsets
+    except Unavailable:
+        pieces = spelling.spelled(numbers.tolist())
+        offsets[1:] = np.cumsum([len(piece) for piece in pieces])
+        return np.frombuffer("".join(pieces).encode("ascii"), dtype=np.uint8), offsets
 
 
 class _Kernel:

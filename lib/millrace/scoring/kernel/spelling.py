@@ -1,24 +1,25 @@
-"""Writes many numbers as text."""
+"""Writes many numbers as text: each as ``repr`` does, or ``null`` where it is not finite."""
 
 from __future__ import annotations
 
 import ctypes
 from array import array
 
-from millrace.scoring.kernel.library import Unavailable, library
+from millrace.scoring.kernel.library import Unavailable, address, library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-__all__ = ["spelled"]
+__all__ = ["MOST_BYTES", "spell", "spelled"]
 
-_MOST_BYTES = 25
-"""Of the longest number, ``-2.2250738585072014e-308``, and the line feed behind it."""
+MOST_BYTES = 25
+"""Of the longest number, ``-2.2250738585072014e-308``, and a line feed behind it."""
 
 
 def spelled(numbers: Iterable[float]) -> list[str]:
-    """Spell numbers as JSON has them: each as ``repr`` does, or ``null`` where it is not finite.
+    """Return the text of each number; without a kernel they are spelled one by one.
 
     Raises
     ------
@@ -26,10 +27,31 @@ def spelled(numbers: Iterable[float]) -> list[str]:
         One is no number.
     """
     values = array("d", numbers)
+    text = ctypes.create_string_buffer(MOST_BYTES * len(values) + 1)
     try:
-        spell = library().millrace_spell
+        return ctypes.string_at(text, spell(values, text)).decode("ascii").splitlines()
     except Unavailable:
         return [repr(value) if value - value == 0.0 else "null" for value in values]
-    text = ctypes.create_string_buffer(_MOST_BYTES * len(values) + 1)
-    size = spell(values.buffer_info()[0], len(values), text)
-    return text.raw[:size].decode("ascii").splitlines()
+
+
+def spell(numbers: Any, text: Any, ends: Any = None) -> int:
+    """Write the texts of numbers, in ASCII; return how many bytes they have.
+
+    Parameters
+    ----------
+    numbers : buffer of float64
+        Contiguous.
+    text : buffer
+        Where they are written, of :data:`MOST_BYTES` a number.
+    ends : buffer of int32, optional
+        As many as numbers, which become the places where their texts end; without it a line feed stands
+        behind each.
+
+    Raises
+    ------
+    Unavailable
+        There is no kernel.
+    """
+    places = None if ends is None else address(ends)[0]
+    size: int = library().millrace_spell(address(numbers)[0], len(numbers), address(text)[0], places)
+    return size

@@ -59,14 +59,15 @@ static char *spell(char *to, double x)
     return put(to, from + point, count - point);
 }
 
-/* Write each number, or `null` where it is not finite, and a line feed behind it: at most 25 bytes. Return how many
-   bytes there are. */
-int64_t millrace_spell(const double *numbers, int64_t count, char *to)
+/* Write each number, or `null` where it is not finite, in at most 24 bytes. Where it ends stands in `ends`, or if that
+   is NULL a line feed behind it. Return how many bytes there are. */
+int64_t millrace_spell(const double *numbers, int64_t count, char *to, int32_t *ends)
 {
     char *at = to;
     for (int64_t i = 0; i < count; i++) {
         at = spell(at, numbers[i]);
-        *at++ = '\n';
+        if (ends) ends[i] = (int32_t)(at - to);
+        else *at++ = '\n';
     }
     return at - to;
 }
