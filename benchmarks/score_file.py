@@ -84,7 +84,7 @@ def forget(s3: Any, buckets: Iterable[str], run: str, name: str) -> None:
     for bucket in buckets:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             for found in page.get("Versions", []):
-                if found["Key"].endswith(f"/{name}") or found["Key"].startswith(f"runs/{run}/"):
+                if f"/{name}" in found["Key"] or found["Key"].startswith(f"runs/{run}/"):
                     s3.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
 
 

@@ -52,6 +52,8 @@ ROOTS = (
 )
 """Those of them that vouch for Amazon's servers; a small trust store should have all five
 (https://www.amazontrust.com/repository/)."""
+PREDICT_ROOTS = "aws/roots.pem"
+"""Where ``predict`` carries them."""
 
 LAYERS = ("core", "columnar", "science", "plotting", "arrays", "onnx")
 NOT_IN_CORE = ("local", "cli")
@@ -138,23 +140,23 @@ def build_predict() -> None:
     home = ROOT / "functions" / "predict"
     rooms = (home / "rooms.txt").read_text("utf-8").split("\n")
     modules = sorted({PACKAGE / line for line in (r.partition("#")[0].strip() for r in rooms) if line})
-    sources = [home / "app.py", home / "rooms.txt", Path(__file__), KERNELS[PREDICT_KERNEL], BUNDLE, *modules]
+    trusted = BUILD / "roots.pem"
+    trusted.write_text(roots(), "ascii")
+    brought = {PREDICT_KERNEL: KERNELS[PREDICT_KERNEL], PREDICT_ROOTS: trusted}
+    sources = [home / "app.py", home / "rooms.txt", Path(__file__), *brought.values(), *modules]
     archive = BUILD / "functions" / "predict.zip"
     if is_built(archive, key_of(sources)):
         return
     print("function: predict", flush=True)
     folder = BUILD / "work" / "predict"
     shutil.rmtree(folder, ignore_errors=True)
-    own = [
-        (home / "app.py", folder / "app.py"),
-        (KERNELS[PREDICT_KERNEL], folder / "millrace" / PREDICT_KERNEL),
-    ]
+    own = [(home / "app.py", folder / "app.py")]
+    own += [(source, folder / "millrace" / name) for name, source in brought.items()]
     for source, target in own + [
         (module, folder / "millrace" / module.relative_to(PACKAGE)) for module in modules
     ]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    (folder / "millrace" / "aws" / "roots.pem").write_text(roots(), "ascii")
     use_in_isolation(folder, ROOT / "layers" / "predict_use.py")
     compile_folder(folder, shown_as="/var/task")
     write_zip(archive, folder, key_of(sources))

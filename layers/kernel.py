@@ -1,4 +1,4 @@
-"""Build the kernels, ``lib/millrace/<room>/kernel/source``, with zig's C compiler.
+"""Build the kernels, ``lib/millrace/<room>/kernel/source``: C, and a little Zig, with zig's compiler.
 
 There are two: ``scoring``, which ``predict`` carries, and ``csvfile``, which the workers use. One build of
 each is for Lambda, ``.build/kernel/<target>/<room>.so``, and ``build.py`` puts it into the zips. The other is
@@ -68,7 +68,8 @@ def here() -> str:
 
 def built(room: str, target: str) -> Path:
     """Return a room's library for a target, built unless it is there."""
-    sources = sorted((PACKAGE / room / "kernel" / "source").iterdir())
+    folder = PACKAGE / room / "kernel" / "source"
+    sources = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".zig"))
     digest = hashlib.sha256(target.encode())
     for path in [*sources, Path(__file__), ROOT / "locks" / "zig.txt"]:
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())

@@ -320,25 +320,44 @@ def test_tls_is_spoken_and_the_name_is_checked(certificate: Path, monkeypatch: p
 def test_a_few_roots_are_asked_first(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    usual, asked, trusted = ssl.create_default_context, [], str(certificate)
+
+    def create(cafile: str | None = None) -> ssl.SSLContext:
+        asked.append(cafile)
+        return usual(cafile=cafile or trusted)
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    foreign = str(Path(botocore.__file__).with_name("cacert.pem"))
     with S3Stub(tls=context) as stub:
         stub.objects["k"] = b"secret"
-        monkeypatch.setattr(lean, "ROOTS", str(certificate))
-        bucket = lean.Bucket(stub.bucket, stub.environ)
-        assert bucket.get("k")[0] == b"secret"
-        bucket.close()
-        # They do not vouch for this one, and the machine's do: that is found out once.
-        monkeypatch.setattr(lean, "ROOTS", str(Path(botocore.__file__).with_name("cacert.pem")))
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        bucket = lean.Bucket(stub.bucket, stub.environ)
-        for _ in range(2):
-            before = stub.connections
-            assert bucket.get("k")[0] == b"secret"
-            bucket.close()
-        assert stub.connections == before + 1
-        # Nor do the machine's.
+
+        def answers(roots: str) -> list[bytes]:
+            asked.clear()
+            monkeypatch.setattr(lean, "ROOTS", roots)
+            bucket, found = lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None), []
+            for _ in range(2):
+                found.append(bucket.get("k")[0])
+                bucket.close()
+            return found
+
+        assert (answers(trusted), asked) == ([b"secret"] * 2, [trusted])
+        # They do not vouch for this server, and the machine's do: that is found out once.
+        assert (answers(foreign), asked) == ([b"secret"] * 2, [foreign, None])
+        # Somebody said which the machine's are.
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        assert (answers(foreign), asked) == ([b"secret"] * 2, [None])
         monkeypatch.delenv("SSL_CERT_FILE")
+        # Nor do the machine's; and a certificate of another host is no matter of roots.
+        trusted = foreign
         with pytest.raises(TransientError, match="CERTIFICATE_VERIFY_FAILED"):
-            lean.Bucket(stub.bucket, stub.environ, sleep=lambda _: None).get("k")
+            answers(foreign)
+        assert asked == [foreign, None]
+        stub.host = "127.0.0.1"
+        with pytest.raises(TransientError, match="not valid for"):
+            answers(str(certificate))
+        assert asked == [str(certificate)]
 
 
 def test_no_credentials(s3: S3Stub) -> None:

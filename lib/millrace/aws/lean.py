@@ -7,7 +7,8 @@ one retry. The other functions use boto3.
 
 A server's certificate is verified against the five roots of Amazon's own authority [3]_, which the build puts
 beside this module: to read all that a machine trusts takes OpenSSL 3 over 20 ms of a whole core. Whatever
-they do not vouch for, the machine's roots decide.
+they do not vouch for, the machine's roots decide; and they alone where ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``
+says which these are.
 
 References
 ----------
@@ -41,6 +42,8 @@ BACKOFF_S = 0.2
 REFRESH_S = 300
 """Credentials are fetched again when they end within this time."""
 ROOTS = f"{__file__.rpartition('/')[0]}/roots.pem"
+UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""OpenSSL's ``X509_V_ERR_*`` that say that no root vouches for a certificate."""
 LINE_BYTES = 65_536
 """Longest header line that is accepted."""
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -368,7 +371,8 @@ class _Connection:
         self._name = host.strip("[]").encode()
         self._port = port
         self._tls = tls
-        self._roots = ROOTS if os.access(ROOTS, os.R_OK) else None
+        own = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
+        self._roots = ROOTS if not own and os.access(ROOTS, os.R_OK) else None
         self._context: Any = None
         self._socket: socket.socket | None = None
         self._reader: BinaryIO | None = None
@@ -439,8 +443,8 @@ class _Connection:
             try:
                 sock: socket.socket = self._context.wrap_socket(self._connected(), server_hostname=self._name)
                 return sock
-            except ssl.SSLCertVerificationError:
-                if self._roots is None:
+            except ssl.SSLCertVerificationError as error:
+                if self._roots is None or error.verify_code not in UNKNOWN_ISSUER:
                     raise
             self._roots = self._context = None
 

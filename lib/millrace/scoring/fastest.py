@@ -62,10 +62,11 @@ def spelled(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np
     """
     from millrace.scoring.kernel import Unavailable, spelling
 
+    numbers = np.ascontiguousarray(numbers, dtype=np.float64)
     offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
     text = np.empty(spelling.MOST_BYTES * len(numbers), dtype=np.uint8)
     try:
-        return text[: spelling.spell(np.ascontiguousarray(numbers), text, offsets[1:])], offsets
+        return text[: spelling.spell(numbers, text, offsets[1:])], offsets
     except Unavailable:
         pieces = spelling.spelled(numbers.tolist())
         offsets[1:] = np.cumsum([len(piece) for piece in pieces])

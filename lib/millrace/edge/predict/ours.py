@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from millrace.edge.predict.call import Call
-    from millrace.edge.predict.score import Scores
+    from millrace.edge.predict.score import Scorer, Scores
     from millrace.registry.reader import Served
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
 MAX_ANSWER_BYTES = 6_000_000
 """Lambda answers with at most 6 MB (6,291,556 bytes), the quotes of our body escaped."""
 MANY_NUMBERS = 64
-"""Numbers from which on the kernel writes them: a block has loaded it."""
+"""Numbers from which on the kernel writes them sooner than ``repr``."""
 FLAGS = {"explain": "explain-not-a-boolean", "strict": "strict-not-a-boolean"}
 """Members that are true or false, and the code of the error when one is not."""
 FIELDS = frozenset((*FLAGS, "alias", "model", "rows", "version"))
@@ -106,19 +106,31 @@ def as_object(served: Served, scores: Scores) -> dict[str, Any]:
 
 
 def intervals(around: Mapping[str, float] | None, predictions: Sequence[Any]) -> dict[str, Any] | None:
-    """Return ``level`` and ``bounds`` around predictions, as the plan's header has them."""
+    """Return ``level`` and ``bounds`` around predictions, as the plan's header has them.
+
+    A bound beyond the greatest number is None.
+    """
     if around is None:
         return None
-    below, above = around["below"], around["above"]
-    return {
-        "level": around["level"],
-        "bounds": [None if value is None else [value + below, value + above] for value in predictions],
-    }
+    rows = zip(predictions, *_sides(around, predictions), strict=True)
+    bounds = [None if value is None else [low, high] for value, low, high in rows]
+    return {"level": around["level"], "bounds": bounds}
+
+
+def _sides(around: Mapping[str, float], predictions: Sequence[Any]) -> list[list[float | None]]:
+    """Return the lower bounds and the upper ones."""
+    return [
+        [
+            bound if value is not None and (bound := value + around[side]) - bound == 0.0 else None
+            for value in predictions
+        ]
+        for side in ("below", "above")
+    ]
 
 
 def _written(served: Served, scores: Scores) -> str:
     """Return what :func:`as_object` returns as JSON, in parts: the encoder takes longer than a row."""
-    plan, classes = served.content[0], served.content[0].classes
+    (plan, scorer), classes = served.content, served.content[0].classes
     predictions: Sequence[str]
     probabilities = "null"
     if classes:
@@ -126,11 +138,11 @@ def _written(served: Served, scores: Scores) -> str:
         predictions = ["null" if label is None else names[label] for label in scores.predictions]
         row = ",".join([f"{name}:%s" for name in [name.replace("%", "%%") for name in names.values()]])
         rows = ",".join([f"{{{row}}}"] * len(predictions))
-        probabilities = f"[{rows % tuple(_numbers(scores.probabilities))}]"
+        probabilities = f"[{rows % tuple(_numbers(scores.probabilities, scorer))}]"
     else:
-        predictions = _numbers(scores.predictions)
+        predictions = _numbers(scores.predictions, scorer)
     around, warnings = plan.header.get("interval"), scores.warnings
-    bounds = _bounds(around, scores.predictions) if around else "null"
+    bounds = _bounds(around, scores.predictions, scorer) if around else "null"
     more = "" if scores.explanations is None else f',"explanations":{_encode(scores.explanations)}'
     return (
         f'{{"model":{_quoted(served.model)},"version":{served.version},"predictions":[{",".join(predictions)}],'
@@ -139,22 +151,18 @@ def _written(served: Served, scores: Scores) -> str:
     )
 
 
-def _bounds(around: Mapping[str, float], predictions: Sequence[Any]) -> str:
+def _bounds(around: Mapping[str, float], predictions: Sequence[Any], scorer: Scorer) -> str:
     """Return what :func:`intervals` returns as JSON."""
-    sides = [
-        [None if value is None else value + around[side] for value in predictions]
-        for side in ("below", "above")
-    ]
-    pairs = ",".join(map("[{},{}]".format, *map(_numbers, sides))).replace("[null,null]", "null")
-    if "inf" in pairs:  # a bound of one of the greatest numbers
-        pairs = pairs.replace("-inf", "null").replace("inf", "null")
-    return f'{{"level":{_encode(around["level"])},"bounds":[{pairs}]}}'
+    sides = [_numbers(side, scorer) for side in _sides(around, predictions)]
+    rows = zip(predictions, *sides, strict=True)
+    pairs = ["null" if value is None else f"[{low},{high}]" for value, low, high in rows]
+    return f'{{"level":{_encode(around["level"])},"bounds":[{",".join(pairs)}]}}'
 
 
-def _numbers(values: Sequence[Any]) -> Sequence[str]:
-    """Write finite numbers and None."""
+def _numbers(values: Sequence[Any], scorer: Scorer) -> Sequence[str]:
+    """Write finite numbers and None: many of them by the kernel, if the scorer has loaded it."""
     try:
-        if len(values) < MANY_NUMBERS:
+        if len(values) < MANY_NUMBERS or not scorer.has_kernel:
             return list(map(float.__repr__, values))
         from millrace.scoring.kernel.spelling import spelled
 

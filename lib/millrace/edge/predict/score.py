@@ -108,6 +108,11 @@ class Scorer:
             return result[0], None
         return self._classes[result.index(max(result))], result
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a block, or many rows, have loaded the kernel."""
+        return bool(self._kernel)
+
     def kernel(self) -> KernelScorer | None:
         """Return the kernel's scorer, made for the first block; None when rows are as fast."""
         if self._kernel is None:

@@ -52,6 +52,7 @@ def spell(numbers: Any, text: Any, ends: Any = None) -> int:
     Unavailable
         There is no kernel.
     """
-    places = None if ends is None else address(ends)[0]
-    size: int = library().millrace_spell(address(numbers)[0], len(numbers), address(text)[0], places)
+    # With each place stands who owns the memory there, a copy perhaps: it must live until the call is over.
+    kept = [address(numbers), address(text), (None, None) if ends is None else address(ends)]
+    size: int = library().millrace_spell(kept[0][0], len(numbers), kept[1][0], kept[2][0])
     return size

@@ -4,9 +4,9 @@
    byte (or two), and a node compares a vector of ranks at once: for 32 rows, one comparison and two logical
    operations say which of them go on to the left and to the right. All nodes of a tree are visited, with the
    set of rows that reach each of them, and a leaf writes its number where its set is. There is no branch that
-   depends on a row. A category is a bit among those that its input's sets tell apart, eight a column, so whether
-   it is in a node's set is a logical operation, too. Of few rows each is walked, over the same ranks and nodes:
-   with 6 bytes a node there is little to fetch for a request that comes alone.
+   depends on a row. A category is a bit among those that its input's sets tell apart, eight (or sixteen) to a
+   column, so whether it is in a node's set is a logical operation, too. Of few rows each is walked, over the same
+   ranks and nodes: with 6 bytes a node there is little to fetch for a request that comes alone.
 
    Large trees are walked, eight rows at a time so that their loads overlap, over nodes of 8 bytes (forests,
    whose inputs are float32) or 16 bytes. A node's children stand side by side, so which of them is next is an
@@ -36,7 +36,7 @@ enum {
 
 #define OF_SET (1u << 31)             /* in a large node's column */
 
-/* Hide where a number comes from: clang would compare bytes as the wider number that one of them was. */
+/* Hide the type that a number was narrowed from, or clang compares bytes as integers of that type. */
 #if defined(__GNUC__) || defined(__clang__)
 #define OPAQUE(number) __asm__("" : "+r"(number))
 #else
@@ -45,7 +45,8 @@ enum {
 
 enum method { BYTE_RANKS, WORD_RANKS, SMALL_NODES, LARGE_NODES };
 
-/* Its codes have `planes` columns from `place` on: one of ranks, or those of the bits of `count` categories. */
+/* Its codes have `planes` columns from `place` on: one of ranks among `count` thresholds, or those of the bits of
+   `count` categories and of all others. */
 struct used { int32_t input, section, place, planes; int64_t start, count; int16_t zero, one; };
 /* The code is a rank, or the number of a leaf, or of a set in 16 bits. Left is the next item, right one a step away. */
 struct item { uint16_t column; int16_t code; uint16_t step; };
@@ -55,7 +56,8 @@ struct large { double threshold; uint32_t column, step; };
 
 struct trees {
     enum method method;               /* for many rows */
-    int32_t trees, width, outputs, single, sets;
+    int32_t trees, width, outputs, single;
+    int32_t sets;                     /* not 0: there are some; beside items, how many */
     int64_t divisor;
     const double *values, *baseline;  /* the plan's */
     int32_t number_single;            /* float32 or float64 */
@@ -480,7 +482,7 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
     {                                                                                                         \
         for (int32_t p = 0; p < u->planes; p++, to += rows)                                                   \
             for (int64_t r = 0; r < lanes; r++)                                                               \
-                to[r] = (type)(bit[r] / BITS(type) == p ? 1 << bit[r] % BITS(type) : 0); \
+                to[r] = (type)(bit[r] / BITS(type) == p ? 1 << bit[r] % BITS(type) : 0);                      \
     }                                                                                                         \
     static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes, \
                      type *codes)                                                                             \
@@ -500,7 +502,7 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
                                : in->kind == ONE_HOT            ? in->data[from + r] == number                \
                                                                 : in->data[from + r];                         \
                     if (rows == 1) {                                                                          \
-                        *to = (type)bit_of(u, *x);                                                             \
+                        *to = (type)bit_of(u, *x);                                                            \
                     } else {                                                                                  \
                         for (int64_t r = 0; r < rows; r++) rank[r] = bit_of(u, x[r]);                         \
                         name##_bits(u, rank, to, rows);                                                       \
@@ -536,13 +538,13 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
                         for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++) {     \
                             const struct used *u = &t->used[a];                                               \
                             type *to = codes + (int64_t)u->place * rows + r;                                  \
-                            int32_t bit = bit_of(u, in->values[i]);                                           \
-                            if (u->section != SET)                                                            \
+                            if (u->section != SET) {                                                          \
                                 *to = (type)(code_of(t, u, in->values[i], 2 * bias - 1) - bias);              \
-                            else if (rows == 1)                                                               \
-                                *to = (type)bit;                                                              \
-                            else                                                                              \
-                                name##_bits(u, &bit, to, 1);                                                  \
+                            } else {                                                                          \
+                                int32_t bit = bit_of(u, in->values[i]);                                       \
+                                if (rows == 1) *to = (type)bit;                                               \
+                                else name##_bits(u, &bit, to, 1);                                             \
+                            }                                                                                 \
                         }                                                                                     \
                     }                                                                                         \
                 }                                                                                             \
@@ -594,14 +596,14 @@ int32_t millrace_trees_method(const struct trees *t) { return (int32_t)t->method
     }                                                                                                         \
     WIDE(name, (const struct trees *t, int32_t tree, const type *codes, bare *ids), (t, tree, codes, ids))
 
-#define EVALUATE(name, ranks, visit, type, bare, rows)                                                         \
+#define EVALUATE(name, write, visit, type, bare, rows)                                                        \
     static void name(const struct trees *t, const struct step *s, int64_t first, int64_t n)                   \
     {                                                                                                         \
         type *codes = (type *)s->q;                                                                           \
         bare ids[rows];                                                                                       \
         for (int64_t from = 0; from < n; from += rows) {                                                      \
             int64_t lanes = n - from < rows ? n - from : rows;                                                \
-            ranks(t, s, first, from, lanes, codes);                                                           \
+            write(t, s, first, from, lanes, codes);                                                           \
             for (int32_t tree = 0; tree < t->trees; tree++) {                                                 \
                 const double *leaves = t->leaves + t->first_leaf[tree];                                       \
                 visit(t, tree, codes, ids);                                                                   \
@@ -634,7 +636,7 @@ EVALUATE(word_trees, word_codes, word_visit, int16_t, uint16_t, (BYTES / 2))
     static void name(const struct trees *t, const struct step *s, int64_t first, int64_t from, int64_t lanes) \
     {                                                                                                         \
         type *inputs = t->inputs;                                                                             \
-        int64_t size = t->used_count + 1;                                                                       \
+        int64_t size = t->used_count + 1;                                                                     \
         int32_t input = 0, at = 0;                                                                            \
         for (int64_t c = 0; c < s->count; c++) {                                                              \
             const struct column *in = &s->columns[c];                                                         \
@@ -643,13 +645,13 @@ EVALUATE(word_trees, word_codes, word_visit, int16_t, uint16_t, (BYTES / 2))
                 const struct used *u = &t->used[at];                                                          \
                 if (in->kind == DENSE) {                                                                      \
                     for (int64_t r = 0; r < lanes; r++)                                                       \
-                        inputs[PLACE(r, at)] = (type)input_of(t, u, in->data[from + r]);                     \
+                        inputs[PLACE(r, at)] = (type)input_of(t, u, in->data[from + r]);                      \
                 } else if (in->kind == ONE_HOT) {                                                             \
                     double number = (double)(in->first + (u->input - input));                                 \
                     for (int64_t r = 0; r < lanes; r++)                                                       \
-                        inputs[PLACE(r, at)] = in->data[from + r] == number ? 1 : 0;                         \
+                        inputs[PLACE(r, at)] = in->data[from + r] == number ? 1 : 0;                          \
                 } else {                                                                                      \
-                    for (int64_t r = 0; r < lanes; r++) inputs[PLACE(r, at)] = 0;                            \
+                    for (int64_t r = 0; r < lanes; r++) inputs[PLACE(r, at)] = 0;                             \
                 }                                                                                             \
             }                                                                                                 \
             if (in->kind == SPARSE && at > start)                                                             \
@@ -659,13 +661,13 @@ EVALUATE(word_trees, word_codes, word_visit, int16_t, uint16_t, (BYTES / 2))
                         int32_t k = in->index[i] - in->first;                                                 \
                         if (k < 0 || k >= in->width) continue;                                                \
                         for (int32_t a = t->used_from[input + k]; a < t->used_from[input + k + 1]; a++)       \
-                            inputs[PLACE(r, a)] = (type)input_of(t, &t->used[a], in->values[i]);             \
+                            inputs[PLACE(r, a)] = (type)input_of(t, &t->used[a], in->values[i]);              \
                     }                                                                                         \
                 }                                                                                             \
             input = behind;                                                                                   \
         }                                                                                                     \
         for (int64_t r = lanes; r % AT_ONCE; r++)                                                             \
-            for (int64_t a = 0; a < size; a++) inputs[PLACE(r, a)] = 0;                                      \
+            for (int64_t a = 0; a < size; a++) inputs[PLACE(r, a)] = 0;                                       \
     }
 
 INPUTS(small_inputs, float)
@@ -702,9 +704,8 @@ INLINE void large_walk(const struct trees *t, const struct large *nodes, const i
             const struct large *node = &nodes[here[l]];
             double value = x[(node->column & ~OF_SET) + own * (uint32_t)l];
             uint32_t right = !(value <= node->threshold);
-            if (t->sets && node->column & OF_SET) {
+            if (t->sets && node->column & OF_SET)
                 right = !is_in(t->masks + (int64_t)node->threshold * MASK_BYTES, (int64_t)value);
-            }
             here[l] += node->step + right;
             going |= node->step;
         }
