@@ -336,6 +336,8 @@ class ScoredChunk:
     """Names of the part's columns; none when no row was scored."""
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Scored rows with a notice of ``POST /predict``, by ``<code> <field>``."""
+    headed: bool = False
+    """Whether the part begins with the result's header."""
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,24 @@ def test_a_file_to_score_walks_to_its_result(cloud: Cloud) -> None:
     assert {usage.function for usage in run.usage} >= {"fan_out", "preprocess", "assemble"}
 
 
+@pytest.mark.parametrize("refused", [0, 60])
+def test_a_result_of_several_parts_has_one_header(cloud: Cloud, refused: int) -> None:
+    World(data=cloud.data, artifacts=cloud.artifacts).register(plans.binary())
+    rows = [b"%d,%s,Bern" % (row, b"old" if row < refused else b"30") for row in range(refused + 60)]
+    (run_id,) = cloud.call(
+        "ingest", cloud.upload(b"\n".join([b"id,age,city", *rows]), "score/demo/rows.csv")
+    )["runs"]
+    chunks = cloud.call("fan_out", {"run_id": run_id, "pass_name": "score", "token": "token"})["chunks"]
+    assert cloud.call("preprocess", cloud.take()) == {"batchItemFailures": []}
+    cloud.call("assemble", {"run_id": run_id})
+    head, *lines = cloud.data.get("scored/demo/rows.csv").splitlines()
+    assert head == b"id,age,city,prediction,probability:no,probability:yes"
+    assert [line.rsplit(b",", 3)[0] for line in lines] == rows[refused:]
+    first = b"" if refused else head
+    assert cloud.artifacts.get(keys.scored_part(run_id, 0, "csv"))[: len(head)] == first
+    assert chunks > 1
+
+
 def test_what_was_used_stands_on_the_run(cloud: Cloud) -> None:
     (run_id,) = cloud.call("ingest", cloud.upload(CARS))["runs"]
     cloud.run_pass(run_id, "profile")

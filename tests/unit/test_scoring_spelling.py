@@ -51,11 +51,13 @@ def test_what_json_cannot_say_is_null(there: bool, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(spelling, "library", missing)
     numbers = [1.5, math.nan, math.inf, -math.inf, -0.25]
     assert spelled(numbers) == ["1.5", "null", "null", "null", "-0.25"]
-    text, offsets = fastest.spelled(np.asarray(numbers))
-    assert (text.tobytes(), offsets.tolist()) == (b"1.5nullnullnull-0.25", [0, 3, 7, 11, 15, 20])
-    # These do not lie in one piece.
-    assert fastest.spelled(np.asarray(numbers)[::-4])[0].tobytes() == b"-0.251.5"
-    assert fastest.spelled(np.empty(0))[1].tolist() == [0]
+    rows = np.asarray([numbers[:2], [math.inf, 2.0], [-0.25, 1e-7]])
+    text, offsets = fastest.lines(rows, "§")
+    assert text.tobytes().decode() == "1.5§\n§2.0\n-0.25§1e-07\n"
+    assert offsets.tolist() == [0, 6, 12, 25]
+    # These do not lie in one piece, and are whole numbers.
+    assert fastest.lines(np.arange(9).reshape(3, 3)[::-2, ::2], ",")[0].tobytes() == b"6.0,8.0\n0.0,2.0\n"
+    assert fastest.lines(np.empty((0, 2)), ",")[1].tolist() == [0]
     assert spelled([]) == []
     with pytest.raises(TypeError):
         spelled([None])  # type: ignore[list-item]

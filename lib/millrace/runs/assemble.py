@@ -75,13 +75,13 @@ def assemble(run_id: str, *, data: ObjectStore, artifacts: ObjectStore, runs: Ru
             where=rejects,
             remedy="Each reject there says its line and its reason; correct the file and upload it again.",
         )
-    names = next(chunk.columns for chunk in chunks if chunk.rows_scored)
-    files = [keys.scored_part(run_id, chunk.chunk, spec.format) for chunk in chunks if chunk.rows_scored]
+    filled = [chunk for chunk in chunks if chunk.rows_scored]
+    names = filled[0].columns
+    files = [keys.scored_part(run_id, chunk.chunk, spec.format) for chunk in filled]
     if spec.format == "csv":
         # A file of a gigabyte is not read here: the store puts its parts together itself.
-        data.put_stream(
-            key, [header(names, layout.dialect.delimiter), *((artifacts, file) for file in files)]
-        )
+        head = () if filled[0].headed else (header(names, layout.dialect.delimiter),)
+        data.put_stream(key, (*head, *((artifacts, file) for file in files)))
     else:
         data.put_stream(key, _parquet(artifacts, files))
     report = {

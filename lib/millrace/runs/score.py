@@ -163,7 +163,13 @@ def score_chunk(run: Run, layout: Layout, chunk: int, text: bytes, artifacts: Ob
     assert run.score is not None and run.model is not None and run.version is not None
     plan, scorer = load_version(run.model, run.version, artifacts)
     part = score_columns(layout, chunk, text, plan, scorer, run.score)
-    data = write_part(part.pieces, run.score.format, layout.dialect.delimiter)
+    delimiter = layout.dialect.delimiter
+    data = write_part(part.pieces, run.score.format, delimiter)
+    columns = tuple(part.pieces[0].column_names) if part.pieces else ()
+    # The result begins with the first part, so that has the header: the store joins all parts as they are.
+    headed = run.score.format == "csv" and chunk == layout.chunks[0].number and bool(columns)
+    if headed:
+        data = header(columns, delimiter) + data
     artifacts.put(keys.scored_part(run.run_id, chunk, run.score.format), data)
     if part.rejects:
         key = keys.rejects(run.run_id, chunk)
@@ -174,8 +180,9 @@ def score_chunk(run: Run, layout: Layout, chunk: int, text: bytes, artifacts: Ob
         rows_scored=part.rows_scored,
         rows_rejected=len(part.rejects),
         part_bytes=len(data),
-        columns=tuple(part.pieces[0].column_names) if part.pieces else (),
+        columns=columns,
         warnings=part.warnings,
+        headed=headed,
     )
 
 
@@ -395,35 +402,30 @@ def header(names: Sequence[str], delimiter: str) -> bytes:
 
 
 def _csv(table: pa.Table, delimiter: str) -> bytes:
-    """Return the rows in UTF-8; a cell is quoted where it must be, a missing one is empty."""
+    """Return the rows in UTF-8; a cell is quoted where it must be, a missing one is empty.
+
+    Numbers have the digits of ``POST /predict``.
+    """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+    from millrace.scoring.fastest import lines
+
     if not table.num_rows:
         return b""
-    cells = [
-        _quoted(column, delimiter) if pa.types.is_string(column.type) else _spelled(column)
-        for column in table.columns
-    ]
+    cells = [_quoted(column, delimiter) for column in table.columns if pa.types.is_string(column.type)]
+    numbers = [column.to_numpy() for column in table.columns[len(cells) :]]  # they stand behind the texts
     options = {"null_handling": "replace", "null_replacement": ""}
-    cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n", **options)
-    lines = pc.binary_join_element_wise(*cells, delimiter, **options)
-    return b"".join(map(_bytes, lines.chunks)) if isinstance(lines, pa.ChunkedArray) else _bytes(lines)
-
-
-def _spelled(column: pa.ChunkedArray) -> pa.Array:
-    """Return numbers as texts, to the digits of ``POST /predict``; null where there is none."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from millrace.scoring.fastest import spelled
-
-    numbers = column.to_numpy()
-    text, offsets = spelled(numbers)
-    texts = pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(text))
-    finite = np.isfinite(numbers)
-    return texts if finite.all() else pc.if_else(pa.array(finite), texts, None)
+    if numbers:
+        text, offsets = lines(np.column_stack(numbers), delimiter)
+        if not cells:
+            return text.tobytes()
+        cells.append(pa.StringArray.from_buffers(table.num_rows, pa.py_buffer(offsets), pa.py_buffer(text)))
+    else:
+        cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n", **options)
+    rows = pc.binary_join_element_wise(*cells, delimiter, **options)
+    return b"".join(map(_bytes, rows.chunks)) if isinstance(rows, pa.ChunkedArray) else _bytes(rows)
 
 
 def _bytes(texts: pa.StringArray) -> bytes:

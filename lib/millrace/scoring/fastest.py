@@ -1,4 +1,4 @@
-"""The fastest way to score blocks and to spell numbers on this machine: by the kernel if there is one."""
+"""The fastest way to score blocks and to write numbers on this machine: by the kernel if there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from millrace.plan import Plan
 
-__all__ = ["BlockScorer", "block_scorer", "spelled"]
+__all__ = ["BlockScorer", "block_scorer", "lines"]
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -50,27 +50,36 @@ def block_scorer(plan: Plan) -> BlockScorer:
     return blocks.BlockScorer(plan)
 
 
-def spelled(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Spell numbers one behind the other, each as ``repr`` does; what is not finite is ``null``.
+def lines(numbers: NDArray[np.float64], between: str) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Write rows of numbers, each number as ``repr`` does; nothing stands for one that is not finite.
+
+    Parameters
+    ----------
+    numbers : ndarray of float64, shape (n, k)
+        The rows.
+    between : str
+        A character.
 
     Returns
     -------
     text : ndarray of uint8
-        In ASCII.
+        In UTF-8.
     offsets : ndarray of int32, shape (n + 1,)
-        Where each begins, and the last ends.
+        Where each line begins, and the last ends.
     """
     from millrace.scoring.kernel import Unavailable, spelling
 
     numbers = np.ascontiguousarray(numbers, dtype=np.float64)
     offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
-    text = np.empty(spelling.MOST_BYTES * len(numbers), dtype=np.uint8)
+    text = np.empty(spelling.MOST_BYTES * numbers.size, dtype=np.uint8)
     try:
-        return text[: spelling.spell(numbers, text, offsets[1:])], offsets
+        size = spelling.spell(numbers, numbers.shape[1], text, offsets[1:], between=between)
+        return text[:size], offsets
     except Unavailable:
-        pieces = spelling.spelled(numbers.tolist())
+        cells = ([repr(x) if x - x == 0.0 else "" for x in row] for row in numbers.tolist())
+        pieces = [f"{between.join(row)}\n".encode() for row in cells]
         offsets[1:] = np.cumsum([len(piece) for piece in pieces])
-        return np.frombuffer("".join(pieces).encode("ascii"), dtype=np.uint8), offsets
+        return np.frombuffer(b"".join(pieces), dtype=np.uint8), offsets
 
 
 class _Kernel:

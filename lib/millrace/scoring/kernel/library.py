@@ -141,7 +141,8 @@ def _declare(loaded: Any) -> None:
         *(_pointer, _int32, _int32, _pointer, _pointer, _pointer, _pointer),
     )
     loaded.millrace_shapley.restype = None
-    loaded.millrace_spell.argtypes = (_pointer, _int64, _pointer, _pointer)
+    text = ctypes.c_char_p
+    loaded.millrace_spell.argtypes = (_pointer, _int64, _int64, text, text, _pointer, _pointer)
     loaded.millrace_spell.restype = _int64
     loaded.millrace_start(1)
 

@@ -1,4 +1,4 @@
-"""Writes many numbers as text: each as ``repr`` does, or ``null`` where it is not finite."""
+"""Writes many numbers as text, each as ``repr`` does."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "spell", "spelled"]
 
-MOST_BYTES = 25
-"""Of the longest number, ``-2.2250738585072014e-308``, and a line feed behind it."""
+MOST_BYTES = 28
+"""Of the longest number, ``-2.2250738585072014e-308``, and what stands behind it: at most one character."""
 
 
 def spelled(numbers: Iterable[float]) -> list[str]:
-    """Return the text of each number; without a kernel they are spelled one by one.
+    """Return the text of each number, ``null`` where it is not finite; without a kernel, one by one.
 
     Raises
     ------
@@ -29,23 +29,29 @@ def spelled(numbers: Iterable[float]) -> list[str]:
     values = array("d", numbers)
     text = ctypes.create_string_buffer(MOST_BYTES * len(values) + 1)
     try:
-        return ctypes.string_at(text, spell(values, text)).decode("ascii").splitlines()
+        size = spell(values, 1, text, missing="null")
     except Unavailable:
         return [repr(value) if value - value == 0.0 else "null" for value in values]
+    return ctypes.string_at(text, size).decode("ascii").splitlines()
 
 
-def spell(numbers: Any, text: Any, ends: Any = None) -> int:
-    """Write the texts of numbers, in ASCII; return how many bytes they have.
+def spell(
+    numbers: Any, width: int, text: Any, ends: Any = None, *, between: str = "", missing: str = ""
+) -> int:
+    """Write rows of numbers, a line each, in UTF-8; return how many bytes they have.
 
     Parameters
     ----------
     numbers : buffer of float64
-        Contiguous.
+        Contiguous, row by row.
+    width : int
+        Numbers of a row.
     text : buffer
         Where they are written, of :data:`MOST_BYTES` a number.
     ends : buffer of int32, optional
-        As many as numbers, which become the places where their texts end; without it a line feed stands
-        behind each.
+        As many as rows, which become the places where their lines end.
+    between, missing : str
+        The character between the numbers of a row, and what is written for one that is not finite.
 
     Raises
     ------
@@ -54,5 +60,7 @@ def spell(numbers: Any, text: Any, ends: Any = None) -> int:
     """
     # With each place stands who owns the memory there, a copy perhaps: it must live until the call is over.
     kept = [address(numbers), address(text), (None, None) if ends is None else address(ends)]
-    size: int = library().millrace_spell(kept[0][0], len(numbers), kept[1][0], kept[2][0])
+    marks = between.encode(), missing.encode()
+    rows = memoryview(numbers).nbytes // (8 * width)
+    size: int = library().millrace_spell(kept[0][0], rows, width, *marks, kept[1][0], kept[2][0])
     return size

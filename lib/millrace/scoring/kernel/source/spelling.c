@@ -28,13 +28,13 @@ INLINE char *digits_of(uint64_t number, char *end)
     return end;
 }
 
+/* Write a finite number. */
 static char *spell(char *to, double x)
 {
     char room[DIGITS], *end = room + DIGITS;
     int32_t exponent;
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    if (x - x != 0.0) return put(to, "null", 4);
     if (bits >> 63) *to++ = '-';
     bits = bits << 1 >> 1;
     if (!bits) return put(to, "0.0", 3);
@@ -59,15 +59,21 @@ static char *spell(char *to, double x)
     return put(to, from + point, count - point);
 }
 
-/* Write each number, or `null` where it is not finite, in at most 24 bytes. Where it ends stands in `ends`, or if that
-   is NULL a line feed behind it. Return how many bytes there are. */
-int64_t millrace_spell(const double *numbers, int64_t count, char *to, int32_t *ends)
+/* Write rows of `width` numbers with `between` between them and a line feed behind; a number that is not finite is
+   `missing`. Each number takes 24 bytes at most. Where the rows end stands in `ends`, if that is not NULL. Return how
+   many bytes there are. */
+int64_t millrace_spell(const double *numbers, int64_t rows, int64_t width, const char *between, const char *missing,
+                       char *to, int32_t *ends)
 {
+    int32_t gap = (int32_t)strlen(between), hole = (int32_t)strlen(missing);
     char *at = to;
-    for (int64_t i = 0; i < count; i++) {
-        at = spell(at, numbers[i]);
-        if (ends) ends[i] = (int32_t)(at - to);
-        else *at++ = '\n';
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t k = 0; k < width; k++, numbers++) {
+            if (k) at = put(at, between, gap);
+            at = *numbers - *numbers == 0.0 ? spell(at, *numbers) : put(at, missing, hole);
+        }
+        *at++ = '\n';
+        if (ends) ends[row] = (int32_t)(at - to);
     }
     return at - to;
 }
