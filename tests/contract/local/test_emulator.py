@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -53,6 +54,32 @@ def test_s3_answers_a_range_of_a_version(platform: Platform, bucket: str) -> Non
     with pytest.raises(ClientError) as beyond:
         s3.get_object(Bucket=bucket, Key="k", VersionId=old, Range="bytes=10-20")
     assert code(beyond) == "InvalidRange"
+
+
+def test_s3_joins_parts_that_were_sent_and_copied(platform: Platform, bucket: str) -> None:
+    s3 = platform.client("s3")
+    parts = [b"a" * (5 << 20), b"b" * (6 << 20), b"c"]
+    s3.put_object(Bucket=bucket, Key="source", Body=b"-" + parts[1])
+    made = {"Bucket": bucket, "Key": "whole"}
+    made["UploadId"] = s3.create_multipart_upload(**made)["UploadId"]
+    span = {"CopySource": f"{bucket}/source", "CopySourceRange": f"bytes=1-{6 << 20}"}
+    tags = [
+        s3.upload_part(**made, PartNumber=1, Body=parts[0])["ETag"],
+        s3.upload_part_copy(**made, PartNumber=2, **span)["CopyPartResult"]["ETag"],
+        s3.upload_part(**made, PartNumber=3, Body=b"no")["ETag"],
+        s3.upload_part(**made, PartNumber=3, Body=parts[2])["ETag"],
+    ]
+    with pytest.raises(ClientError, match="InvalidPart"):
+        _complete(s3, made, tags[:3])
+    answer = _complete(s3, made, [*tags[:2], tags[3]])
+    digests = b"".join(hashlib.md5(part).digest() for part in parts)
+    assert answer["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-3"'
+    assert s3.get_object(Bucket=bucket, Key="whole")["Body"].read() == b"".join(parts)
+
+
+def _complete(s3: Any, made: dict[str, str], tags: list[str]) -> Any:
+    parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+    return s3.complete_multipart_upload(**made, MultipartUpload={"Parts": parts})
 
 
 def test_s3_takes_a_form_within_its_size(platform: Platform, bucket: str) -> None:
