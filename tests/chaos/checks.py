@@ -45,7 +45,8 @@ def where_each_record_is(
     elif not result:
         said = []
         for key in stack.keys(keys.run(run.run_id, "scored/")):
-            kept += [float(row[0]) for row in csv.reader(io.StringIO(stack.read(key).decode()))]
+            rows = csv.reader(io.StringIO(stack.read(key).decode()))
+            kept += [float(row[0]) for row in rows if row[0] != "serial"]  # the first part has the header
         rejects = [stack.read(key) for key in stack.keys(keys.rejects_prefix(run.run_id))]
     else:
         said = []
