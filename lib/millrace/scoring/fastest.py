@@ -67,19 +67,13 @@ def lines(numbers: NDArray[np.float64], between: str) -> tuple[NDArray[np.uint8]
     offsets : ndarray of int32, shape (n + 1,)
         Where each line begins, and the last ends.
     """
-    from millrace.scoring.kernel import Unavailable, spelling
+    from millrace.scoring.kernel import spelling
 
     numbers = np.ascontiguousarray(numbers, dtype=np.float64)
     offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
     text = np.empty(spelling.MOST_BYTES * numbers.size, dtype=np.uint8)
-    try:
-        size = spelling.spell(numbers, numbers.shape[1], text, offsets[1:], between=between)
-        return text[:size], offsets
-    except Unavailable:
-        cells = ([repr(x) if x - x == 0.0 else "" for x in row] for row in numbers.tolist())
-        pieces = [f"{between.join(row)}\n".encode() for row in cells]
-        offsets[1:] = np.cumsum([len(piece) for piece in pieces])
-        return np.frombuffer(b"".join(pieces), dtype=np.uint8), offsets
+    size = spelling.spell(numbers, numbers.shape[1], text, offsets[1:], between=between)
+    return text[:size], offsets
 
 
 class _Kernel:

@@ -130,7 +130,8 @@ def _sides(around: Mapping[str, float], predictions: Sequence[Any]) -> list[list
 
 def _written(served: Served, scores: Scores) -> str:
     """Return what :func:`as_object` returns as JSON, in parts: the encoder takes longer than a row."""
-    (plan, scorer), classes = served.content, served.content[0].classes
+    plan, scorer = served.content
+    classes = plan.classes
     predictions: Sequence[str]
     probabilities = "null"
     if classes:

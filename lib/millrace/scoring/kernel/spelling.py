@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from array import array
 
 from millrace.scoring.kernel.library import Unavailable, address, library
@@ -19,7 +18,7 @@ MOST_BYTES = 28
 
 
 def spelled(numbers: Iterable[float]) -> list[str]:
-    """Return the text of each number, ``null`` where it is not finite; without a kernel, one by one.
+    """Return the text of each number, ``null`` where it is not finite.
 
     Raises
     ------
@@ -27,18 +26,16 @@ def spelled(numbers: Iterable[float]) -> list[str]:
         One is no number.
     """
     values = array("d", numbers)
-    text = ctypes.create_string_buffer(MOST_BYTES * len(values) + 1)
-    try:
-        size = spell(values, 1, text, missing="null")
-    except Unavailable:
-        return [repr(value) if value - value == 0.0 else "null" for value in values]
-    return ctypes.string_at(text, size).decode("ascii").splitlines()
+    text = bytearray(MOST_BYTES * len(values))
+    return text[: spell(values, 1, text, missing="null")].decode("ascii").splitlines()
 
 
 def spell(
     numbers: Any, width: int, text: Any, ends: Any = None, *, between: str = "", missing: str = ""
 ) -> int:
     """Write rows of numbers, a line each, in UTF-8; return how many bytes they have.
+
+    Without a kernel they are written one by one.
 
     Parameters
     ----------
@@ -52,15 +49,28 @@ def spell(
         As many as rows, which become the places where their lines end.
     between, missing : str
         The character between the numbers of a row, and what is written for one that is not finite.
-
-    Raises
-    ------
-    Unavailable
-        There is no kernel.
     """
+    try:
+        write = library().millrace_spell
+    except Unavailable:
+        return _one_by_one(numbers, width, text, ends, between, missing)
     # With each place stands who owns the memory there, a copy perhaps: it must live until the call is over.
     kept = [address(numbers), address(text), (None, None) if ends is None else address(ends)]
     marks = between.encode(), missing.encode()
     rows = memoryview(numbers).nbytes // (8 * width)
-    size: int = library().millrace_spell(kept[0][0], rows, width, *marks, kept[1][0], kept[2][0])
+    size: int = write(kept[0][0], rows, width, *marks, kept[1][0], kept[2][0])
+    return size
+
+
+def _one_by_one(numbers: Any, width: int, text: Any, ends: Any, between: str, missing: str) -> int:
+    view = memoryview(numbers)
+    values = view.cast("B").cast("d").tolist() if view.nbytes else []
+    cells = [repr(value) if value - value == 0.0 else missing for value in values]
+    room, size = memoryview(text), 0
+    for row, line in enumerate(zip(*[iter(cells)] * width, strict=True)):
+        written = f"{between.join(line)}\n".encode()
+        room[size : size + len(written)] = written
+        size += len(written)
+        if ends is not None:
+            ends[row] = size
     return size

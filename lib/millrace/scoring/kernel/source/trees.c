@@ -301,16 +301,18 @@ static int64_t find_places(struct trees *t, const struct table *table, int32_t b
     return columns;
 }
 
-/* Note which bits of its input's columns are in a set. */
+/* Note which bits of its input's columns are in a set; there are zeros so far. */
 static void choose(struct trees *t, const struct used *u, const uint8_t *mask, int64_t number)
 {
-    int32_t bytes = t->method == BYTE_RANKS, bits = bytes ? 8 : 16;
-    for (int32_t place = 0; place <= u->planes; place++) {
-        uint32_t found = place ? 0 : (uint32_t)u->planes;
-        for (int32_t bit = 0, code = bits * (place - 1); place && bit < bits && code <= u->count; bit++, code++)
-            found |= (uint32_t)is_in(mask, code < u->count ? code : MASK - 1) << bit;
-        if (bytes) ((uint8_t *)t->chosen)[number * t->set_size + place] = (uint8_t)found;
-        else ((uint16_t *)t->chosen)[number * t->set_size + place] = (uint16_t)found;
+    int32_t bytes = t->method == BYTE_RANKS;
+    uint8_t *in_bytes = (uint8_t *)t->chosen + number * t->set_size;
+    uint16_t *in_words = (uint16_t *)t->chosen + number * t->set_size;
+    if (bytes) in_bytes[0] = (uint8_t)u->planes;
+    else in_words[0] = (uint16_t)u->planes;
+    for (int32_t code = 0; code <= u->count; code++) {
+        int in = is_in(mask, code < u->count ? code : MASK - 1);
+        if (bytes) in_bytes[1 + code / 8] |= (uint8_t)(in << code % 8);
+        else in_words[1 + code / 16] |= (uint16_t)(in << code % 16);
     }
 }
 
@@ -319,7 +321,7 @@ static int make_items(struct trees *t, const struct table *table, int64_t nodes)
     int64_t bias = t->method == BYTE_RANKS ? BYTE_BIAS : WORD_BIAS, highest = 2 * bias - 1;
     t->items = malloc(((size_t)nodes + 1) * sizeof *t->items);
     t->first_item = malloc(((size_t)t->trees + 1) * sizeof *t->first_item);
-    t->chosen = malloc((size_t)(t->sets + 1) * (size_t)t->set_size * sizeof(uint16_t));
+    t->chosen = calloc((size_t)(t->sets + 1) * (size_t)t->set_size, sizeof(uint16_t));
     if (!t->items || !t->first_item || !t->chosen) return 0;
     struct item *item = t->items;
     int64_t set = 0;
@@ -414,8 +416,7 @@ static int make_nodes(struct trees *t, const struct table *table, int64_t nodes,
 struct trees *millrace_trees(const void *feature, char feature_code, const void *skip, char skip_code,
                              const void *number, char number_code, int64_t nodes, const int32_t *roots,
                              int32_t count, int32_t width, int32_t outputs, const double *values,
-                             const double *baseline, const uint8_t *masks, int32_t mean,
-                             int32_t single)
+                             const double *baseline, const uint8_t *masks, int32_t mean, int32_t single)
 {
     struct table table = {feature, skip, number, feature_code, skip_code, number_code};
     struct trees *t = calloc(1, sizeof *t);
